@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Manager ABI 1: what an allocation algorithm offers, and all that it may know.
+ *
+ * A manager gets a heap and nothing else: no lock, no log, no site, no process. Around each
+ * call the front end holds the heap's lock, checks the arguments, counts, records, and commits;
+ * a call of a killed process is rolled back. A manager keeps h->tally of its free fragments. It
+ * never moves user bytes (they are not logged): the front end allocates, copies and frees.
+ */
+#ifndef MEMAPI_MANAGER_H
+#define MEMAPI_MANAGER_H
+
+#include "memapi/heap.h"
+
+enum { MEM_MANAGER_ABI = 1 };
+enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
+enum {					/* flags */
+	MEM_ALIGN16 = 1,		/* serves no alignment above 16 */
+	MEM_DEBUGS = 2,			/* for debugging: records and guards are on unless switched off */
+};
+enum { MEM_LOOKS = 256 };
+
+#define MEM_WALK_FAULT UINT64_MAX	/* walk: the heap is damaged or could not be read */
+
+struct mem_frag {
+	const void *addr;		/* what the application holds */
+	size_t size;			/* usable bytes */
+	bool used, marked;
+};
+
+struct mem_fault {
+	const void *at;
+	const char *what;		/* a string literal; the caller prints it when the lock is gone */
+};
+
+/** Return false to stop the walk. Runs under the lock: no I/O, no allocation, no call of the manager. */
+typedef bool mem_walk_fn(const struct mem_frag *frag, void *arg);
+/** The bytes [at, at + len) are whole pages that hold nothing; they may be given back and read as 0 then. */
+typedef void mem_idle_fn(struct mem_heap *h, uint64_t at, uint64_t len);
+typedef void mem_fault_fn(const struct mem_fault *fault, void *arg);
+
+/**
+ * All members are set unless their contract says "optional" (NULL). `p` is always a used
+ * fragment of this heap; `size` a multiple of 16, not 0, at most h->len; `align` a power of two,
+ * at least 16. The view object has the first eight members, walk, check and largest, nothing else.
+ */
+struct mem_manager_ops {
+	uint32_t size, abi;		/* sizeof(struct mem_manager_ops), MEM_MANAGER_ABI: as it was compiled */
+	const char *name;
+	const char *summary;		/* one line, shown by `mmctl manager list` and in the manual */
+	uint32_t domains, flags;	/* MEM_PKG | MEM_SHM, MEM_ALIGN16 */
+	uint32_t root_bytes;		/* of h->roots */
+	uint32_t max_stores;		/* most HEAP_SETs of one transaction; a HEAP_SWALLOWED counts as MEM_CURSORS */
+
+	/** Gets a heap of zeros, makes it an empty one. 0, or -errno: the pool is not made. */
+	int (*init)(struct mem_heap *h);
+	/** A fragment of `size` bytes or more at a multiple of `align`, contents undefined. NULL: no fit, nothing changed. */
+	void *(*alloc)(struct mem_heap *h, size_t align, size_t size);
+	/** Takes `p` back, never fails. May HEAP_COMMIT once `p` is free: the front end's own words are in the log by then. */
+	void (*free)(struct mem_heap *h, void *p);
+	/** `p` holds `size` bytes now, at the same place; it may shrink or grow. false: not here, nothing changed. */
+	bool (*resize)(struct mem_heap *h, void *p, size_t size);
+	/** Optional, pkg only, after resize said no: moves `p` without copying (mremap). NULL: no, and `p` is as it was. */
+	void *(*realloc)(struct mem_heap *h, void *p, size_t size);
+	/** Bytes that the holder of `p` may use, at least what was asked for. Stores nothing. */
+	size_t (*usable)(const struct mem_heap *h, const void *p);
+	/** Optional; NULL: the heap keeps its first size. h->len has grown from `old_len` by whole pages of zeros. */
+	void (*extend)(struct mem_heap *h, uint64_t old_len);
+	/** Optional; NULL: nothing to trim. From `at` (0, or what it returned) looks at 64 fragments at most,
+	 *  calls `fn` for each run of idle pages; returns where to go on, 0: done. Stores nothing itself. */
+	uint64_t (*idle)(struct mem_heap *h, uint64_t at, mem_idle_fn *fn);
+	/** Optional, both or none; NULL: no tracking here. One bit of `p` for the front end, off after alloc. */
+	void (*mark)(struct mem_heap *h, void *p, bool on);
+	bool (*marked)(const struct mem_heap *h, const void *p);
+	/** Hands out at most `max` fragments, used and free, from `start` (0, or what it returned; in a view: anything).
+	 *  Returns where to go on, 0: the end, or MEM_WALK_FAULT. Stores nothing; ends on any heap, however damaged. */
+	uint64_t (*walk)(const struct mem_heap *h, uint64_t start, unsigned max, mem_walk_fn *fn, void *arg);
+	/** Tests every invariant of the file's head comment, tells each breach to `fn`, returns their number. As walk. */
+	unsigned (*check)(const struct mem_heap *h, mem_fault_fn *fn, void *arg);
+	/** Optional. Usable size of the largest free fragment, 0: none; looks at MEM_LOOKS fragments at most, and so may
+	 *  tell less when more than that share the topmost bin. Stores nothing. As walk. */
+	uint64_t (*largest)(const struct mem_heap *h);
+};
+
+#define MEM_OPS_HEAD .size = sizeof(struct mem_manager_ops), .abi = MEM_MANAGER_ABI
+
+#endif /* MEMAPI_MANAGER_H */

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * memapi: private (pkg) and shared (shm) memory from managers that are chosen at start, not at compile time.
+ *
+ *	#include <memapi/memapi.h>
+ *	cc app.c $(pkg-config --cflags --libs memapi)
+ *
+ * The first use initialises from, strongest first: the options given to memapi_init(), the environment
+ * (MEMAPI_…), the choice stored by `mmctl manager set`, the configuration file, the built-in default.
+ * With DBG_SR_MEMORY defined each call passes its place in the code as a static struct, without it NULL: an
+ * application built either way runs with a library built either way.
+ *
+ * Unless a function says otherwise: sizes are bytes; a failed allocation returns NULL, sets errno to ENOMEM,
+ * leaves a failure record (`mmctl failures`) and changes nothing; every function may be called by any thread, and
+ * none inside a signal handler.
+ */
+#ifndef MEMAPI_MEMAPI_H
+#define MEMAPI_MEMAPI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MEMAPI_VERSION_MAJOR 0
+#define MEMAPI_VERSION_MINOR 1
+
+#if defined(__GNUC__)
+#define MEMAPI_EXPORT __attribute__((visibility("default")))
+#define MEMAPI_MALLOC __attribute__((malloc, warn_unused_result)) MEMAPI_EXPORT
+#else
+#define MEMAPI_EXPORT
+#define MEMAPI_MALLOC
+#endif
+
+/** A place in the code. One static object a call site; the library keeps what it knows of it behind `cache`. */
+struct mem_site {
+	uint32_t size;			/* sizeof(struct mem_site), as it was compiled */
+	uint32_t line;
+	const char *file, *function, *module;
+	uint64_t *cache;		/* two words of the application, 0 at first; or NULL */
+};
+
+/* Module name of this translation unit, as a string. */
+#ifndef MEMAPI_MODULE
+#define MEMAPI_MODULE "core"
+#endif
+
+/** MEM_SITE - the place of this call, as a static struct mem_site */
+#define MEM_SITE (__extension__({ \
+	static uint64_t memapi_cache_[2]; \
+	static const struct mem_site memapi_site_ = { sizeof(struct mem_site), __LINE__, __FILE__, __func__, \
+						      MEMAPI_MODULE, memapi_cache_ }; \
+	&memapi_site_; \
+}))
+
+#ifdef DBG_SR_MEMORY
+#define MEM_HERE_ MEM_SITE
+#else
+#define MEM_HERE_ ((const struct mem_site *)0)
+#endif
+
+/* ---- selection ---- */
+
+/**
+ * memapi_init - initialise now, with the program's own options
+ * @argc, @argv: as main() got them, or 0 and NULL. Known options are taken out and *argc is lowered:
+ *	-x NAME, -X NAME manager of shm (alone: of both) and of pkg; -m MB, -M MB sizes of shm and pkg;
+ *	--memory.KEY=VALUE any key of the configuration
+ *
+ * Returns 0, or -errno: -EINVAL for a bad option, key or value, and the text is in memapi_error(). Unlike the
+ * first use, which goes on with defaults, it does not forgive. Call it before any thread is made.
+ */
+MEMAPI_EXPORT int memapi_init(int *argc, char **argv);
+
+/** Text of what went wrong last in this thread or at first use: where, what, what is allowed. Never NULL. */
+MEMAPI_EXPORT const char *memapi_error(void);
+
+/**
+ * pkg_init_manager, shm_init_manager - make the domain's pool on the manager `name`
+ *
+ * `name` as in `mmctl manager list`, or an alias of Kamailio's (f_malloc, q_malloc …). Before the first
+ * allocation of the domain only. Returns 0; -ENOENT: no such manager or compiled out, memapi_error() lists what is
+ * available; -EALREADY: the domain already has its pool; or another -errno.
+ */
+MEMAPI_EXPORT int pkg_init_manager(const char *name);
+MEMAPI_EXPORT int shm_init_manager(const char *name);
+
+/* ---- reports of the API structs ---- */
+
+/** Totals of a pool, from its counters: no lock is taken. */
+struct mem_info {
+	uint64_t total_size, free_size, used_size, real_used, max_used, min_frag, total_frags;
+};
+
+/** Counters (_s) beside what a walk measures (_m), and the extreme fragments with their sites. */
+struct mem_report {
+	uint64_t total_size;
+	uint64_t free_size_s, free_size_m, used_size_s, used_size_m, real_used_s, real_used_m, max_used_s;
+	uint64_t free_frags, used_frags, total_frags;
+	struct mem_report_frag {
+		uint64_t size, line;
+		char file[80], func[56], mname[32];
+	} max_free_frag, min_free_frag, max_used_frag, min_used_frag;
+};
+
+/** What one call site holds; a list. */
+struct mem_counter {
+	char file[80], func[56], mname[32];
+	uint64_t line, size, count;
+	struct mem_counter *next;
+};
+
+/** One fragment, as xwalk tells it. */
+struct mem_fragment {
+	const void *address;
+	uint64_t size, requested;	/* usable; asked for, or size where it is not known */
+	bool used;
+};
+/** Return false to stop. Runs without any lock; the fragment may be gone by then. */
+typedef bool mem_fragment_fn(const struct mem_fragment *fragment, void *arg);
+
+/*
+ * The two API structs. Filled when the domain is initialised; `mem_block` is what every member gets first.
+ * site: MEM_SITE or NULL. Text goes to `out`. Members that walk hold the pool's lock for 64 fragments at most at a time.
+ */
+typedef struct sr_pkg_api {
+	uint32_t size;			/* sizeof(sr_pkg_api_t), of the library */
+	const char *mname;		/* manager */
+	void *mem_pool;			/* first byte of DATA */
+	void *mem_block;
+	void *(*xmalloc)(void *mbp, size_t size, const struct mem_site *site);
+	void *(*xmallocxz)(void *mbp, size_t size, const struct mem_site *site);	/* zeros */
+	void *(*xmemalign)(void *mbp, size_t align, size_t size, const struct mem_site *site);
+	void *(*xrealloc)(void *mbp, void *p, size_t size, const struct mem_site *site);
+	void *(*xreallocxf)(void *mbp, void *p, size_t size, const struct mem_site *site);	/* frees p when it fails */
+	void (*xfree)(void *mbp, void *p, const struct mem_site *site);
+	size_t (*xusable)(void *mbp, const void *p);
+	void (*xsetfunc)(void *mbp, void *p, const struct mem_site *site);	/* a new call site for p */
+	void (*xstatus)(void *mbp, FILE *out);				/* totals, then every fragment */
+	void (*xstatus_filter)(void *mbp, const char *file_or_function, FILE *out);
+	void (*xinfo)(void *mbp, struct mem_info *info);
+	void (*xreport)(void *mbp, struct mem_report *report);
+	uint64_t (*xavailable)(void *mbp);				/* free bytes, what the pool may grow by included */
+	void (*xsums)(void *mbp, FILE *out);				/* a line a call site */
+	void (*xmodstats)(void *mbp, struct mem_counter **ret_list);	/* the same as a list; NULL: nothing, or no memory */
+	void (*xfmodstats)(struct mem_counter *list);			/* frees the list */
+	int (*xwalk)(void *mbp, mem_fragment_fn *fn, void *arg);	/* 0, or -EUCLEAN: damaged */
+	void (*xdestroy)(void *mbp);
+} sr_pkg_api_t;
+
+typedef struct sr_shm_api {
+	uint32_t size;
+	const char *mname;
+	void *mem_pool;
+	void *mem_block;
+	void *(*xmalloc)(void *mbp, size_t size, const struct mem_site *site);
+	void *(*xmallocxz)(void *mbp, size_t size, const struct mem_site *site);
+	void *(*xmalloc_unsafe)(void *mbp, size_t size, const struct mem_site *site);	/* under xglock */
+	void *(*xmemalign)(void *mbp, size_t align, size_t size, const struct mem_site *site);
+	void *(*xrealloc)(void *mbp, void *p, size_t size, const struct mem_site *site);
+	void *(*xreallocxf)(void *mbp, void *p, size_t size, const struct mem_site *site);
+	void *(*xresize)(void *mbp, void *p, size_t size, const struct mem_site *site);	/* contents are lost */
+	void (*xfree)(void *mbp, void *p, const struct mem_site *site);
+	void (*xfree_unsafe)(void *mbp, void *p, const struct mem_site *site);		/* under xglock */
+	size_t (*xusable)(void *mbp, const void *p);
+	void (*xsetfunc)(void *mbp, void *p, const struct mem_site *site);
+	void (*xstatus)(void *mbp, FILE *out);
+	void (*xstatus_filter)(void *mbp, const char *file_or_function, FILE *out);
+	void (*xinfo)(void *mbp, struct mem_info *info);
+	void (*xreport)(void *mbp, struct mem_report *report);
+	uint64_t (*xavailable)(void *mbp);
+	void (*xsums)(void *mbp, FILE *out);
+	void (*xmodstats)(void *mbp, struct mem_counter **ret_list);
+	void (*xfmodstats)(struct mem_counter *list);
+	int (*xwalk)(void *mbp, mem_fragment_fn *fn, void *arg);
+	void (*xglock)(void *mbp);		/* the pool's one lock; shm_malloc by its holder is refused: use _unsafe */
+	void (*xgunlock)(void *mbp);
+	void (*xdestroy)(void *mbp);
+} sr_shm_api_t;
+
+/** The domain's API struct, initialised; NULL when the domain has no pool: see memapi_error(). */
+MEMAPI_EXPORT const sr_pkg_api_t *pkg_api(void);
+MEMAPI_EXPORT const sr_shm_api_t *shm_api(void);
+
+/* ---- private memory ---- */
+
+MEMAPI_MALLOC void *mem_pkg_malloc(size_t size, const struct mem_site *site);
+MEMAPI_MALLOC void *mem_pkg_mallocxz(size_t size, const struct mem_site *site);
+MEMAPI_MALLOC void *mem_pkg_memalign(size_t align, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_pkg_realloc(void *p, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void mem_pkg_free(void *p, const struct mem_site *site);
+
+/**
+ * pkg_malloc - `size` bytes of this process's memory, 16-byte aligned; size 0 gives a fragment of its own
+ *
+ * Example:
+ *	char *line = pkg_malloc(80);
+ *	if (!line)
+ *		return -1;
+ *	pkg_free(line);
+ */
+#define pkg_malloc(size) mem_pkg_malloc((size), MEM_HERE_)
+/** pkg_mallocxz - the same, filled with zeros */
+#define pkg_mallocxz(size) mem_pkg_mallocxz((size), MEM_HERE_)
+/** pkg_memalign - aligned to `align`, a power of two, or NULL with errno EINVAL */
+#define pkg_memalign(align, size) mem_pkg_memalign((align), (size), MEM_HERE_)
+/** pkg_realloc - `p` with `size` bytes, perhaps elsewhere; p NULL: malloc; size 0: free, NULL. NULL otherwise: `p` is as it was */
+#define pkg_realloc(p, size) mem_pkg_realloc((p), (size), MEM_HERE_)
+/** pkg_reallocxf - the same, but frees `p` when it fails */
+#define pkg_reallocxf(p, size) mem_pkg_reallocxf((p), (size), MEM_HERE_)
+/** pkg_free - give `p` back; NULL is fine. A wild, double or foreign free is reported, see memory.safety */
+#define pkg_free(p) mem_pkg_free((p), MEM_HERE_)
+/** Bytes that the holder of `p` may use, at least what was asked for. */
+MEMAPI_EXPORT size_t pkg_usable(const void *p);
+MEMAPI_EXPORT void pkg_info(struct mem_info *info);
+
+/* ---- shared memory ---- */
+
+MEMAPI_MALLOC void *mem_shm_malloc(size_t size, const struct mem_site *site);
+MEMAPI_MALLOC void *mem_shm_mallocxz(size_t size, const struct mem_site *site);
+MEMAPI_MALLOC void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site);
+MEMAPI_MALLOC void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_shm_realloc(void *p, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_shm_reallocxf(void *p, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_shm_resize(void *p, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void mem_shm_free(void *p, const struct mem_site *site);
+MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
+
+/**
+ * shm_malloc - `size` bytes that every process of the pool sees at this address, 16-byte aligned
+ *
+ * A caller that is killed inside got nothing, and nothing is lost. Takes the pool's lock; the holder of
+ * shm_lock() gets NULL, EDEADLK and a failure record, and uses the _unsafe form.
+ */
+#define shm_malloc(size) mem_shm_malloc((size), MEM_HERE_)
+#define shm_mallocxz(size) mem_shm_mallocxz((size), MEM_HERE_)
+#define shm_malloc_unsafe(size) mem_shm_malloc_unsafe((size), MEM_HERE_)
+#define shm_memalign(align, size) mem_shm_memalign((align), (size), MEM_HERE_)
+#define shm_realloc(p, size) mem_shm_realloc((p), (size), MEM_HERE_)
+#define shm_reallocxf(p, size) mem_shm_reallocxf((p), (size), MEM_HERE_)
+/** shm_resize - free and malloc in one lock hold: the contents are lost; NULL: p is freed */
+#define shm_resize(p, size) mem_shm_resize((p), (size), MEM_HERE_)
+#define shm_free(p) mem_shm_free((p), MEM_HERE_)
+#define shm_free_unsafe(p) mem_shm_free_unsafe((p), MEM_HERE_)
+MEMAPI_EXPORT size_t shm_usable(const void *p);
+MEMAPI_EXPORT void shm_info(struct mem_info *info);
+
+/** The pool's one lock, for several _unsafe calls in a row. Each of them is still whole or not at all when killed. */
+MEMAPI_EXPORT void shm_lock(void);
+MEMAPI_EXPORT void shm_unlock(void);
+
+/**
+ * shm_create, shm_attach - the named pool becomes this process's shm pool
+ * @name: 1 to 48 of [A-Za-z0-9_.-], not digits alone
+ * @size: bytes that it may grow to; 0: memory.shm.size
+ *
+ * Before the first shm allocation. create: -EEXIST when a live pool has the name. attach: the newest live
+ * incarnation; -ENOENT: there is none. -EADDRINUSE: its address range is taken in this process.
+ */
+MEMAPI_EXPORT int shm_create(const char *name, size_t size);
+MEMAPI_EXPORT int shm_attach(const char *name);
+
+/** Named roots, so that a newcomer finds the pool's data: 32 of them, names of at most 55 bytes. set: 0, -ENOSPC, -EINVAL. */
+MEMAPI_EXPORT int shm_root_set(const char *name, void *p);
+MEMAPI_EXPORT void *shm_root_get(const char *name);
+
+/* ---- a lock for applications, in shared memory, that survives its owner ---- */
+
+/** All zeros is an unlocked lock. It must lie in a fragment of the process's shm pool. */
+struct mem_lock { uint64_t word; };
+
+/**
+ * mem_lock_acquire - lock, wait if need be
+ *
+ * Returns 0; EOWNERDEAD: locked too, and the owner before died with it: what it guards may be half changed;
+ * -EDEADLK: this thread holds it; -EINVAL: not in the pool. A stopped owner is waited for: only the kernel's word
+ * that it is dead counts.
+ */
+MEMAPI_EXPORT int mem_lock_acquire(struct mem_lock *lock);
+/** As acquire, or -EBUSY at once when a living owner has it. */
+MEMAPI_EXPORT int mem_lock_try(struct mem_lock *lock);
+/** 0, or -EPERM: this thread does not hold it. */
+MEMAPI_EXPORT int mem_lock_release(struct mem_lock *lock);
+
+/* ---- faults ---- */
+
+enum mem_fault_kind { MEM_DOUBLE_FREE, MEM_WILD_FREE, MEM_OVERRUN, MEM_DEADLOCK };
+
+/** What a wrong free, or damage found by one, looks like to the program. Texts live as long as the call. */
+struct mem_fault_report {
+	enum mem_fault_kind kind;
+	const void *address;
+	const char *text;		/* one line with both places */
+};
+
+/** Called after a fault was recorded, without any lock; NULL: nobody. memory.safety = abort aborts after it. */
+MEMAPI_EXPORT void memapi_on_fault(void (*fn)(const struct mem_fault_report *report));
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MEMAPI_MEMAPI_H */

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Configuration: the one layer that reads files and the environment, for mmd and for libmemapi.
+ *
+ * Strength, weakest first: built-in default < file < choice stored by `mmctl manager set` < environment < command
+ * line. A key is one row of keys.def; from it come parsing, error texts, environment names and the manual.
+ * Not thread-safe; a struct conf belongs to its caller.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum conf_from { FROM_DEFAULT, FROM_FILE, FROM_CHOICE, FROM_ENVIRONMENT, FROM_COMMAND_LINE };
+/** "default file choice environment command_line" */
+const char *conf_from_name(enum conf_from from);
+
+/** What is wrong: "FILE:LINE: KEY: found, allowed" or the like, one line, ready for a person. */
+struct conf_error { char text[512]; };
+
+enum { CONF_POOLS = 16 };
+enum conf_domain { CONF_PKG, CONF_SHM };
+
+/** [pool.NAME], and `default`, which is always the first. */
+struct conf_pool {
+	char name[49];
+	uint64_t size;
+	char manager[32];		/* "": as memory.shm.manager */
+	bool keep;
+	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine */
+};
+
+struct conf {
+	char file[256];			/* what was read; "": there is none */
+	/* one manager a domain, after memory.manager and memory.pkg|shm.manager are weighed by strength */
+	struct conf_manager { char name[32]; enum conf_from from; } manager[2];
+	uint64_t pkg_size, shm_size;	/* bytes; pkg 0: no limit */
+	char shm_pool[49];		/* "": a pool of the process's own */
+	unsigned on_death;
+	bool debug;			/* memory.debug: guards */
+	unsigned track;			/* 0 off, 1 sites, 2 stacks */
+	bool track_set;			/* by anybody: a debugging manager tracks unless it is */
+	bool keep_exited;
+	bool safety_abort;		/* memory.safety = report | abort */
+	char module_path[256];
+	char socket[108], group[32], operators[32], log[16];	/* "": default; log: stderr | syslog */
+	unsigned samples, sample_interval;	/* leaks.samples, leaks.interval (s): evidence "growing" */
+	struct conf_pool pool[CONF_POOLS];
+	unsigned pools;
+};
+
+/** What the command line said; NULL and 0: nothing. Texts are the user's, not yet checked. */
+struct conf_options {
+	const char *file, *socket;
+	const char *shm_manager, *pkg_manager;	/* -x: alone for both; -X */
+	const char *shm_mb, *pkg_mb;
+	const char *const *keys;		/* "memory.track=sites", …, NULL-terminated, or NULL */
+};
+
+/** Tells whether a manager's name will do in a domain; writes into `allowed` what would. Given by the caller. */
+typedef bool conf_manager_fn(const char *name, enum conf_domain domain, char *allowed, size_t bytes);
+
+/**
+ * conf_load - weigh all sources
+ * @opts: or NULL
+ * @ok: or NULL: any name will do
+ *
+ * File: opts->file, else MEMAPI_CONFIG, else $XDG_CONFIG_HOME/memapi/mmd.conf (~/.config), else /etc/memapi/mmd.conf; one
+ * that was named must exist. A key memory.a.b has the environment name MEMAPI_A_B (secure_getenv).
+ * Returns 0, or -EINVAL, -ENOENT, … with *ret_error filled and *ret_conf holding the defaults, which a program may go on with.
+ */
+int conf_load(const struct conf_options *opts, conf_manager_fn *ok, struct conf *ret_conf, struct conf_error *ret_error);
+
+/** The stored choice: $XDG_STATE_HOME/memapi/choice, for root /var/lib/memapi/choice. "": none in that domain. */
+struct conf_choice { char name[2][32]; };
+int conf_choice_path(char *ret_path, size_t bytes);
+int conf_choice_read(struct conf_choice *ret_choice, struct conf_error *ret_error);	/* no file: 0 and "" */
+/** Written beside, fsync, rename, fsync of the directory: whole or not at all, whenever it is killed. */
+int conf_choice_write(const struct conf_choice *choice, struct conf_error *ret_error);
+
+#endif /* CONF_CONF_H */

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * META: what others may know of a pool. One file a pool in the registry, types only here.
+ *
+ *	0	identity	written before the file gets its name, never after
+ *	4 KiB	live		lock, counters, cursors, named roots: one cache line a writer
+ *	8 KiB	roots		the manager's own words (shm; in pkg they are private memory at identity.roots)
+ *	256 KiB	failures, faults	two rings
+ *	512 KiB	sites		interned places in code, append only
+ *	16 MiB	slots		one an owner: identity, life mutex, undo log
+ *	64 MiB	records		one a fragment: their array is the ledger
+ *
+ * The file is sparse: only what the `…_committed` words and slot states cover has memory behind it, so that nothing
+ * that is touched can raise SIGBUS. A pkg pool's META starts as its first 8 KiB and has no slots.
+ * In shm META is mapped at identity.meta_at in every process, just below DATA with a guard between:
+ *
+ *	| META: META_RECORDS + records_max | guard | DATA: size |
+ *	meta_at                                    base
+ *
+ * Addresses and times of one boot: META never outlives it. Observers treat every byte as hostile.
+ */
+#ifndef META_LAYOUT_H
+#define META_LAYOUT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memapi/heap.h"
+
+#define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
+
+enum { META_LAYOUT = 1 };		/* raise with every change here: others refuse what they do not know */
+
+enum {
+	META_PAGE = 4096,
+	META_LIVE = 4096,
+	META_ROOTS = 8192,
+	META_ROOTS_MAX = 0x40000 - META_ROOTS,
+	META_FAILURES = 0x40000,
+	META_FAULTS = 0x50000,
+	META_SITES = 0x80000,
+	META_SLOTS = 0x1000000,
+	META_RECORDS = 0x4000000,
+	META_GUARD = 0x200000,		/* between META and DATA, no access */
+	META_PKG_START = META_ROOTS,	/* bytes that a pkg META starts with */
+};
+
+enum { SITES_MAX = 32768, SITE_CHAINS = 512, SLOTS_MAX = 2048, RING_MAX = 64, NAMED_ROOTS = 32 };
+enum { POOL_NAME_MAX = 48 };
+
+/* The identity page. Strings end with 0. */
+struct meta_identity {
+	uint64_t magic;
+	uint32_t layout, pointer_bytes, page_bytes, identity_bytes;
+	uint32_t domain;		/* MEM_PKG, MEM_SHM */
+	uint32_t incarnation;		/* from 1 */
+	uint64_t generation;		/* random: tells this META from every other, also in fragments' tails */
+	uint64_t base, size;		/* DATA: address, bytes that it may grow to */
+	uint64_t meta_at;		/* shm: address of META in every process */
+	uint64_t roots, root_bytes;	/* address in the owner: shm meta_at + META_ROOTS */
+	uint64_t records_max;
+	uint64_t created;		/* CLOCK_REALTIME, s */
+	int64_t created_mono;		/* CLOCK_MONOTONIC, s: records' times count from it */
+	int64_t pid;			/* pkg: the owner; shm: who made it. In its own pid namespace */
+	uint64_t start_time;		/* field 22 of /proc/PID/stat, ticks */
+	uint64_t pid_namespace;		/* inode of /proc/self/ns/pid */
+	uint32_t uid, on_death;		/* enum pool_on_death */
+	uint32_t hosted;		/* shm: made by a daemon for others */
+	uint32_t keep;			/* hosted: not dropped when unused */
+	char name[POOL_NAME_MAX + 16];	/* shm: the pool's name; pkg: "" */
+	char manager[32];
+	char command[64];		/* of pid */
+};
+
+enum pool_on_death { ON_DEATH_KEEP, ON_DEATH_RECLAIM, ON_DEATH_QUARANTINE };
+enum pool_state { POOL_NEW, POOL_LIVE, POOL_DRAINING, POOL_EXITED, POOL_DAMAGED };
+
+/* Bits of live.features; an operator writes live.wanted, the owner follows at its next call. */
+enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8, FEATURE_FAIL = 16 };
+
+/* lock.word: 0 in the low 32 bits is free.  waiters 1 | slot + 1 (31 bits), and above them how often it was taken. */
+#define LOCK_WAITERS 1ull
+#define LOCK_SLOT(word) ((uint32_t)(word) >> 1)		/* slot + 1, 0: free */
+#define LOCK_TURN(word) ((word) >> 32)
+
+/** Words of the transaction: logged in shm. What is derived (real_used, untracked …) is not stored. */
+struct meta_counters {
+	uint64_t committed;		/* bytes of DATA that have memory behind them */
+	uint64_t used;			/* usable bytes of used fragments */
+	uint64_t fragments;
+	uint64_t max_used;		/* high-water mark of used + cached */
+	uint64_t stamp;			/* allocations ever */
+	struct mem_tally tally;		/* free bytes and fragments */
+	uint64_t recorded;		/* fragments with a record */
+	uint64_t recorded_bytes;	/* of `used` */
+	uint64_t records_free;		/* index + 1 of the first free record below records_used, 0: none */
+	uint64_t records_used;		/* records ever in use: the array's end */
+	uint64_t sites_used;		/* site 0 is "not known" */
+};
+
+struct meta_live {
+	/* -- who writes: a holder of the lock, and who wants it -- */
+	_Alignas(64) _Atomic uint64_t lock;
+	_Atomic uint64_t repair;	/* slot + 1 of who rolls back a dead owner; the lock names the dead one meanwhile */
+	_Atomic uint64_t takeovers, rollbacks;	/* counters, read by humans */
+	uint64_t turn;			/* pkg: odd while a call changes the heap */
+	/* -- the holder, in transactions -- */
+	_Alignas(64) struct meta_counters counters;
+	uint64_t records_committed;	/* records that have memory behind them; grows outside of transactions */
+	uint64_t sites_committed;
+	/* -- anybody, atomically -- */
+	_Alignas(64) _Atomic uint64_t failures;		/* ever; the next place in its ring */
+	_Atomic uint64_t faults;
+	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
+	_Atomic uint64_t cached;			/* bytes in magazines */
+	/* -- operators; read by every call -- */
+	_Alignas(64) _Atomic uint64_t wanted;
+	_Atomic uint64_t features;
+	_Atomic uint64_t state;				/* enum pool_state */
+	char reason[96];				/* of POOL_DAMAGED */
+	/* -- walks that let the lock go -- */
+	_Alignas(64) struct mem_cursors cursors;
+	uint64_t cursor_slot[MEM_CURSORS];		/* slot + 1 of its owner */
+	uint64_t cursor_expires[MEM_CURSORS];		/* CLOCK_MONOTONIC, s */
+	/* -- named roots: the holder of the lock -- */
+	_Alignas(64) struct meta_named_root { char name[56]; uint64_t address; } named[NAMED_ROOTS];
+};
+
+/* A failed request. `seq` is written last: a reader takes an entry whose seq is place + 1 before and after. */
+struct meta_failure {
+	_Atomic uint64_t seq;
+	uint64_t time;			/* CLOCK_REALTIME, s */
+	int64_t pid;
+	uint64_t site, requested, free, largest_free, size, used;
+	uint64_t verdict;		/* enum mem_verdict */
+	uint64_t address;		/* of the call, where there is no site */
+	uint64_t pad[5];
+};
+enum mem_verdict { VERDICT_EXHAUSTED, VERDICT_FRAGMENTED, VERDICT_LIMIT, VERDICT_DEAD_OWNERS, VERDICT_DEADLOCK };
+
+struct meta_fault {
+	_Atomic uint64_t seq;
+	uint64_t time;
+	int64_t pid;
+	uint64_t kind;			/* enum mem_fault_kind */
+	uint64_t address, site, alloc_site, free_site;	/* sites: 0 not known */
+	uint64_t pad[8];
+};
+
+/* A place in code. Interned under the lock; the bytes are written before the chain leads to them. */
+struct meta_site {
+	uint64_t hash, next;		/* next: site with the same chain, 0: end */
+	uint64_t address;		/* return address, where `file` is a program or library and line is 0 */
+	uint64_t line;
+	char file[80], function[56], module[24];
+};
+struct meta_sites {
+	uint64_t chain[SITE_CHAINS];
+	struct meta_site site[SITES_MAX];
+};
+
+enum slot_state { SLOT_FREE, SLOT_CLAIMING, SLOT_LIVE, SLOT_LEFT, SLOT_DEAD };	/* LEFT in order, DEAD not */
+
+/* slot.state: enum slot_state | generation << 8 | pid << 32, one word so that a claim has its owner at once */
+#define SLOT_STATE(word) ((unsigned)(word) & 0xff)
+#define SLOT_GEN(word) ((uint32_t)((word) >> 8) & 0xffffff)
+#define SLOT_PID(word) ((int32_t)((word) >> 32))
+
+struct meta_slot {
+	_Alignas(64) _Atomic uint64_t state;
+	uint64_t committed;		/* 1: this slot's page has memory behind it (by its own: it could not say so else) */
+	int64_t tid;
+	uint64_t start_time, pid_namespace;
+	uint64_t uid, since, until;	/* CLOCK_REALTIME, s */
+	uint64_t observer;		/* a daemon: its life mutex is not used */
+	char command[56];
+	_Alignas(64) pthread_mutex_t life;	/* robust, held by the owner while it lives: OWNER_DIED is the kernel's word */
+	_Alignas(64) struct undo_log log;
+};
+enum { SLOT_BYTES = 16384 };		/* of which only the first page is used now */
+
+/*
+ * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
+ *	sizes	usable / 16 | slack << 32	slack = usable - requested
+ *	owner	site | slot << 32 | flags << 48
+ *	time	s since created_mono | low 32 bits of the stamp << 32; free: s | site of the free << 32
+ */
+struct meta_record { uint64_t address, sizes, owner, time; };
+enum { RECORD_FREE = 1 };		/* in address */
+enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4 };	/* flags */
+
+/** The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. */
+enum { TAIL_BYTES = 8 };
+
+_Static_assert(sizeof(struct meta_identity) == 304, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_identity, name) == 144, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, counters) == 64, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, failures) == 192, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, wanted) == 256, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, cursors) == 384, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, named) == 640, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");
+_Static_assert(META_SITES + sizeof(struct meta_sites) <= META_SLOTS, "META_LAYOUT");
+_Static_assert(META_SLOTS + SLOTS_MAX * SLOT_BYTES <= META_RECORDS, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_slot, life) == 128 && offsetof(struct meta_slot, log) == 192, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_slot) <= META_PAGE && sizeof(struct meta_record) == 32, "META_LAYOUT");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock that is not free would be private to a process");
+
+#endif /* META_LAYOUT_H */
