@@ -81,7 +81,8 @@ static inline uint64_t heap_load(const struct mem_heap *h, const uint64_t *word)
 
 #ifdef MEM_DOMAIN_SHM
 #define MEM_OPS(mgr) mgr##_shm_ops
-#define HEAP_STORE_(h, word, value) (undo_note((h)->log, word), *(volatile uint64_t *)(word) = (value))
+#define HEAP_STORE_(h, word, value) \
+	(undo_note((h)->log, word), *(volatile uint64_t *)(word) = (value), UNDO_KILL_POINT())
 #define HEAP_COMMIT(h) undo_commit((h)->log)
 #else
 #define MEM_OPS(mgr) mgr##_pkg_ops

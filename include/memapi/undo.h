@@ -14,6 +14,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/* Nothing, but for a test that stops a call, or a repair, between two stores. */
+#ifndef UNDO_KILL_POINT
+#define UNDO_KILL_POINT() ((void)0)
+#endif
+
 enum { UNDO_MAX = 160 };		/* >= max_stores of every manager + the front end's own words */
 
 struct undo_log {
@@ -33,16 +38,20 @@ static inline void undo_note(struct undo_log *log, uint64_t *word)
 	e->word = word;
 	e->old = *word;
 	atomic_signal_fence(memory_order_release);	/* kill: an entry is whole before it counts */
+	UNDO_KILL_POINT();
 	*(volatile uint64_t *)&log->n = n + 1;
 	atomic_signal_fence(memory_order_release);	/* kill: and counts before its word changes */
+	UNDO_KILL_POINT();
 }
 
 /** End the transaction: what was stored stays. */
 static inline void undo_commit(struct undo_log *log)
 {
 	atomic_signal_fence(memory_order_release);	/* kill: every store of it is made */
+	UNDO_KILL_POINT();
 	*(volatile uint64_t *)&log->n = (log->n | 0xffff) + 1;
 	atomic_signal_fence(memory_order_release);	/* kill: what follows belongs to the next one */
+	UNDO_KILL_POINT();
 }
 
 /**
@@ -52,8 +61,10 @@ static inline void undo_commit(struct undo_log *log)
  */
 static inline void undo_rollback(const struct undo_log *log, uintptr_t shift)
 {
-	for (unsigned n = undo_count(log); n--; )
+	for (unsigned n = undo_count(log); n--; ) {
 		*(volatile uint64_t *)((uintptr_t)log->e[n].word + shift) = log->e[n].old;
+		UNDO_KILL_POINT();
+	}
 }
 
 #endif /* MEMAPI_UNDO_H */

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * kill -9 between any two stores of a call, and of the repair after it.
+ *
+ * The managers are built once more with a kill point before and after each step of undo_note(), HEAP_SET and
+ * undo_commit(); undo_rollback() and the commit that ends a repair have them in this file. A call is made again and again
+ * from the same start and dies at the first point, the second, …, at last after its last store and before the commit. Then:
+ *
+ *	the repair dies at its first point, its second, …, and is repeated, each time from the same wreck;
+ *	whatever happened, the pool must equal the last commit byte for byte, and be sound.
+ *
+ * The same managers are run with a store that is not logged; that this is caught is a test of its own.
+ */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <setjmp.h>
+
+#include "scene.h"
+
+enum { CALLS = 1200 };
+
+static struct undo_log undo;
+static struct scene scene;
+
+static struct {
+	bool in_call, is_heap;		/* zeros are no heap before init */
+	unsigned points, die_at;	/* die_at 0: live */
+	jmp_buf grave;
+	uint64_t ended;			/* transactions, as undo.n tells them */
+	struct pool start, wreck, ref;	/* before the call; when it was killed; at the last commit */
+	struct undo_log start_log, wreck_log;
+	unsigned inside;		/* commits inside of the call */
+	const char *wrong;
+	uint64_t deaths, repairs;	/* of the whole run */
+	unsigned most;			/* entries of a transaction */
+} k;
+
+static void copy(struct pool *to, const struct pool *from) { memcpy(to, from, pool_bytes(scene.ops)); }
+static bool same(const struct pool *a, const struct pool *b) { return !memcmp(a, b, pool_bytes(scene.ops)); }
+
+void kill_point(void)
+{
+	if (k.in_call && undo.n >> 16 != k.ended) {
+		k.ended = undo.n >> 16;
+		k.inside++;
+		copy(&k.ref, scene.live);
+	}
+	if (++k.points == k.die_at)
+		longjmp(k.grave, 1);
+}
+
+static void wrong(const char *what) { k.wrong = k.wrong ? k.wrong : what; }
+
+/** The pool is what it was at the last commit: no more and no less. */
+static void expect_ref(size_t used, const char *what)
+{
+	struct measure m;
+	const char *unsound;
+
+	if (!same(scene.live, &k.ref))
+		wrong(what);
+	else if (!k.is_heap)
+		return;
+	else if ((unsound = measure(scene.ops, &scene.heap, 7, &m)))
+		wrong(unsound);
+	else if (m.used != used)
+		wrong("a commit inside of the call, which looks neither done nor not begun");
+}
+
+/** One repair of the wreck, which dies at point `at` (0: lives). Returns whether it died. */
+static bool repair(unsigned at)
+{
+	k.points = 0;
+	k.die_at = at;
+	if (setjmp(k.grave))
+		return true;
+	undo_rollback(&undo, 0);
+	undo_commit(&undo);
+	k.die_at = 0;
+	return false;
+}
+
+static void repair_in_all_ways(size_t used)
+{
+	copy(&k.wreck, scene.live);
+	k.wreck_log = undo;
+	repair(0);
+	expect_ref(used, "killed here, the call does not roll back to the last commit");
+	for (unsigned at = 1; !k.wrong; at++) {
+		copy(scene.live, &k.wreck);
+		undo = k.wreck_log;
+		if (!repair(at))
+			break;
+		repair(0);
+		k.repairs++;
+		expect_ref(used, "a repair that was killed and repeated does not bring back the last commit");
+	}
+}
+
+/** The call from its start; dies at point `at`. Returns whether it died. */
+static bool attempt(const struct call *c, unsigned at, void **got)
+{
+	copy(scene.live, &k.start);
+	copy(&k.ref, &k.start);
+	undo = k.start_log;
+	k.ended = undo.n >> 16;
+	k.points = k.inside = 0;
+	k.die_at = at;
+	k.in_call = true;
+	if (setjmp(k.grave)) {
+		k.in_call = false;
+		return true;
+	}
+	*got = scene_call(&scene, c);
+	k.in_call = false;
+	k.die_at = 0;
+	return false;
+}
+
+static void call_in_all_ways(const struct call *c)
+{
+	void *got = NULL;
+	bool died = true;
+
+	copy(&k.start, scene.live);
+	k.start_log = undo;
+	for (unsigned at = 1; died && !k.wrong; at++) {
+		died = attempt(c, at, &got);		/* the last time it lives, up to before the commit */
+		k.most = undo_count(&undo) > k.most ? undo_count(&undo) : k.most;
+		k.deaths++;
+		repair_in_all_ways(k.inside ? scene_used_inside(&scene, c) : scene.used);
+	}
+	if (k.wrong)
+		return;
+	attempt(c, 0, &got);
+	undo_commit(&undo);
+	scene_made(&scene, c, got);
+	copy(&k.ref, scene.live);
+	k.is_heap = true;
+	expect_ref(scene.used, "");
+}
+
+/** First thing wrong in a run of random calls, or NULL. */
+static const char *run(const struct mem_manager_ops *ops, unsigned calls)
+{
+	memset(&k, 0, sizeof k);
+	scene_begin(&scene, ops, &undo, 7);
+	for (unsigned i = 0; i < calls && !k.wrong; i++) {
+		struct call c = scene_next(&scene);
+
+		call_in_all_ways(&c);
+	}
+	free(scene.live);
+	return k.wrong;
+}
+
+EACH_MANAGER(kill_points, a_call_killed_at_any_store_never_happened_or_is_done)
+{
+	const char *what = run(c->kill, CALLS);
+
+	cr_assert_null(what, "%s: call %zu: %s", c->name, scene.number, what);
+	cr_assert_leq(k.most, c->kill->max_stores, "%s: %u stores in a transaction", c->name, k.most);
+	cr_assert_gt(k.deaths, 10u * CALLS, "%s: only %llu deaths", c->name, (unsigned long long)k.deaths);
+	cr_log_info("%s: %llu deaths, %llu repairs, %u stores at most", c->name, (unsigned long long)k.deaths,
+		    (unsigned long long)k.repairs, k.most);
+}
+
+extern const struct mem_manager_ops ff_planted_kill_ops;
+
+Test(kill_points, a_store_that_is_not_logged_is_caught)
+{
+	const char *what = run(&ff_planted_kill_ops, CALLS);
+
+	cr_assert_not_null(what, "the harness is blind");
+	cr_assert(strstr(what, "does not roll back"), "%s", what);
+	cr_assert_null(run(&ff_kill_ops, 50), "and without it, all is well");
+}
