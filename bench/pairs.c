@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What does a malloc+free pair cost, under each manager, beside glibc and Boost.Interprocess?
+ *
+ *	lifo		64 B, freed at once: the fast path
+ *	random 1k	one of 1,000 live fragments is replaced by one of 16-1024 B: bins, splits, joins, in the cache
+ *	random 100k	the same over 100,000: out of the cache
+ *	realloc		two vectors that grow by 64 B in turns to 64 KiB
+ *
+ * each in one process, in two threads, in two processes (shm: one heap; else a heap in each). A measurement is a
+ * forked child: a manager is chosen once a process. Time is CPU time for one, wall time for two. The first word of
+ * each fragment is written. Ratios are to glibc's and Boost's figure of the same round.
+ */
+#include "bench.h"
+#include "rows.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LIVE_MAX = 100000, POOL_BYTES = 512 << 20, VECTOR_MAX = 64 << 10, PARTICIPANTS = 2 };
+enum how { ONE, THREADS, PROCESSES, HOWS };
+
+static const char *const how_name[] = { "1 process", "2 threads", "2 processes" };
+
+struct state {
+	const struct row *row;
+	unsigned live, next;
+	uint64_t random;
+	size_t vector_size;
+	void **at;
+};
+
+struct workload {
+	const char *name;
+	unsigned live;			/* fragments that are held all the time */
+	bool (*pairs)(struct state *s, unsigned n);	/* false: no memory */
+	unsigned step;			/* pairs between two looks at the clock */
+	bool alone;			/* in one process only */
+};
+
+/* ---- the loops that are timed ---- */
+
+static bool lifo(struct state *s, unsigned n)
+{
+	while (n--) {
+		uint64_t *p = s->row->alloc(64);
+
+		if (!p)
+			return false;
+		*(volatile uint64_t *)p = n;
+		s->row->free(p);
+	}
+	return true;
+}
+
+static bool replace(struct state *s, unsigned n)
+{
+	while (n--) {
+		uint32_t r = bench_random(&s->random);
+		void **at = &s->at[((uint64_t)r * s->live) >> 32];
+
+		s->row->free(*at);
+		*at = s->row->alloc(16 + r % 1009);
+		if (!*at)
+			return false;
+		*(volatile uint64_t *)*at = r;
+	}
+	return true;
+}
+
+/* A pair here is one realloc; live = 2. */
+static bool grow(struct state *s, unsigned n)
+{
+	for (; n--; s->next ^= 1) {
+		void *p = s->row->realloc(s->at[s->next], s->vector_size);
+
+		if (!p)
+			return false;
+		s->at[s->next] = p;
+		((volatile uint64_t *)p)[s->vector_size / 8 - 1] = n;
+		if (s->next && (s->vector_size += 64) > VECTOR_MAX) {
+			s->vector_size = 64;
+			for (unsigned i = 0; i < 2; i++) {
+				s->row->free(s->at[i]);
+				s->at[i] = NULL;
+			}
+		}
+	}
+	return true;
+}
+
+static const struct workload workloads[] = {
+	{ "lifo 64 B", 0, lifo, 20000, false },
+	{ "random 1k", 1000, replace, 5000, false },
+	{ "random 100k", 100000, replace, 5000, false },
+	{ "realloc", 2, grow, 4096, true },
+};
+enum { WORKLOADS = sizeof workloads / sizeof *workloads };
+
+/* ---- one measurement ---- */
+
+struct job {
+	const struct row *row;
+	const struct workload *work;
+	enum how how;
+	uint64_t run_ns;
+};
+
+/* Between the participants of a measurement, in shared memory. */
+struct meeting {
+	pthread_barrier_t start;
+	struct part { uint64_t ns, pairs; char error[96]; } part[PARTICIPANTS];
+};
+
+struct ticket { const struct job *job; struct meeting *meeting; unsigned who; };
+
+static const char *warm_up(struct state *s, const struct job *job)
+{
+	s->live = job->work->live;
+	s->vector_size = 64;
+	s->at = calloc(s->live + 1, sizeof *s->at);
+	if (!s->at)
+		return "no memory for the benchmark itself";
+	for (unsigned i = 0; job->work->pairs == replace && i < s->live; i++)
+		if (!(s->at[i] = job->row->alloc(16 + bench_random(&s->random) % 1009)))
+			return "out of memory";
+	return job->work->pairs(s, 20000 + 2 * s->live) ? NULL : "out of memory";
+}
+
+/* Runs until the time is over; every participant is at it all the while. */
+static const char *run(struct state *s, const struct job *job, struct part *part)
+{
+	clockid_t clock = job->how == ONE ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+	uint64_t end = bench_ns(CLOCK_MONOTONIC) + job->run_ns, from = bench_ns(clock), pairs = 0;
+
+	do {
+		if (!job->work->pairs(s, job->work->step))
+			return "out of memory";
+		pairs += job->work->step;
+	} while (bench_ns(CLOCK_MONOTONIC) < end);
+	part->ns = bench_ns(clock) - from;
+	part->pairs = pairs;
+	return NULL;
+}
+
+static void give_back(struct state *s)
+{
+	for (unsigned i = 0; s->at && i < s->live; i++)
+		if (s->at[i])
+			s->row->free(s->at[i]);
+	free(s->at);
+}
+
+static void *participate(void *arg)
+{
+	const struct ticket *t = arg;
+	struct part *part = &t->meeting->part[t->who];
+	struct state s = { .row = t->job->row, .random = 88172645463325252u + t->who };
+	const char *error;
+
+	bench_pin(t->who);
+	error = warm_up(&s, t->job);
+	pthread_barrier_wait(&t->meeting->start);	/* also after an error: the other one waits */
+	if (!error)
+		error = run(&s, t->job, part);
+	if (error)
+		snprintf(part->error, sizeof part->error, "%s", error);
+	give_back(&s);
+	return NULL;
+}
+
+static void in_threads(struct ticket *ticket)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, participate, &ticket[1])) {
+		snprintf(ticket->meeting->part[0].error, sizeof ticket->meeting->part[0].error, "no thread");
+		return;
+	}
+	participate(&ticket[0]);
+	pthread_join(thread, NULL);
+}
+
+static void in_process(struct ticket *ticket)
+{
+	const struct row *row = ticket->job->row;
+	const char *error = row->shared ? NULL : row->setup(row, POOL_BYTES);
+
+	if (!error) {
+		participate(ticket);
+		return;
+	}
+	snprintf(ticket->meeting->part[ticket->who].error, sizeof ticket->meeting->part[0].error, "%s", error);
+	pthread_barrier_wait(&ticket->meeting->start);
+}
+
+static void in_processes(struct ticket *ticket)
+{
+	for (unsigned i = 0; i < PARTICIPANTS; i++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			in_process(&ticket[i]);
+			exit(0);
+		}
+		if (pid == -1)
+			abort();	/* the first one waits at the barrier: the whole measurement is lost */
+	}
+	for (int status; wait(&status) != -1 || errno == EINTR; )
+		if (status)
+			snprintf(ticket->meeting->part[0].error, sizeof ticket->meeting->part[0].error,
+				 "a process ended with status %#x", (unsigned)status);
+}
+
+static struct meeting *meet(unsigned count)
+{
+	struct meeting *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_barrierattr_t shared;
+
+	if (m == MAP_FAILED)
+		abort();
+	pthread_barrierattr_init(&shared);
+	pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&m->start, &shared, count);
+	return m;
+}
+
+/* value[0]: ns a pair, as each participant sees it. */
+static void measure(const void *arg, struct bench_result *result)
+{
+	const struct job *job = arg;
+	unsigned count = job->how == ONE ? 1 : PARTICIPANTS;
+	struct meeting *m = meet(count);
+	struct ticket ticket[PARTICIPANTS] = { { job, m, 0 }, { job, m, 1 } };
+	bool here = job->how != PROCESSES || job->row->shared;
+	const char *error = here ? job->row->setup(job->row, POOL_BYTES) : NULL;
+	double ns = 0, pairs = 0;
+
+	alarm(120);
+	if (error) {
+		snprintf(result->error, sizeof result->error, "%s", error);
+		return;
+	}
+	if (job->how == ONE)
+		participate(ticket);
+	else if (job->how == THREADS)
+		in_threads(ticket);
+	else
+		in_processes(ticket);
+	for (unsigned i = 0; i < count; i++) {
+		ns += (double)m->part[i].ns;
+		pairs += (double)m->part[i].pairs;
+		if (m->part[i].error[0])
+			snprintf(result->error, sizeof result->error, "%s", m->part[i].error);
+	}
+	result->value[0] = ns / pairs;
+}
+
+/* ---- the rounds ---- */
+
+static struct row rows[ROWS_MAX];
+static unsigned row_count;
+
+/* What is known of one allocator under one workload. */
+static struct cell {
+	struct bench_series ns, to_glibc, to_boost;
+	double now;			/* this round's, 0: none */
+	char error[160];
+} cells[WORKLOADS][HOWS][ROWS_MAX];
+
+/* Only what makes sense: Boost is for processes, a heap in each is the same for all managers of pkg. */
+static bool wanted(const struct bench_options *o, unsigned w, enum how how, unsigned r)
+{
+	if (workloads[w].alone && how != ONE)
+		return false;
+	if (how == THREADS && rows[r].shared)
+		return false;
+	if (workloads[w].pairs == grow && !rows[r].realloc)
+		return false;
+	return r <= ROW_BOOST || !o->only || strstr(rows[r].name, o->only);
+}
+
+static void measure_cell(const struct bench_options *o, unsigned w, enum how how, unsigned r)
+{
+	struct cell *c = &cells[w][how][r];
+	struct job job = { &rows[r], &workloads[w], how, (uint64_t)(60e6 * o->scale) };
+	struct bench_result result = { .error = "" };
+
+	c->now = 0;
+	if (!wanted(o, w, how, r) || c->error[0])	/* what failed once is not tried again: it may cost a minute */
+		return;
+	bench_in_child(measure, &job, &result);
+	if (result.error[0]) {
+		memcpy(c->error, result.error, sizeof c->error);
+		return;
+	}
+	c->now = result.value[0];
+	bench_add(&c->ns, c->now);
+}
+
+static void ratios(struct cell *row)
+{
+	for (unsigned r = 0; r < row_count; r++) {
+		if (row[r].now > 0 && row[ROW_GLIBC].now > 0)
+			bench_add(&row[r].to_glibc, row[r].now / row[ROW_GLIBC].now);
+		if (row[r].now > 0 && row[ROW_BOOST].now > 0)
+			bench_add(&row[r].to_boost, row[r].now / row[ROW_BOOST].now);
+	}
+}
+
+static void one_round(const struct bench_options *o, unsigned round)
+{
+	for (unsigned w = 0; w < WORKLOADS; w++)
+		for (enum how how = 0; how < HOWS; how++) {
+			for (unsigned i = 0; i < row_count; i++)
+				measure_cell(o, w, how, round % 2 ? row_count - 1 - i : i);
+			ratios(cells[w][how]);
+		}
+}
+
+/* ---- output ---- */
+
+static void ratio_text(const struct bench_series *s, char *text, size_t bytes)
+{
+	struct bench_spread x = bench_spread(s);
+
+	if (s->n)
+		snprintf(text, bytes, "%.2f [%.2f-%.2f]", x.median, x.min, x.max);
+	else
+		snprintf(text, bytes, "-");
+}
+
+static void print_row(const struct row *row, const struct cell *c)
+{
+	char glibc[48], boost[48];
+
+	if (c->error[0]) {
+		printf("  %-24s %s\n", row->name, c->error);
+		return;
+	}
+	if (!c->ns.n)
+		return;
+	ratio_text(&c->to_glibc, glibc, sizeof glibc);
+	ratio_text(&c->to_boost, boost, sizeof boost);
+	printf("  %-24s %8.1f   %-22s %s\n", row->name, bench_spread(&c->ns).median, glibc, boost);
+}
+
+static void print_json(const struct row *row, unsigned w, enum how how, const struct cell *c)
+{
+	if (!c->ns.n && !c->error[0])
+		return;
+	printf("{\"bench\":\"pairs\",\"workload\":\"%s\",\"in\":\"%s\",\"allocator\":\"%s\",", workloads[w].name, how_name[how],
+	       row->name);
+	bench_json_series(stdout, "ns", &c->ns);
+	putchar(',');
+	bench_json_series(stdout, "to_glibc", &c->to_glibc);
+	putchar(',');
+	bench_json_series(stdout, "to_boost", &c->to_boost);
+	if (c->error[0]) {
+		printf(",\"error\":");
+		bench_json_string(stdout, c->error);
+	}
+	puts("}");
+}
+
+static void print_all(const struct bench_options *o)
+{
+	for (unsigned w = 0; w < WORKLOADS; w++)
+		for (enum how how = 0; how < HOWS; how++) {
+			if (workloads[w].alone && how != ONE)
+				continue;
+			if (!o->json)
+				printf("%s, %s\n  %-24s %8s   %-22s %s\n", workloads[w].name, how_name[how], "", "ns", "x glibc",
+				       "x Boost");
+			for (unsigned r = 0; r < row_count; r++)
+				if (o->json)
+					print_json(&rows[r], w, how, &cells[w][how][r]);
+				else
+					print_row(&rows[r], &cells[w][how][r]);
+			if (!o->json)
+				putchar('\n');
+		}
+}
+
+/* ---- the goals of issue 3 ---- */
+
+static const struct cell *cell_of(const char *name, unsigned w, enum how how)
+{
+	static const struct cell none;
+
+	for (unsigned r = 0; r < row_count; r++)
+		if (!strcmp(rows[r].name, name))
+			return &cells[w][how][r];
+	return &none;
+}
+
+/* What tracking adds to one call: half of what it adds to a pair, round by round. */
+static bool tracking_goal(const struct bench_options *o, const char *manager, unsigned w)
+{
+	struct bench_series added = { .n = 0 };
+	char off[48], on[48], goal[96];
+	const struct cell *a, *b;
+
+	snprintf(off, sizeof off, "pkg %s", manager);
+	snprintf(on, sizeof on, "pkg %s, tracking", manager);
+	a = cell_of(off, w, ONE);
+	b = cell_of(on, w, ONE);
+	for (unsigned i = 0; i < a->ns.n && i < b->ns.n; i++)
+		bench_add(&added, (b->ns.v[i] - a->ns.v[i]) / 2);
+	snprintf(goal, sizeof goal, "pkg %s, %s: tracking adds <= 20 ns a call", manager, workloads[w].name);
+	return bench_goal(o, "pairs", goal, &added, 20);
+}
+
+static bool goals(const struct bench_options *o)
+{
+	bool ok = true;
+
+	ok &= bench_goal(o, "pairs", "pkg fm, lifo 64 B: <= 1.5 x glibc", &cell_of("pkg fm", 0, ONE)->to_glibc, 1.5);
+	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B: <= 0.5 x Boost rbtree_best_fit",
+			 &cell_of("shm fm", 0, ONE)->to_boost, 0.5);
+	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B, 2 processes: <= 0.5 x Boost rbtree_best_fit",
+			 &cell_of("shm fm", 0, PROCESSES)->to_boost, 0.5);
+	for (unsigned r = 0; r < row_count; r++)
+		for (unsigned w = 0; w < 2 && rows[r].track && !rows[r].shared; w++)
+			ok &= tracking_goal(o, rows[r].manager, w);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench_options o;
+	bool ok;
+
+	bench_options(argc, argv, "Times malloc+free pairs of every manager beside glibc and Boost.Interprocess.", &o);
+	bench_sandbox();
+	row_count = rows_all(rows);
+	bench_machine(&o, "pairs");
+	for (unsigned round = 0; round < o.rounds; round++) {
+		if (isatty(2))
+			fprintf(stderr, "round %u of %u%c", round + 1, o.rounds, round + 1 < o.rounds ? '\r' : '\n');
+		one_round(&o, round);
+	}
+	print_all(&o);
+	ok = goals(&o);
+	return ok ? 0 : 1;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * glibc, Boost and every manager of memapi as rows.
+ *
+ * Every row goes through one wrapper of its own: an indirect call and a jump through the PLT, alike for all.
+ */
+#include "rows.h"
+
+#include <memapi/manager.h>
+#include <memapi/memapi.h>
+#include <memapi/memcore.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *glibc_setup(const struct row *row, size_t bytes) { (void)row, (void)bytes; return NULL; }
+static void *glibc_alloc(size_t size) { return malloc(size); }
+static void glibc_free(void *p) { free(p); }
+static void *glibc_realloc(void *p, size_t size) { return realloc(p, size); }
+
+static void *pkg_alloc(size_t size) { return mem_pkg_malloc(size, NULL); }
+static void pkg_release(void *p) { mem_pkg_free(p, NULL); }
+static void *pkg_again(void *p, size_t size) { return mem_pkg_realloc(p, size, NULL); }
+
+/* As an application that is built with DBG_SR_MEMORY calls. */
+static void *pkg_alloc_site(size_t size) { return mem_pkg_malloc(size, MEM_SITE); }
+static void pkg_release_site(void *p) { mem_pkg_free(p, MEM_SITE); }
+static void *pkg_again_site(void *p, size_t size) { return mem_pkg_realloc(p, size, MEM_SITE); }
+
+static void *shm_alloc(size_t size) { return mem_shm_malloc(size, NULL); }
+static void shm_release(void *p) { mem_shm_free(p, NULL); }
+static void *shm_again(void *p, size_t size) { return mem_shm_realloc(p, size, NULL); }
+
+static void *shm_alloc_site(size_t size) { return mem_shm_malloc(size, MEM_SITE); }
+static void shm_release_site(void *p) { mem_shm_free(p, MEM_SITE); }
+static void *shm_again_site(void *p, size_t size) { return mem_shm_realloc(p, size, MEM_SITE); }
+
+static void set_size(const char *key, size_t bytes)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%zu", bytes);
+	setenv(key, text, 1);
+}
+
+/* Debugging managers guard and record unless told otherwise: a row is what its name says. */
+static const char *pkg_setup(const struct row *row, size_t bytes)
+{
+	(void)bytes;				/* pkg heaps have no limit unless one is set, like glibc's */
+	setenv("MEMAPI_TRACK", row->track ? "sites" : "off", 1);
+	return pkg_init_manager(row->manager) ? memapi_error() : NULL;
+}
+
+static const char *shm_setup(const struct row *row, size_t bytes)
+{
+	set_size("MEMAPI_SHM_SIZE", bytes);
+	setenv("MEMAPI_TRACK", "sites", 1);	/* shm always records */
+	return shm_init_manager(row->manager) ? memapi_error() : NULL;
+}
+
+static const struct row glibc_row = { "glibc", glibc_setup, glibc_alloc, glibc_free, glibc_realloc, .threads = true };
+static const struct row pkg_row = { "pkg %s", pkg_setup, pkg_alloc, pkg_release, pkg_again, .threads = true };
+static const struct row pkg_track_row = { "pkg %s, tracking", pkg_setup, pkg_alloc_site, pkg_release_site, pkg_again_site,
+					  .threads = true, .track = true };
+static const struct row shm_row = { "shm %s", shm_setup, shm_alloc, shm_release, shm_again, .shared = true,
+				    .threads = true };
+static const struct row shm_site_row = { "shm %s, sites", shm_setup, shm_alloc_site, shm_release_site, shm_again_site,
+					 .shared = true, .threads = true, .track = true };
+
+static struct row manager_row(const struct row *kind, const char *manager)
+{
+	const char *hole = strstr(kind->name, "%s");
+	struct row row = *kind;
+
+	snprintf(row.name, sizeof row.name, "%.*s%s%s", (int)(hole - kind->name), kind->name, manager, hole + 2);
+	snprintf(row.manager, sizeof row.manager, "%s", manager);
+	return row;
+}
+
+unsigned rows_all(struct row *rows)
+{
+	const struct mem_manager *m;
+	unsigned n = 0;
+
+	rows[n++] = glibc_row;
+	row_boost(&rows[n++]);
+	for (size_t i = 0; (m = mem_manager_at(i)) && n + 4 <= ROWS_MAX; i++) {
+		if (m->pkg) {
+			rows[n++] = manager_row(&pkg_row, m->name);
+			rows[n++] = manager_row(&pkg_track_row, m->name);
+		}
+		if (m->shm) {
+			rows[n++] = manager_row(&shm_row, m->name);
+			rows[n++] = manager_row(&shm_site_row, m->name);
+		}
+	}
+	return n;
+}
