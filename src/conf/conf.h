@@ -17,10 +17,10 @@ enum conf_from { FROM_DEFAULT, FROM_FILE, FROM_CHOICE, FROM_ENVIRONMENT, FROM_CO
 /** "default file choice environment command_line" */
 const char *conf_from_name(enum conf_from from);
 
-/** What is wrong: "FILE:LINE: KEY: found, allowed" or the like, one line, ready for a person. */
-struct conf_error { char text[512]; };
+/** What is wrong: "FILE:LINE: KEY: found, allowed" or the like, one line of printable text, ready for a person. */
+struct conf_error { char text[1024]; };
 
-enum { CONF_POOLS = 16 };
+enum { CONF_POOLS = 16 };		/* `default` included */
 enum conf_domain { CONF_PKG, CONF_SHM };
 
 /** [pool.NAME], and `default`, which is always the first. */
@@ -29,7 +29,7 @@ struct conf_pool {
 	uint64_t size;
 	char manager[32];		/* "": as memory.shm.manager */
 	bool keep;
-	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine */
+	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine; unless given, size and this are memory.shm's */
 };
 
 struct conf {
@@ -46,6 +46,9 @@ struct conf {
 	bool safety_abort;		/* memory.safety = report | abort */
 	char module_path[256];
 	char socket[108], group[32], operators[32], log[16];	/* "": default; log: stderr | syslog */
+	unsigned max_connections, max_request, max_depth;	/* control.max_…; max_request in bytes */
+	uint64_t max_backlog;		/* bytes of answers that a client may leave unread */
+	unsigned idle_timeout;		/* control.idle_timeout, s; 0: never */
 	unsigned samples, sample_interval;	/* leaks.samples, leaks.interval (s): evidence "growing" */
 	struct conf_pool pool[CONF_POOLS];
 	unsigned pools;
@@ -69,15 +72,36 @@ typedef bool conf_manager_fn(const char *name, enum conf_domain domain, char *al
  *
  * File: opts->file, else MEMAPI_CONFIG, else $XDG_CONFIG_HOME/memapi/mmd.conf (~/.config), else /etc/memapi/mmd.conf; one
  * that was named must exist. A key memory.a.b has the environment name MEMAPI_A_B (secure_getenv).
+ * memory.pkg.manager beats memory.manager of the same source only; a stronger source beats both.
  * Returns 0, or -EINVAL, -ENOENT, … with *ret_error filled and *ret_conf holding the defaults, which a program may go on with.
+ * A stored choice that cannot be used is left out, and no failure: the return is 0, and ret_error->text says why; otherwise
+ * it is "". Costs three failing open() when nothing is configured, allocates nothing.
  */
 int conf_load(const struct conf_options *opts, conf_manager_fn *ok, struct conf *ret_conf, struct conf_error *ret_error);
 
-/** The stored choice: $XDG_STATE_HOME/memapi/choice, for root /var/lib/memapi/choice. "": none in that domain. */
+/** The manager that a build without any configuration uses, where the program has it. */
+#define CONF_MANAGER "fm"
+
+/** The stored choice. "": none in that domain. */
 struct conf_choice { char name[2][32]; };
+
+/**
+ * conf_choice_path - where conf_choice_write() puts it
+ *
+ * $XDG_STATE_HOME/memapi/choice; when that is not set, for root /var/lib/memapi/choice, for others
+ * ~/.local/state/memapi/choice. Returns 0, or -ENOENT: there is no home, -ENAMETOOLONG.
+ */
 int conf_choice_path(char *ret_path, size_t bytes);
-int conf_choice_read(struct conf_choice *ret_choice, struct conf_error *ret_error);	/* no file: 0 and "" */
-/** Written beside, fsync, rename, fsync of the directory: whole or not at all, whenever it is killed. */
+
+/**
+ * conf_choice_read - what conf_choice_write() left
+ *
+ * Where a user without XDG_STATE_HOME has no file, root's choice counts. No file: 0 and "".
+ * -EINVAL: the file is damaged, or another error of open(); *ret_error says so.
+ */
+int conf_choice_read(struct conf_choice *ret_choice, struct conf_error *ret_error);
+
+/** Written beside, fsync, rename, fsync of the directory: whole or not at all, whenever it is killed. Makes the directory. */
 int conf_choice_write(const struct conf_choice *choice, struct conf_error *ret_error);
 
 #endif /* CONF_CONF_H */
