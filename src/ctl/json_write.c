@@ -6,25 +6,13 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static void *libc_realloc(void *p, size_t size)
-{
-	if (size)
-		return realloc(p, size);
-	free(p);
-	return NULL;
-}
-
-static jw_realloc_fn *resize = libc_realloc;
-
-void jw_set_realloc(jw_realloc_fn *fn) { resize = fn; }
+#include "ctl/memory.h"
 
 void jw_free(struct json_writer *w)
 {
-	if (w->text)
-		resize(w->text, 0);
+	ctl_free(w->text);
 	*w = (struct json_writer){ 0 };
 }
 
@@ -44,7 +32,7 @@ static bool room(struct json_writer *w, size_t more)
 		return !w->failed;
 	while (size - w->len < more)
 		size *= 2;
-	text = w->failed ? NULL : resize(w->text, size);
+	text = w->failed ? NULL : ctl_resize(w->text, size);
 	if (!text) {
 		w->failed = true;
 		return false;

@@ -22,10 +22,6 @@ struct json_writer {
 	bool failed;
 };
 
-/** Where texts live: realloc() unless a program says otherwise, before the first. size 0 frees. */
-typedef void *jw_realloc_fn(void *p, size_t size);
-void jw_set_realloc(jw_realloc_fn *fn);
-
 void jw_free(struct json_writer *w);
 
 /** Cuts the text back to `len`, an earlier w->len, as if nothing had been written since; `comma` as it was then. */

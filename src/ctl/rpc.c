@@ -93,7 +93,7 @@ static void write_words(struct json_writer *out, const char *words)
 	jw_close(out, ']');
 }
 
-/* `got`, of which json-c keeps the spelling of reals; long ones are cut, and then a string. */
+/* `got`: json-c keeps the spelling of reals. What is long is cut; that, arrays and objects are shown as a string. */
 static void write_got(struct json_writer *out, struct json_object *params, const char *name)
 {
 	struct json_object *got;
@@ -104,10 +104,10 @@ static void write_got(struct json_writer *out, struct json_object *params, const
 		return;
 	text = json_object_to_json_string_length(got, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
 	jw_key(out, "got");
-	if (len <= RPC_ECHO_MAX)
+	if (len <= RPC_ECHO_MAX && *text != '[' && *text != '{')
 		jw_raw(out, text, len);
 	else
-		jw_bytes(out, text, RPC_ECHO_MAX);
+		jw_bytes(out, text, len < RPC_ECHO_MAX ? len : RPC_ECHO_MAX);
 }
 
 static void write_error(struct json_writer *out, const struct rpc_error *e, struct json_object *params)
@@ -224,12 +224,14 @@ static void split(struct json_span request, struct members *m)
 	}
 }
 
-static int find_method(struct json_span name)
+/* Index, or methods_count. */
+static size_t find_method(const struct rpc_program *program, struct json_span name)
 {
-	for (int i = 0; i < RPC_METHODS; i++)
-		if (json_is(name, rpc_methods[i].name))
-			return i;
-	return -1;
+	size_t i = 0;
+
+	while (i < program->methods_count && !json_is(name, program->methods[i].name))
+		i++;
+	return i;
 }
 
 static void unknown_method(struct rpc_session *s, struct json_span name)
@@ -237,23 +239,25 @@ static void unknown_method(struct rpc_session *s, struct json_span name)
 	char words[512];
 	size_t at = 0;
 
-	for (int i = 0; i < RPC_METHODS && at < sizeof words; i++)
-		at += (size_t)snprintf(words + at, sizeof words - at, "%s%s", i ? " " : "", rpc_methods[i].name);
+	for (size_t i = 0; i < s->program->methods_count && at < sizeof words; i++)
+		at += (size_t)snprintf(words + at, sizeof words - at, "%s%s", i ? " " : "", s->program->methods[i].name);
 	rpc_fail(&s->call, RPC_METHOD, NULL, "no method %.*s", (int)(name.len < 100 ? name.len : 100), name.at);
 	rpc_allowed_words(&s->call, words);
 	answer(s);
 }
 
 /* The reply is open, the call has a method: role, parameters, handler. */
-static void dispatch(struct rpc_session *s, int index, struct json_span params)
+static void dispatch(struct rpc_session *s, size_t index, struct json_span params)
 {
 	struct rpc_call *call = &s->call;
 
-	call->method = &rpc_methods[index];
+	call->method = &s->program->methods[index];
 	if (s->peer->role < call->method->role) {
 		rpc_fail(call, RPC_ROLE, NULL, "%s needs the role %s, this peer has %s", call->method->name,
 			 rpc_role_name(call->method->role), rpc_role_name(s->peer->role));
 		rpc_allowed(call, rpc_role_name(call->method->role));
+	} else if (s->refuse) {
+		rpc_fail(call, RPC_LIMIT, NULL, "too many replies wait to be read by their peers");
 	} else if (s->reply_at > RPC_REPLY_MAX) {
 		rpc_fail(call, RPC_LIMIT, NULL, "the replies of this batch are longer than %d bytes", RPC_REPLY_MAX);
 	} else {
@@ -273,7 +277,7 @@ static void dispatch(struct rpc_session *s, int index, struct json_span params)
 static void begin_call(struct rpc_session *s, struct json_span request, uint64_t deadline)
 {
 	struct members m = { 0 };
-	int index;
+	size_t index;
 
 	s->id = (struct json_span){ 0 };
 	s->reply_at = s->out.len;
@@ -294,7 +298,7 @@ static void begin_call(struct rpc_session *s, struct json_span request, uint64_t
 		refuse(s, NULL, "method: string expected");
 	else if (m.params.at && *m.params.at != '{' && *m.params.at != '[')
 		refuse(s, NULL, "params: object or array expected");
-	else if ((index = find_method(m.method)) < 0)
+	else if ((index = find_method(s->program, m.method)) == s->program->methods_count)
 		unknown_method(s, m.method);
 	else
 		dispatch(s, index, m.params);

@@ -4,7 +4,7 @@
  *
  *	rpc_take(s, line) ─> rpc_run(s, deadline) until it says true ─> s->out, one line or empty
  *
- * A program gives the handlers, one for each row of methods.def. A handler runs with parameters that fit its row and a
+ * A program gives the methods, in general the rows of methods.def, and a handler for each. A handler runs with parameters that fit its row and a
  * peer that has its role. It writes one JSON value to call->out, or calls rpc_fail(). One that may take longer than
  * a slice calls rpc_later(), and is stepped until it calls rpc_done(). Calls of a batch run one after another.
  */
@@ -51,18 +51,21 @@ struct rpc_call {
 	uint64_t deadline;
 };
 
-/** What a program adds to the table. */
+/** Methods and their handlers. */
 struct rpc_program {
-	rpc_handler *const *handlers;	/* RPC_METHODS of them */
+	const struct rpc_method *methods;	/* rpc_methods, but for tests */
+	size_t methods_count;
+	rpc_handler *const *handlers;	/* one for each method */
 	void *context;
 	/* Told each call of a role above READ when it is answered or refused, for the log; or NULL. */
 	void (*audit)(const struct rpc_call *call);
 };
 
-/** One conversation: at most one message at a time. Zeros but for the first two members are a new one. */
+/** One conversation: at most one message at a time. With zeros behind the first two members it is a new one. */
 struct rpc_session {
 	const struct rpc_program *program;
 	const struct rpc_peer *peer;
+	bool refuse;			/* calls that begin now are refused: too much waits to be sent */
 	struct json_writer out;		/* the reply, with its newline */
 	/* the rest is private */
 	struct json_writer text;

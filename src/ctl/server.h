@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control socket: JSON-RPC lines over a UNIX stream socket, on libevent's loop.
+ *
+ * No peer can hold up the loop: a call runs in slices, and between two slices everybody else gets a turn. No peer
+ * can make the daemon grow without bound: lines, connections, waiting output and idle time have limits. A peer that
+ * does not read its replies is not served until it does, and is dropped when it never does.
+ */
+#ifndef CTL_SERVER_H
+#define CTL_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <event2/event.h>
+
+#include "ctl/rpc.h"
+
+struct server;
+
+struct server_limits {
+	unsigned connections;		/* 256 */
+	unsigned idle_s;		/* without a byte from the peer: 300 */
+	unsigned stall_s;		/* without reading what it was sent: 30 */
+	size_t request_bytes;		/* of a line: RPC_REQUEST_MAX */
+	size_t backlog_bytes;		/* replies that wait, over all connections: 32 MiB; above it calls are refused */
+};
+extern const struct server_limits server_limits_default;
+
+/** Who connected, as the kernel says, at the time of connect(). */
+struct server_peer {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;		/* supplementary */
+	size_t groups_count;
+};
+
+struct server_options {
+	struct server_limits limits;
+	const struct rpc_program *program;	/* must outlive the server */
+	enum rpc_role (*role)(const struct server_peer *peer, void *arg);	/* asked once a connection */
+	void *arg;
+};
+
+/**
+ * server_new - answer on a listening socket
+ * @fd: listening, non-blocking; stays the caller's
+ *
+ * Returns 0 or -errno.
+ */
+int server_new(struct event_base *base, int fd, const struct server_options *opts, struct server **ret_server);
+
+/** Drops every connection. */
+void server_free(struct server *s);
+
+/** Bytes of replies that are still on their way to peers. */
+size_t server_pending(const struct server *s);
+unsigned server_connections(const struct server *s);
+
+#endif /* CTL_SERVER_H */
