@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Rows become a table, CSV, JSON or newline-delimited JSON; see render.h.
+ *
+ *	held back:	cells[row × count + column] -> text[at, len)	at most TABLE_BLOCK rows, then written and forgotten
+ *
+ * Memory is that of one block, whatever the number of rows. Numbers stand to the right, the last column is not padded.
+ */
+#include "render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BOLD "\033[1m"
+#define RED "\033[31m"
+#define NORMAL "\033[0m"
+
+enum { ELASTIC_MIN = 10, GAP = 2 };
+
+static const char spaces[] = "                                                                ";
+
+static void pad(FILE *out, size_t count)
+{
+	for (size_t n; count; count -= n) {
+		n = count < sizeof spaces - 1 ? count : sizeof spaces - 1;
+		fwrite(spaces, 1, n, out);
+	}
+}
+
+/* ---- JSON ---- */
+
+/* json-c leaves DEL, C1 and marks of direction as they are; inside strings, and nowhere else can they be. */
+static void write_safe_json(FILE *out, const char *s)
+{
+	for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
+		if (*p == 0x7f)
+			fputs("\\u007f", out);
+		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			fprintf(out, "\\u%04x", *++p);
+		else if (*p == 0xe2 && ((p[1] == 0x80 && p[2] >= 0x8b && p[2] <= 0xae) || (p[1] == 0x81 && p[2] >= 0xa0)))
+			fprintf(out, "\\u%04x", 0x2000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)), p += 2;
+		else
+			fputc(*p, out);
+	}
+}
+
+static void write_json(const struct style *st, struct json_object *value, int flags)
+{
+	const char *s = json_object_to_json_string_ext(value, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	if (!s)
+		s = "null";
+	if (st->terminal)
+		write_safe_json(st->out, s);
+	else
+		fputs(s, st->out);
+}
+
+void render_json(const struct style *st, struct json_object *value)
+{
+	write_json(st, value, st->terminal ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : JSON_C_TO_STRING_PLAIN);
+	fputc('\n', st->out);
+}
+
+static void json_row(struct render *r, struct json_object *row)
+{
+	if (r->st->format == JSON) {
+		if (!r->rows)
+			fprintf(r->st->out, "{\"%s\":[", r->member);
+		fputs(r->rows ? ",\n" : "\n", r->st->out);
+	}
+	write_json(r->st, row, JSON_C_TO_STRING_PLAIN);
+	if (r->st->format == NDJSON)
+		fputc('\n', r->st->out);
+}
+
+static void json_end(struct render *r, struct json_object *tail)
+{
+	FILE *out = r->st->out;
+
+	if (!r->rows)
+		fprintf(out, "{\"%s\":[", r->member);
+	fputs(r->rows ? "\n]" : "]", out);
+	if (tail) {
+		json_object_object_foreach(tail, name, value) {
+			fprintf(out, ",\"%s\":", name);
+			write_json(r->st, value, JSON_C_TO_STRING_PLAIN);
+		}
+	}
+	fputs("}\n", out);
+}
+
+/* ---- CSV ---- */
+
+static void csv_line(struct render *r, struct json_object *row)
+{
+	r->text.len = 0;
+	for (unsigned i = 0; i < r->count; i++) {
+		text_add(&r->text, ",", i > 0);
+		if (row)
+			cell_csv(r->columns[i], row, r->st->terminal, &r->text);
+		else
+			cell_csv_head(r->columns[i], &r->text);
+	}
+	text_add(&r->text, "\n", 1);
+	fwrite(r->text.at, 1, r->text.len, r->st->out);
+}
+
+/* ---- table ---- */
+
+static bool human(const struct render *r) { return r->st->terminal && r->st->format == TABLE; }
+
+/* Take from the widest elastic column until the line fits, or none can give. */
+static void squeeze(const struct render *r, size_t *widths)
+{
+	size_t total = GAP * (r->count - 1);
+
+	for (unsigned i = 0; i < r->count; i++)
+		total += widths[i];
+	for (; human(r) && r->st->width && total > r->st->width; total--) {
+		unsigned widest = r->count;
+
+		for (unsigned i = 0; i < r->count; i++)
+			if (r->columns[i]->elastic && widths[i] > ELASTIC_MIN && (widest == r->count || widths[i] > widths[widest]))
+				widest = i;
+		if (widest == r->count)
+			return;
+		widths[widest]--;
+	}
+}
+
+/* A site is told by its end, other texts by their start. */
+static void put_cut(const struct render *r, const struct column *c, const char *s, const struct cell *cell, size_t width)
+{
+	const char *mark = MB_CUR_MAX > 1 ? "…" : "~";
+	size_t at;
+
+	if (c->kind == SITE_OF) {
+		at = text_fit(s, cell->len, cell->width - width + 1);
+		fprintf(r->st->out, "%s%.*s", mark, (int)(cell->len - at), s + at);
+	} else {
+		at = text_fit(s, cell->len, width - 1);
+		fprintf(r->st->out, "%.*s%s", (int)at, s, mark);
+	}
+}
+
+static void put_cell(const struct render *r, unsigned column, const struct cell *cell, size_t width)
+{
+	const struct column *c = r->columns[column];
+	size_t left = width > cell->width ? width - cell->width : 0;
+	const char *s = r->text.at ? r->text.at + cell->at : "";
+
+	if (cell_right(c))
+		pad(r->st->out, left);
+	if (r->st->color && cell->red)
+		fputs(RED, r->st->out);
+	if (cell->width > width)
+		put_cut(r, c, s, cell, width);
+	else
+		fwrite(s, 1, cell->len, r->st->out);
+	if (r->st->color && cell->red)
+		fputs(NORMAL, r->st->out);
+	if (!cell_right(c) && column + 1 < r->count)
+		pad(r->st->out, left);
+	if (column + 1 < r->count)
+		pad(r->st->out, GAP);
+}
+
+static void put_head(struct render *r, const size_t *widths)
+{
+	FILE *out = r->st->out;
+
+	if (r->st->color)
+		fputs(BOLD, out);
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct column *c = r->columns[i];
+		int width = i + 1 < r->count || cell_right(c) ? (int)widths[i] : 0;
+
+		fprintf(out, cell_right(c) ? "%*s" : "%-*s", width, c->head);
+		if (i + 1 < r->count)
+			pad(out, GAP);
+	}
+	fputs(r->st->color ? NORMAL "\n" : "\n", out);
+	r->headed = true;
+}
+
+/* Write what is held back. */
+static void flush(struct render *r)
+{
+	size_t widths[COLUMNS_MAX];
+
+	for (size_t i = 0; i < r->held * r->count; i++)
+		if (r->widths[i % r->count] < r->cells[i].width)
+			r->widths[i % r->count] = r->cells[i].width;
+	memcpy(widths, r->widths, sizeof widths);
+	squeeze(r, widths);
+	if (!r->headed)
+		put_head(r, widths);
+	for (size_t row = 0; row < r->held; row++) {
+		for (unsigned i = 0; i < r->count; i++)
+			put_cell(r, i, &r->cells[row * r->count + i], widths[i]);
+		fputc('\n', r->st->out);
+	}
+	r->held = r->text.len = 0;
+}
+
+static struct cell *next_line(struct render *r)
+{
+	struct cell *line;
+
+	if (r->held == TABLE_BLOCK)
+		flush(r);
+	if (!r->cells)
+		r->cells = calloc((size_t)TABLE_BLOCK * r->count, sizeof *r->cells);
+	line = r->cells ? r->cells + r->held++ * r->count : NULL;
+	return line;
+}
+
+static bool refuse(struct render *r, const char *why)
+{
+	r->refused = true;
+	if (why != r->error)
+		snprintf(r->error, sizeof r->error, "%s", why);
+	return false;
+}
+
+static bool table_row(struct render *r, struct json_object *row)
+{
+	struct cell *line = next_line(r);
+
+	if (!line)
+		return refuse(r, "out of memory");
+	for (unsigned i = 0; i < r->count; i++)
+		cell_table(r->columns[i], row, human(r), &r->text, &line[i]);
+	return r->text.failed ? refuse(r, "out of memory") : true;
+}
+
+/* ---- all of them ---- */
+
+void render_open(struct render *r, const struct style *st, const char *member, const struct column *columns)
+{
+	*r = (struct render){ .st = st, .member = member };
+	for (; columns->head && r->count < COLUMNS_MAX; columns++) {
+		if (st->format == TABLE && columns->hidden)
+			continue;
+		r->widths[r->count] = strlen(columns->head);
+		r->columns[r->count++] = columns;
+	}
+	if (st->format == CSV)
+		csv_line(r, NULL);
+}
+
+static bool check_row(struct render *r, struct json_object *row)
+{
+	char why[160];
+
+	if (!json_object_is_type(row, json_type_object)) {
+		snprintf(r->error, sizeof r->error, "%s[%zu] is of type %s, not an object", r->member, r->rows,
+			 json_type_to_name(json_object_get_type(row)));
+		return refuse(r, r->error);
+	}
+	for (unsigned i = 0; i < r->count; i++) {
+		if (cell_check(r->columns[i], row, why, sizeof why))
+			continue;
+		snprintf(r->error, sizeof r->error, "%s[%zu]: %s", r->member, r->rows, why);
+		return refuse(r, r->error);
+	}
+	return true;
+}
+
+bool render_check(struct render *r, struct json_object *row)
+{
+	if (r->refused || !check_row(r, row))
+		return false;
+	r->rows++;
+	return true;
+}
+
+bool render_row(struct render *r, struct json_object *row)
+{
+	if (r->refused || !check_row(r, row))
+		return false;
+	if (r->st->format == TABLE && !table_row(r, row))
+		return false;
+	if (r->st->format == CSV)
+		csv_line(r, row);
+	if (r->st->format == JSON || r->st->format == NDJSON)
+		json_row(r, row);
+	r->rows++;
+	return true;
+}
+
+bool render_total(struct render *r, const char *label, struct json_object *total)
+{
+	struct cell *line;
+	char why[160];
+
+	if (r->refused || r->st->format != TABLE)
+		return !r->refused;
+	for (unsigned i = 1; i < r->count; i++) {
+		struct column c = *r->columns[i];
+
+		c.may_lack = true;
+		if (cell_check(&c, total, why, sizeof why))
+			continue;
+		snprintf(r->error, sizeof r->error, "total: %s", why);
+		return refuse(r, r->error);
+	}
+	if (!table_row(r, total))
+		return false;
+	line = r->cells + (r->held - 1) * r->count;
+	line->at = r->text.len;
+	line->len = line->width = strlen(label);
+	line->red = false;
+	text_add(&r->text, label, line->len);
+	return true;
+}
+
+static void release(struct render *r)
+{
+	free(r->cells);
+	text_free(&r->text);
+	r->cells = NULL;
+	r->held = 0;
+}
+
+void render_close(struct render *r, struct json_object *tail)
+{
+	if (r->refused) {
+		render_abandon(r);
+		return;
+	}
+	if (r->st->format == TABLE)
+		flush(r);
+	if (r->st->format == JSON)
+		json_end(r, tail);
+	release(r);
+}
+
+void render_abandon(struct render *r)
+{
+	if (r->st->format == TABLE && r->held)
+		flush(r);
+	release(r);
+}

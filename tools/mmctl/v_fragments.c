@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Fragments and who made them: dump, summary, leaks.
+ *
+ * `dump --leaks` asks for the suspects first and then for the fragments of each: those of its pool that are used, of its
+ * site and of its owner. A fragment for which there are two kinds of evidence is two rows.
+ */
+#include "mmctl.h"
+
+#include <string.h>
+
+#define FRAGMENT_COLUMNS \
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true }, \
+	{ .head = "ADDRESS", .member = "address", .kind = TEXT_OF }, \
+	{ .head = "SIZE", .member = "size", .kind = BYTES_OF }, \
+	{ .head = "REQUESTED", .member = "requested", .kind = BYTES_OF }, \
+	{ .head = "STATE", .member = "state", .kind = TEXT_OF }, \
+	{ .head = "AGE", .member = "age", .kind = SECONDS_OF }, \
+	{ .head = "STAMP", .member = "stamp", .kind = COUNT_OF, .may_lack = true, .hidden = true }, \
+	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = true }, \
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true }, \
+	{ 0 }
+
+static const struct column fragment_columns[] = { FRAGMENT_COLUMNS };
+
+static const struct column suspected_columns[] = {
+	{ .head = "EVIDENCE", .member = "evidence", .kind = TEXT_OF },
+	FRAGMENT_COLUMNS,
+};
+
+static const struct column suspect_columns[] = {
+	{ .head = "EVIDENCE", .member = "evidence", .kind = TEXT_OF },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
+	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF },
+	{ .head = "RATE", .member = "rate", .kind = RATE_OF, .may_lack = true },
+	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
+	{ 0 },
+};
+
+static const struct column summary_columns[] = {
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
+	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
+	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
+	{ .head = "KEY", .member = "key", .kind = ANY_OF, .elastic = true },
+	{ 0 },
+};
+
+static const struct column site_columns[] = {
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
+	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
+	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
+	{ .head = "KEY", .member = "key", .kind = ANY_OF, .hidden = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .may_lack = true, .elastic = true },
+	{ 0 },
+};
+
+static struct json_object *get(struct json_object *object, const char *path)
+{
+	struct json_object *value = NULL;
+
+	return json_at(object, path, &value) ? value : NULL;
+}
+
+static uint64_t limit_of(const struct mmctl *m) { return m->cmd.limit ? m->cmd.limit : UINT64_MAX; }
+
+static struct json_object *copy_params(const struct mmctl *m)
+{
+	struct json_object *copy = json_object_new_object();
+
+	json_object_object_foreach(m->cmd.params, name, value)
+		json_object_object_add(copy, name, json_object_get(value));
+	return copy;
+}
+
+/* Does this domain have live heaps of which nothing is noted? Then an empty answer is no good news. */
+static bool untracked(struct mmctl *m, const char *domain)
+{
+	struct json_object *params = json_object_new_object(), *result = NULL, *pools = NULL, *mode = NULL;
+	bool found = false;
+
+	json_object_object_add(params, "domain", json_object_new_string(domain));
+	if (!link_call(&m->link, "stats", params, &result) && json_at(result, "pools", &pools) &&
+	    json_object_is_type(pools, json_type_array))
+		for (size_t i = 0; !found && i < json_object_array_length(pools); i++)
+			found = json_at(json_object_array_get_idx(pools, i), "tracking", &mode) && mode &&
+				!strcmp(json_object_get_string(mode), "off");
+	json_object_put(result);
+	json_object_put(params);
+	return found;
+}
+
+/* Nothing was found: say whether that means anything. Only where a person reads. */
+static void say_nothing(struct mmctl *m, const char *what)
+{
+	struct json_object *domain = get(m->cmd.params, "domain");
+
+	if (m->style.format != TABLE)
+		return;
+	if ((!domain || !strcmp(json_object_get_string(domain), "pkg")) && untracked(m, "pkg"))
+		say("%s; some private heaps are not tracked: `mmctl track on pkg` notes what is allocated from then on", what);
+	else
+		say("%s", what);
+}
+
+/* ---- leaks ---- */
+
+/* leaks has one domain a call; without one on the command line both are asked. */
+static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json_object *tail)
+{
+	static const char *const domains[] = { "pkg", "shm" };
+	struct json_object *given = get(m->cmd.params, "domain"), *params;
+	enum exit_code code = RC_OK;
+	uint64_t left = limit_of(m);
+
+	for (size_t i = 0; !code && i < 2; i++) {
+		if (given && strcmp(json_object_get_string(given), domains[i]))
+			continue;
+		params = copy_params(m);
+		json_object_object_add(params, "domain", json_object_new_string(domains[i]));
+		code = pages(m, r, "leaks", params, &left, NULL, NULL, tail);
+		json_object_put(params);
+	}
+	return code;
+}
+
+enum exit_code verb_leaks(struct mmctl *m)
+{
+	struct json_object *tail = json_object_new_object();
+	enum exit_code code;
+	struct render r;
+
+	render_open(&r, &m->style, "suspects", suspect_columns);
+	code = finish(m, &r, each_domain(m, &r, tail), tail);
+	json_object_put(tail);
+	if (!code && !r.rows)
+		say_nothing(m, "nothing is suspected");
+	return !code && r.rows ? RC_FOUND : code;
+}
+
+/* ---- dump ---- */
+
+struct suspects { struct mmctl *m; struct render *r; uint64_t left; struct json_object *tail; enum exit_code code; };
+
+/* The filter that is sent only narrows; what belongs to the suspect is decided here. */
+static bool belongs(struct json_object *row, void *arg)
+{
+	struct json_object *suspect = arg, *owner = get(suspect, "owner");
+
+	if (!json_object_equal(get(row, "site"), get(suspect, "site")) ||
+	    (owner && !json_object_equal(get(row, "owner.pid"), get(owner, "pid"))))
+		return false;
+	json_object_object_add(row, "evidence", json_object_get(get(suspect, "evidence")));
+	return true;
+}
+
+static void narrow(struct json_object *params, const char *name, struct json_object *value)
+{
+	if (value && !get(params, name))
+		json_object_object_add(params, name, json_object_get(value));
+}
+
+static void narrow_site(struct json_object *params, struct json_object *suspect)
+{
+	struct json_object *file = get(suspect, "site.file"), *line = get(suspect, "site.line"), *value;
+	struct text t = { 0 };
+
+	if (!json_object_is_type(file, json_type_string) || !json_object_is_type(line, json_type_int))
+		return;
+	text_format(&t, "%s:%jd", json_object_get_string(file), (intmax_t)json_object_get_int64(line));
+	value = t.failed ? NULL : json_object_new_string(t.at);
+	narrow(params, "site", value);
+	json_object_put(value);
+	text_free(&t);
+}
+
+/* A page_fn over suspects: prints their fragments, never themselves. */
+static bool dump_suspect(struct json_object *suspect, void *arg)
+{
+	struct suspects *s = arg;
+	struct json_object *params;
+
+	if (s->code || !s->left)
+		return false;
+	params = copy_params(s->m);
+	json_object_object_del(params, "evidence");
+	json_object_object_add(params, "state", json_object_new_string("used"));
+	narrow(params, "pool", get(suspect, "pool"));
+	narrow(params, "owner", get(suspect, "owner.pid"));
+	narrow_site(params, suspect);
+	s->code = pages(s->m, s->r, "dump", params, &s->left, belongs, suspect, s->tail);
+	json_object_put(params);
+	return false;
+}
+
+static struct json_object *leaks_params(const struct mmctl *m)
+{
+	static const char *const names[] = { "domain", "evidence", "pid", "pool" };
+	struct json_object *params = json_object_new_object();
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		narrow(params, names[i], get(m->cmd.params, names[i]));
+	return params;
+}
+
+static enum exit_code dump_leaks(struct mmctl *m)
+{
+	struct json_object *state = get(m->cmd.params, "state"), *params;
+	struct render r, unused;
+	struct suspects s = { m, &r, limit_of(m), json_object_new_object(), RC_OK };
+	enum exit_code code;
+	uint64_t all = UINT64_MAX;
+
+	if (state && strcmp(json_object_get_string(state), "used")) {
+		json_object_put(s.tail);
+		say("dump: --leaks is about used fragments, not about %s ones", json_object_get_string(state));
+		return RC_USAGE;
+	}
+	params = leaks_params(m);
+	render_open(&r, &m->style, "fragments", suspected_columns);
+	unused = (struct render){ .member = "suspects" };
+	code = pages(m, &unused, "leaks", params, &all, dump_suspect, &s, NULL);
+	code = finish(m, &r, code ? code : s.code, s.tail);
+	json_object_put(params);
+	json_object_put(s.tail);
+	if (!code && !r.rows)
+		say_nothing(m, "no fragment is suspected");
+	return !code && r.rows ? RC_FOUND : code;
+}
+
+enum exit_code verb_dump(struct mmctl *m)
+{
+	struct json_object *tail, *params;
+	enum exit_code code;
+	struct render r;
+	uint64_t left = limit_of(m);
+
+	if (m->cmd.given[O_LEAKS] || m->cmd.given[O_EVIDENCE])
+		return dump_leaks(m);
+	tail = json_object_new_object();
+	params = copy_params(m);
+	render_open(&r, &m->style, "fragments", fragment_columns);
+	code = finish(m, &r, pages(m, &r, "dump", params, &left, NULL, NULL, tail), tail);
+	json_object_put(params);
+	json_object_put(tail);
+	if (!code && !r.rows)
+		say_nothing(m, "no such fragment");
+	return code;
+}
+
+/* ---- summary ---- */
+
+/* One answer holds 10,000 rows at most; -n asks for fewer. */
+enum exit_code verb_summary(struct mmctl *m)
+{
+	struct json_object *by = get(m->cmd.params, "by");
+	bool site = !by || !strcmp(json_object_get_string(by), "site");
+	uint64_t limit = m->cmd.limit && m->cmd.limit < 10000 ? m->cmd.limit : 10000;
+
+	json_object_object_add(m->cmd.params, "limit", json_object_new_int64((int64_t)limit));
+	return show(m, "rows", site ? site_columns : summary_columns, "total");
+}

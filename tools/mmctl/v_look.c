@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The whole at a glance: status, stats. */
+#include "mmctl.h"
+
+#include <string.h>
+
+static const struct column status_pools[] = {
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "DOMAIN", .member = "domain", .kind = TEXT_OF, .hidden = true },
+	{ .head = "NAME", .member = "name", .kind = TEXT_OF, .hidden = true },
+	{ .head = "STATE", .member = "state", .kind = STATE_OF },
+	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF },
+	{ .head = "PID", .member = "pid", .kind = COUNT_OF },
+	{ .head = "COMMAND", .member = "command", .kind = TEXT_OF, .elastic = true },
+	{ .head = "INCARNATION", .member = "incarnation", .kind = COUNT_OF, .hidden = true },
+	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = true },
+	{ 0 },
+};
+
+static const struct column status_skipped[] = {
+	{ .head = "SKIPPED FILE", .member = "file", .kind = TEXT_OF },
+	{ .head = "REASON", .member = "reason", .kind = TEXT_OF, .elastic = true },
+	{ 0 },
+};
+
+static const struct column stats_pools[] = {
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "DOMAIN", .member = "domain", .kind = TEXT_OF, .hidden = true },
+	{ .head = "NAME", .member = "name", .kind = TEXT_OF, .hidden = true },
+	{ .head = "PID", .member = "pid", .kind = COUNT_OF, .hidden = true },
+	{ .head = "COMMAND", .member = "command", .kind = TEXT_OF, .elastic = true },
+	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF },
+	{ .head = "SIZE", .member = "size", .kind = BYTES_OF, .hidden = true },
+	{ .head = "USED", .member = "used", .kind = BYTES_OF },
+	{ .head = "REAL USED", .member = "real_used", .kind = BYTES_OF },
+	{ .head = "MAX USED", .member = "max_used", .kind = BYTES_OF },
+	{ .head = "FREE", .member = "free", .kind = BYTES_OF },
+	{ .head = "CACHED", .member = "cached", .kind = BYTES_OF },
+	{ .head = "FRAGMENTS", .member = "fragments", .kind = COUNT_OF },
+	{ .head = "FREE FRAGMENTS", .member = "free_fragments", .kind = COUNT_OF, .hidden = true },
+	{ .head = "LARGEST FREE", .member = "largest_free", .kind = BYTES_OF },
+	{ .head = "FAILURES", .member = "failures", .kind = COUNT_OF },
+	{ .head = "UNTRACKED", .member = "untracked", .kind = COUNT_OF, .hidden = true },
+	{ .head = "TRACKING", .member = "tracking", .kind = TEXT_OF },
+	{ 0 },
+};
+
+enum exit_code verb_stats(struct mmctl *m) { return show(m, "pools", stats_pools, "total"); }
+
+/* A string member made safe; `-` when it is null or absent, or no string. */
+static void add_member(struct text *t, struct json_object *object, const char *path)
+{
+	struct json_object *value = NULL;
+
+	if (json_at(object, path, &value) && json_object_is_type(value, json_type_string))
+		text_safe(t, json_object_get_string(value), (size_t)json_object_get_string_len(value));
+	else
+		text_add(t, "-", 1);
+}
+
+static void add_build(struct text *t, struct json_object *status)
+{
+	struct json_object *dbg = NULL;
+
+	text_add(t, "build    ", 9);
+	add_member(t, status, "build.compiler");
+	text_add(t, ", commit ", 9);
+	add_member(t, status, "build.commit");
+	if (json_at(status, "build.dbg", &dbg) && json_object_get_boolean(dbg))
+		text_format(t, ", DBG_SR_MEMORY");
+	text_add(t, "\n", 1);
+}
+
+/* Who answers. What it does not tell is shown as `-`, for this is no table that anybody computes with. */
+static void put_daemon(struct mmctl *m, struct json_object *status)
+{
+	struct json_object *pid = NULL, *uptime = NULL;
+	struct text t = { 0 };
+	char buf[32];
+
+	json_at(status, "daemon.pid", &pid);
+	json_at(status, "daemon.uptime", &uptime);
+	text_add(&t, "daemon   mmd ", 13);
+	add_member(&t, status, "version");
+	text_format(&t, ", pid %jd, up %s\nsocket   ", (intmax_t)json_object_get_int64(pid),
+		    text_seconds(json_object_get_double(uptime), buf));
+	add_member(&t, status, "daemon.socket");
+	text_add(&t, "\nconfig   ", 10);
+	add_member(&t, status, "daemon.config");
+	text_add(&t, "\n", 1);
+	add_build(&t, status);
+	fwrite(t.at ? t.at : "", 1, t.len, m->style.out);
+	text_free(&t);
+}
+
+static enum exit_code show_status(struct mmctl *m, struct json_object *status)
+{
+	struct json_object *skipped = array_of(m, status, "skipped");
+	enum exit_code code;
+
+	if (!skipped)
+		return RC_REFUSED;
+	if (m->style.format != TABLE)
+		return show_rows(m, status, "pools", status_pools, NULL);
+	put_daemon(m, status);
+	fputc('\n', m->style.out);
+	code = show_choice(m, status, "managers.", NULL);
+	if (code)
+		return code;
+	fputc('\n', m->style.out);
+	code = show_rows(m, status, "pools", status_pools, NULL);
+	if (code || !json_object_array_length(skipped))
+		return code;
+	fputc('\n', m->style.out);
+	return show_rows(m, status, "skipped", status_skipped, NULL);
+}
+
+enum exit_code verb_status(struct mmctl *m)
+{
+	struct json_object *status;
+	enum exit_code code = ask_own(m, &status);
+
+	if (code)
+		return code;
+	code = show_status(m, status);
+	json_object_put(status);
+	return code;
+}
