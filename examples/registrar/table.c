@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The shared table. See table.h for the picture and what holds at every instruction.
+ */
+#include "table.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#define TABLE_MAGIC 0x3174736967657221ull	/* "!regist1" */
+#define TABLE_ROOT "registrar"
+
+/* kill: release stores stay in this order among themselves, whatever the compiler does; no other process looks
+ * without the lock, so that nothing is asked of the CPU. */
+#define PUBLISH(word, value) atomic_store_explicit(&(word), (value), memory_order_release)
+#define PEEK(word) atomic_load_explicit(&(word), memory_order_relaxed)	/* under the lock, or a hint */
+
+static bool in_pool(const void *p, size_t bytes)
+{
+	const sr_shm_api_t *api = shm_api();
+	struct mem_info info;
+	uintptr_t off;
+
+	if (!api)
+		return false;
+	shm_info(&info);
+	off = (uintptr_t)p - (uintptr_t)api->mem_pool;
+	return off % 8 == 0 && off < info.total_size && info.total_size - off >= bytes;
+}
+
+static int table_check(const struct table *t)
+{
+	uint64_t buckets;
+
+	if (!in_pool(t, sizeof *t) || t->magic != TABLE_MAGIC)
+		return -EPROTO;
+	buckets = t->buckets;
+	if (!buckets || buckets & (buckets - 1) || buckets > 1u << 24 ||
+	    !in_pool(t, sizeof *t + buckets * sizeof(struct bucket)))
+		return -EPROTO;
+	return 0;
+}
+
+int table_open(size_t buckets, struct table **ret_table)
+{
+	struct table *t = shm_root_get(TABLE_ROOT);
+	size_t bytes;
+	int err;
+
+	if (t) {
+		err = table_check(t);
+		if (!err)
+			*ret_table = t;
+		return err;
+	}
+	for (bytes = 1; bytes < buckets; bytes *= 2)
+		;
+	buckets = bytes;
+	bytes = sizeof *t + buckets * sizeof(struct bucket);
+	t = shm_memalign(64, bytes);
+	if (!t)
+		return -ENOMEM;
+	memset(t, 0, bytes);
+	t->magic = TABLE_MAGIC;
+	t->buckets = buckets;
+	if (getrandom(&t->secret, sizeof t->secret, 0) == -1)
+		t->secret = (uintptr_t)t;
+	err = shm_root_set(TABLE_ROOT, t);
+	if (err)
+		shm_free(t);
+	else
+		*ret_table = t;
+	return err;
+}
+
+static bool reachable(const struct bucket *b, const struct record *wanted)
+{
+	for (const struct record *r = PEEK(b->head); r; r = PEEK(r->next))
+		if (r == wanted)
+			return true;
+	return false;
+}
+
+/* The fragment is to be freed by this process: from here on it is this process that `leaks` names, if it dies too. */
+static void retire(struct record *r)
+{
+	const sr_shm_api_t *api = shm_api();
+
+	api->xsetfunc(api->mem_block, r, MEM_SITE);
+	shm_free(r);
+}
+
+/* A list that leads out of the pool or to what is no record ends there: better short than followed. */
+static void list_check(struct bucket *b)
+{
+	_Atomic(struct record *) *link = &b->head;
+
+	for (struct record *r; (r = PEEK(*link)); link = &r->next) {
+		if (!in_pool(r, sizeof *r) || !record_sound(r)) {
+			PUBLISH(*link, NULL);
+			return;
+		}
+	}
+}
+
+/*
+ * What the dead owner was about, read off its two words:
+ *	fresh not linked	its update never was: the fresh one goes, the old one stays
+ *	fresh linked		its update is made: the old one goes
+ *	dying not linked	its removal is made, or its update: the old one goes
+ *	dying linked		its removal never was
+ * A word is cleared before the fragment is freed, so that nothing is freed twice when the repair is killed too.
+ */
+static void bucket_repair(struct bucket *b)
+{
+	struct record *fresh = PEEK(b->fresh), *dying = PEEK(b->dying);
+	bool fresh_linked, dying_linked;
+
+	list_check(b);
+	fresh_linked = fresh && reachable(b, fresh);
+	dying_linked = dying && reachable(b, dying);
+	PUBLISH(b->fresh, NULL);
+	if (fresh && !fresh_linked)
+		retire(fresh);
+	PUBLISH(b->dying, NULL);
+	if (dying && !dying_linked)
+		retire(dying);
+	b->repairs++;
+}
+
+struct bucket *table_lock_at(struct table *t, size_t i)
+{
+	struct bucket *b = &t->bucket[i];
+	int err = mem_lock_acquire(&b->lock);
+
+	if (err == EOWNERDEAD)
+		bucket_repair(b);
+	else if (err)
+		return NULL;
+	return b;
+}
+
+struct bucket *table_lock(struct table *t, uint64_t hash) { return table_lock_at(t, hash & (t->buckets - 1)); }
+
+void table_unlock(struct bucket *b) { (void)mem_lock_release(&b->lock); }
+
+_Atomic(struct record *) *bucket_find(struct bucket *b, uint64_t hash, struct text key)
+{
+	_Atomic(struct record *) *link = &b->head;
+
+	for (struct record *r; (r = PEEK(*link)); link = &r->next)
+		if (r->hash == hash && text_same((struct text){ r->data, r->key_len }, key))
+			break;
+	return link;
+}
+
+struct record *bucket_make(struct bucket *b, size_t bytes)
+{
+	struct record *r = shm_malloc(bytes);
+
+	PUBLISH(b->fresh, r);
+	return r;
+}
+
+void bucket_link(struct bucket *b, _Atomic(struct record *) *link, struct record *made)
+{
+	struct record *old = PEEK(*link);
+
+	PUBLISH(made->next, old ? PEEK(old->next) : NULL);
+	PUBLISH(b->dying, old);
+	PUBLISH(*link, made);		/* here the update is made */
+	PUBLISH(b->fresh, NULL);
+	if (!old)
+		return;
+	PUBLISH(b->dying, NULL);
+	retire(old);
+}
+
+void bucket_remove(struct bucket *b, _Atomic(struct record *) *link)
+{
+	struct record *old = PEEK(*link);
+
+	PUBLISH(b->dying, old);
+	PUBLISH(*link, PEEK(old->next));
+	PUBLISH(b->dying, NULL);
+	retire(old);
+}
+
+static void bucket_sweep(struct bucket *b, int64_t now, struct sweep *s)
+{
+	_Atomic(struct record *) *link = &b->head;
+
+	for (struct record *r; (r = PEEK(*link));) {
+		if (r->until <= now) {
+			bucket_remove(b, link);
+			s->removed++;
+			continue;
+		}
+		s->records++;
+		s->contacts += record_contacts(r, now);
+		link = &r->next;
+	}
+}
+
+void table_sweep(struct table *t, int64_t now, struct sweep *ret_sweep)
+{
+	struct sweep s = { 0 };
+
+	for (size_t i = 0; i < t->buckets; i++) {
+		struct bucket *b = &t->bucket[i];
+
+		s.repairs += b->repairs;
+		if (!PEEK(b->head) && !PEEK(b->fresh) && !PEEK(b->dying))	/* a hint: the next sweep sees it */
+			continue;
+		b = table_lock_at(t, i);
+		if (!b)
+			continue;
+		bucket_sweep(b, now, &s);
+		table_unlock(b);
+	}
+	*ret_sweep = s;
+}

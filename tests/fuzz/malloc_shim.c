@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The calls of memapi.h that the registrar makes, over malloc(): for fuzzing alone, where AddressSanitizer is to see every
+ * byte. One process, no shared memory, no lock; it counts what is not given back.
+ */
+#include "malloc_shim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memapi/memapi.h"
+
+size_t shim_pkg_live, shim_shm_live, shim_fail_in;
+
+static bool fails(void) { return shim_fail_in && !--shim_fail_in; }
+
+static void *take(size_t *live, size_t align, size_t size)
+{
+	void *p = fails() ? NULL : aligned_alloc(align, (size + align) & ~(align - 1));
+
+	*live += p != NULL;
+	return p;
+}
+
+static void give(size_t *live, void *p)
+{
+	*live -= p != NULL;
+	free(p);
+}
+
+void *mem_pkg_malloc(size_t size, const struct mem_site *site)
+{
+	void *p = fails() ? NULL : malloc(size);	/* to the byte, for AddressSanitizer */
+
+	(void)site;
+	shim_pkg_live += p != NULL;
+	return p;
+}
+
+void *mem_pkg_realloc(void *p, size_t size, const struct mem_site *site)
+{
+	void *q = fails() ? NULL : realloc(p, size);
+
+	(void)site;
+	shim_pkg_live += q && !p;
+	return q;
+}
+
+void mem_pkg_free(void *p, const struct mem_site *site)
+{
+	(void)site;
+	give(&shim_pkg_live, p);
+}
+
+void *mem_shm_malloc(size_t size, const struct mem_site *site)
+{
+	(void)site;
+	return take(&shim_shm_live, 16, size);
+}
+
+void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
+{
+	(void)site;
+	return take(&shim_shm_live, align, size);
+}
+
+void mem_shm_free(void *p, const struct mem_site *site)
+{
+	(void)site;
+	give(&shim_shm_live, p);
+}
+
+static void *root;
+int shm_root_set(const char *name, void *p)
+{
+	(void)name;
+	root = p;
+	return 0;
+}
+void *shm_root_get(const char *name)
+{
+	(void)name;
+	return root;
+}
+
+static void set_site(void *mbp, void *p, const struct mem_site *site)
+{
+	(void)mbp;
+	(void)p;
+	(void)site;
+}
+
+const sr_shm_api_t *shm_api(void)
+{
+	static const sr_shm_api_t api = { .size = sizeof api, .mname = "malloc", .xsetfunc = set_site };
+
+	return &api;
+}
+
+void shm_info(struct mem_info *info)
+{
+	memset(info, 0, sizeof *info);
+	info->total_size = UINT64_MAX;
+}
+
+int mem_lock_acquire(struct mem_lock *lock)
+{
+	if (lock->word)
+		abort();
+	lock->word = 1;
+	return 0;
+}
+
+int mem_lock_release(struct mem_lock *lock)
+{
+	if (!lock->word)
+		abort();
+	lock->word = 0;
+	return 0;
+}
