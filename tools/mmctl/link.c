@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/conf.h"
 #include "ctl/method.h"
 #include "text.h"
 
@@ -89,12 +90,18 @@ static enum exit_code open_usual(struct link *l)
 enum exit_code link_open(struct link *l)
 {
 	const char *named = l->named ? l->named : getenv("MMD_SOCKET");
+	struct conf_error error;
+	struct conf conf;
 	int err;
 
 	if (l->client)
 		return RC_OK;
-	if (!named || !*named)
-		return open_usual(l);
+	if (!named || !*named) {
+		/* A broken file is mmd's to complain about; mmctl goes on with the usual places. */
+		if (conf_load(NULL, NULL, &conf, &error) || !*conf.socket)
+			return open_usual(l);
+		named = conf.socket;
+	}
 	err = connect_to(l, named);
 	return err ? unreachable(l, named, err) : RC_OK;
 }

@@ -77,7 +77,8 @@ void help_all(FILE *out)
 	}
 	fputs("\nOptions\n", out);
 	put_globals(out);
-	fputs("\nThe socket is the first that is given: -s, MMD_SOCKET, $XDG_RUNTIME_DIR/mmd.sock,\n/run/mmd/mmd.sock.\n\n", out);
+	fputs("\nThe socket is the first that is given: -s, MMD_SOCKET, control.socket in mmd.conf;\n"
+	      "else $XDG_RUNTIME_DIR/mmd.sock or /run/mmd/mmd.sock, whichever answers.\n\n", out);
 	put_exits(out);
 	fputs("\n`mmctl help VERB` tells a verb's options and an example, `mmctl help methods` what\n"
 	      "`mmctl call` can call.\n", out);
