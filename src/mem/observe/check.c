@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Is a heap what its counters and its ledger say?
+ *
+ *	walk		sizes and numbers of fragments against the counters
+ *	manager		the invariants of its algorithm
+ *	ledger		one record a marked fragment: numbers, bytes, and a sum of {index, address, size} over each side;
+ *			only when the sums differ each fragment's record is looked up, to say which
+ *
+ * A pass counts only if the heap did not change meanwhile; errors only if a second pass of the same heap finds errors again.
+ * Nothing is written, no lock is taken: a heap that never stands still for the time of a pass is told as not known.
+ * Cost: one read of heap headers and ledger, some 20 ms for a million fragments.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "mem/observe/peek.h"
+
+enum { ERRORS_MAX = 64, PASSES = 10, PASS_SLICE = 4096 };
+#define PASSES_NS 2000000000ull		/* no new pass after that */
+#define MOVED 1				/* of a pass: the heap changed */
+
+struct pass {
+	struct obs_pool *pool;
+	struct peek_heap h;
+	struct obs_totals walked, counted;
+	uint64_t marked, marked_sum;	/* fragments that have a record */
+	uint64_t records, records_bytes, records_sum;
+	bool ledger_wrong;
+	bool detail;			/* look up each fragment's record */
+	unsigned errors;
+	struct { uint64_t address; const char *what; } error[ERRORS_MAX];
+};
+
+static void wrong(struct pass *c, uint64_t address, const char *what)
+{
+	if (c->errors < ERRORS_MAX) {
+		c->error[c->errors].address = address;
+		c->error[c->errors].what = what;
+	}
+	c->errors++;
+}
+
+/** Of one record; sums of it are equal when the sets are, and hardly ever else. */
+static uint64_t sum_of(uint64_t index, uint64_t address, uint64_t size)
+{
+	uint64_t x = (index + 1) * 0x9e3779b97f4a7c15ull ^ address * 0xd1342543de82ef95ull ^ size * 0xaf251af3b0f025b5ull;
+
+	x = (x ^ x >> 32) * 0xd6e8feb86659fd93ull;
+	return x ^ x >> 29;
+}
+
+static void record_look_up(struct pass *c, uint64_t index, const struct mem_frag *f)
+{
+	uint64_t at = META_RECORDS + index * sizeof(struct meta_record);
+	struct meta_record r;
+
+	if (peek_meta(c->pool, at, &r, sizeof r)) {
+		wrong(c, (uintptr_t)f->addr, "its record is beyond the ledger");
+		return;
+	}
+	peek_undo(&c->h.moment, c->pool->id.meta_at + at, &r, sizeof r);
+	if (r.address != (uintptr_t)f->addr)
+		wrong(c, (uintptr_t)f->addr, "its record belongs to another fragment");
+	else if ((r.sizes & UINT32_MAX) != f->size / 16)
+		wrong(c, (uintptr_t)f->addr, "its record has another size");
+}
+
+/** A private heap may have been inherited: tails of the parent's generation name records that are the parent's. */
+static bool tail_ok(struct pass *c, const struct mem_frag *f, uint64_t *ret_tail)
+{
+	uint64_t at = (uintptr_t)f->addr;
+
+	return f->size >= TAIL_BYTES && peek_heap_word(&c->h, at + f->size - TAIL_BYTES, ret_tail) &&
+	       *ret_tail >> 32 == (uint32_t)c->pool->id.generation && (uint32_t)*ret_tail < c->pool->id.records_max;
+}
+
+static void marked(struct pass *c, const struct mem_frag *f)
+{
+	uint64_t at = (uintptr_t)f->addr, tail;
+
+	if (!tail_ok(c, f, &tail)) {
+		if (c->pool->key.domain == OBS_SHM || c->detail)
+			wrong(c, at, "its last bytes are overwritten: no record is named there");
+		return;
+	}
+	c->marked++;
+	c->marked_sum += sum_of((uint32_t)tail, at, f->size / 16);
+	if (c->detail)
+		record_look_up(c, (uint32_t)tail, f);
+}
+
+static bool see(const struct mem_frag *f, void *arg)
+{
+	struct pass *c = arg;
+	struct obs_totals *t = &c->walked;
+
+	if (!f->used) {
+		t->free += f->size;
+		t->free_fragments++;
+		t->largest_free = f->size > t->largest_free ? f->size : t->largest_free;
+		return true;
+	}
+	t->used += f->size;
+	t->fragments++;
+	if (f->marked || c->pool->key.domain == OBS_SHM)
+		marked(c, f);
+	return true;
+}
+
+static void fault(const struct mem_fault *f, void *arg) { wrong(arg, (uintptr_t)f->at, f->what); }
+
+static void walk_all(struct pass *c)
+{
+	uint64_t at = 0;
+
+	do {
+		at = c->h.ops->walk(&c->h.heap, at, PASS_SLICE, see, c);
+		if (at == MEM_WALK_FAULT)
+			wrong(c, 0, "the walk does not come through");
+		if (c->walked.fragments + c->walked.free_fragments > c->h.heap.len / 16) {
+			wrong(c, 0, "more fragments than the pool has room for");
+			return;
+		}
+	} while (at && at != MEM_WALK_FAULT);
+}
+
+static int ledger(struct pass *c)
+{
+	struct obs_fragment f;
+	const struct meta_record *r;
+	struct meta_live live;
+	uint64_t end, n;
+	int e = peek_live(c->pool, &live);
+
+	if (e)
+		return e;
+	live.counters = c->h.counters;
+	end = peek_records_end(c->pool, &live);
+	if (end < c->h.counters.records_used)
+		wrong(c, 0, "the ledger ends before its last record");
+	for (uint64_t at = 0; at < end; at += n) {
+		n = end - at < PEEK_CHUNK ? end - at : PEEK_CHUNK;
+		e = peek_records(c->pool, at, n, &r);
+		if (e)
+			return e;
+		for (uint64_t i = 0; i < n; i++) {
+			if (!r[i].address || (r[i].address & RECORD_FREE))
+				continue;
+			if (!peek_record_tells(c->pool, at + i, &r[i], 0, &f)) {
+				wrong(c, r[i].address, "a record of something that is not in the pool");
+				continue;
+			}
+			c->records++;
+			c->records_bytes += f.size;
+			c->records_sum += sum_of(at + i, f.address, f.size / 16);
+		}
+	}
+	return 0;
+}
+
+/** Free records are linked by index + 1 in `sizes`; each is in the list once. */
+static int free_list(struct pass *c)
+{
+	const struct meta_counters *k = &c->h.counters;
+	uint64_t next = k->records_free, free = 0, at;
+	struct meta_record r;
+
+	for (; next && next <= k->records_used && free <= k->records_used; free++) {
+		at = META_RECORDS + (next - 1) * sizeof r;
+		int e = peek_meta(c->pool, at, &r, sizeof r);
+
+		if (e)
+			return e;
+		peek_undo(&c->h.moment, c->pool->id.meta_at + at, &r, sizeof r);
+		if (!(r.address & RECORD_FREE)) {
+			wrong(c, r.address, "a record in use is in the list of free ones");
+			return 0;
+		}
+		next = r.sizes;
+	}
+	if (next)
+		wrong(c, 0, "the list of free records does not end");
+	else if (free + c->records != k->records_used)
+		wrong(c, 0, "records are neither in use nor in the list of free ones");
+	return 0;
+}
+
+static void compare_heap(struct pass *c)
+{
+	const struct meta_counters *k = &c->h.counters;
+
+	c->counted = (struct obs_totals){ .used = k->used, .free = k->tally.free_bytes, .fragments = k->fragments,
+					  .free_fragments = k->tally.free_fragments, .largest_free = OBS_UNKNOWN };
+	if (c->h.ops->largest)
+		c->counted.largest_free = c->h.ops->largest(&c->h.heap);
+	if (c->walked.used != k->used)
+		wrong(c, 0, "used bytes differ between walk and counters");
+	if (c->walked.fragments != k->fragments)
+		wrong(c, 0, "used fragments differ between walk and counters");
+	if (c->walked.free != k->tally.free_bytes)
+		wrong(c, 0, "free bytes differ between walk and counters");
+	if (c->walked.free_fragments != k->tally.free_fragments)
+		wrong(c, 0, "free fragments differ between walk and counters");
+	if (c->counted.largest_free != OBS_UNKNOWN && c->counted.largest_free > c->walked.largest_free)
+		wrong(c, 0, "the manager has a larger free fragment than the walk");
+}
+
+static void compare_ledger(struct pass *c)
+{
+	const struct meta_counters *k = &c->h.counters;
+
+	bool all = c->pool->key.domain == OBS_SHM;	/* each fragment has one, and the counters are those of the heap */
+
+	if (c->records != (all ? k->fragments : k->recorded))
+		wrong(c, 0, "records in use differ from their counter");
+	if (c->records_bytes != (all ? k->used : k->recorded_bytes))
+		wrong(c, 0, "bytes of records differ from their counter");
+	if (c->marked != c->records)
+		wrong(c, 0, "fragments with a record and records in use differ in number");
+	else if (c->marked_sum != c->records_sum)
+		wrong(c, 0, "fragments and records do not belong together");
+	c->ledger_wrong = c->marked != c->records || c->marked_sum != c->records_sum;
+}
+
+/** 0, MOVED, or -errno. */
+static int pass(struct pass *c)
+{
+	uint32_t holder;
+	int e = peek_heap(c->pool, &c->h);
+
+	if (e == -EAGAIN)
+		return MOVED;
+	if (e == -EUCLEAN)
+		wrong(c, 0, peek_impossible(c->pool, &c->h.counters) ? peek_impossible(c->pool, &c->h.counters) :
+			    "counters are impossible: nothing is committed");
+	else if (e)
+		return e;
+	else {
+		walk_all(c);
+		c->h.ops->check(&c->h.heap, fault, c);
+		compare_heap(c);
+		e = ledger(c);
+		if (!e)
+			e = free_list(c);
+		compare_ledger(c);
+	}
+	holder = c->pool->key.domain == OBS_SHM ? LOCK_SLOT(c->h.moment.lock) : 0;
+	if (holder > SLOTS_MAX)
+		wrong(c, 0, "the lock word names no slot");
+	if (e == 0)
+		e = peek_heap_error(&c->h);
+	if (e == -ESRCH || e == -EACCES || e == -ENOENT)
+		return e;
+	return peek_heap_same(c->pool, &c->h) ? 0 : MOVED;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/** A pass of a heap that stood still; with errors, a second one of the same state that found errors too. */
+static int check(struct pass *c)
+{
+	struct obs_pool *p = c->pool;
+	uint64_t end = now_ns() + PASSES_NS, lock;
+	bool ledger_wrong;
+	int e = MOVED;
+
+	for (unsigned i = 0; e == MOVED && i < PASSES && (i == 0 || now_ns() < end); i++) {
+		*c = (struct pass){ .pool = p };
+		e = pass(c);
+		if (e || !c->errors)
+			continue;
+		lock = c->h.moment.lock;
+		ledger_wrong = c->ledger_wrong;
+		*c = (struct pass){ .pool = p, .detail = ledger_wrong };
+		e = pass(c);
+		if (!e && c->h.moment.lock != lock)
+			e = MOVED;
+	}
+	return e;
+}
+
+static const char *why_not(int e)
+{
+	switch (e) {
+	case MOVED:
+		return "could not be checked: the heap changed too fast, or its process is stopped inside a call";
+	case -ESRCH:
+		return "could not be checked: its process is gone, and the heap with it";
+	case -EACCES:
+		return "could not be checked: the memory of its process may not be read from here";
+	case -ENOTSUP:
+		return "could not be checked: its manager has no view in this build";
+	case -ENOENT:
+		return "could not be checked: its DATA is gone from the registry";
+	default:
+		return "could not be checked: it cannot be read";
+	}
+}
+
+int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg)
+{
+	struct pass c = { .pool = p };
+	int e = peek_heap_there(p);
+
+	if (!e)
+		e = check(&c);
+	if (e == -ENOMEM)
+		return e;
+	if (e) {
+		c = (struct pass){ .pool = p };
+		wrong(&c, 0, why_not(e));
+	}
+	for (unsigned i = 0; fn && i < c.errors && i < ERRORS_MAX; i++)
+		fn(c.error[i].address, c.error[i].what, arg);
+	if (fn && c.errors > ERRORS_MAX)
+		fn(0, "and more", arg);
+	*ret_check = (struct obs_check){ .known = !e, .ok = !e && !c.errors, .walked = c.walked, .counted = c.counted,
+					 .errors = c.errors > ERRORS_MAX ? ERRORS_MAX + 1 : c.errors };
+	return 0;
+}

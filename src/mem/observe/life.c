@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which owners live, and what state a pool is in because of it.
+ *
+ * Two proofs of death, as everywhere: the life mutex of a slot, which the kernel marks when its owner ends; and pid with start
+ * time, within one pid namespace. A foreign namespace's pids mean nothing here and are never judged by ESRCH.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem/observe/peek.h"
+
+#define LIFE_DIED 0x40000000u		/* FUTEX_OWNER_DIED */
+#define LIFE_TID 0x3fffffffu		/* FUTEX_TID_MASK */
+
+/** Contents of /proc/PID/NAME, ended with 0; false: not there, or not for us. */
+static bool proc_file(int64_t pid, const char *name, char *buf, size_t room)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%lld/%s", (long long)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd == -1)
+		return false;
+	n = read(fd, buf, room - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/** Field `want` of a stat line, counted as proc(5) does; the command in field 2 may hold anything, also ") ". */
+static uint64_t stat_field(const char *stat, unsigned want)
+{
+	const char *s = strrchr(stat, ')');
+
+	for (unsigned field = 2; s && field < want; field++) {
+		s = strchr(s, ' ');
+		s = s ? s + 1 : NULL;
+	}
+	return s ? strtoull(s, NULL, 10) : 0;
+}
+
+bool peek_process_lives(int64_t pid, uint64_t start_time)
+{
+	char stat[1024];
+	const char *paren;
+	uint64_t started;
+
+	if (pid < 1 || pid > INT32_MAX)
+		return false;
+	if (kill((pid_t)pid, 0) == -1 && errno == ESRCH)
+		return false;
+	if (!proc_file(pid, "stat", stat, sizeof stat))
+		return kill((pid_t)pid, 0) == 0 || errno == EPERM;	/* hidden from us */
+	paren = strrchr(stat, ')');
+	/* A dead process whose parent did not ask yet; but a leader that ended before its threads lives on in them. */
+	if (paren && (paren[1] == ' ' && (paren[2] == 'Z' || paren[2] == 'X')) && stat_field(stat, 20) <= 1)
+		return false;
+	started = stat_field(stat, 22);
+	return !start_time || !started || started == start_time;
+}
+
+/**
+ * A pool's file names any pid it likes, and who made it need not have the right to look into that process: one of the
+ * process's user ids must be the file's owner, unless root made the file.
+ */
+static bool same_user(const struct obs_pool *p)
+{
+	char status[4096];
+	const char *s;
+	unsigned long long id[3];
+
+	if (p->owner == 0)
+		return true;
+	if (!proc_file(p->id.pid, "status", status, sizeof status) || !(s = strstr(status, "\nUid:")))
+		return false;
+	if (sscanf(s + 5, "%llu %llu %llu", &id[0], &id[1], &id[2]) != 3)
+		return false;
+	return id[0] == p->owner || id[1] == p->owner || id[2] == p->owner;
+}
+
+bool peek_slot(struct obs_pool *p, uint32_t i, struct meta_slot *ret_slot)
+{
+	return p->key.domain == OBS_SHM && i < SLOTS_MAX &&
+	       peek_meta(p, META_SLOTS + (uint64_t)i * SLOT_BYTES, ret_slot, offsetof(struct meta_slot, log)) == 0;
+}
+
+bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot)
+{
+	uint64_t word = slot->state;
+	int32_t pid = SLOT_PID(word);
+	uint32_t life;
+
+	if (SLOT_STATE(word) == SLOT_CLAIMING)		/* its owner has told no more than its pid */
+		return p->info.foreign || (pid > 0 && peek_process_lives(pid, 0));
+	if (SLOT_STATE(word) != SLOT_LIVE)
+		return false;
+	memcpy(&life, &slot->life, sizeof life);
+	if (!slot->observer && (life & LIFE_DIED))
+		return false;
+	if (slot->pid_namespace != p->o->pid_namespace)
+		return true;
+	if (pid <= 0 || (kill(pid, 0) == -1 && errno == ESRCH))
+		return false;
+	/* Held and not marked: the kernel would have marked it, whoever has the pid now. */
+	return (!slot->observer && (life & LIFE_TID)) || peek_process_lives(pid, slot->start_time);
+}
+
+void peek_crowd(struct obs_pool *p, struct peek_crowd *ret_crowd)
+{
+	struct peek_crowd c = { 0, 0, 0 };
+	struct meta_slot slot;
+	int fd = p->key.domain == OBS_SHM ? peek_fd(p) : -1;
+
+	for (uint32_t i = 0; fd >= 0 && i < SLOTS_MAX; i++) {
+		/* Only slots that have memory behind them; on a file system without holes, all. */
+		off_t at = META_SLOTS + (off_t)i * SLOT_BYTES, data = lseek(fd, at, SEEK_DATA);
+
+		if (data == -1 && errno == ENXIO)
+			break;
+		if (data >= at + META_PAGE)
+			i = (uint32_t)((data - META_SLOTS) / SLOT_BYTES);
+		if (data >= META_RECORDS || !peek_slot(p, i, &slot))
+			break;
+		if (peek_slot_lives(p, &slot))
+			c.living++;
+		else if (SLOT_STATE(slot.state) == SLOT_LEFT)
+			c.left++;
+		else if (SLOT_STATE(slot.state) == SLOT_LIVE || SLOT_STATE(slot.state) == SLOT_DEAD)
+			c.dead++;
+	}
+	*ret_crowd = c;
+}
+
+/** An exec left the process but took its heap. Where the kernel does not let us look, the heap is taken to be there. */
+static bool pkg_heap_there(struct obs_pool *p)
+{
+	uint64_t word;
+
+	return !p->id.size || peek_bytes(p, p->id.base, &word, sizeof word) != -EFAULT;
+}
+
+static enum obs_state pkg_state(struct obs_pool *p)
+{
+	if (p->info.foreign)
+		return OBS_LIVE;
+	if (!peek_process_lives(p->id.pid, p->id.start_time))
+		return OBS_CRASHED;
+	return pkg_heap_there(p) ? OBS_LIVE : OBS_EXITED;
+}
+
+static enum obs_state shm_state(struct obs_pool *p, uint64_t state, const struct peek_crowd *crowd)
+{
+	if (!p->info.hosted && !crowd->living && !p->info.foreign &&
+	    !peek_process_lives(p->id.pid, p->id.start_time))
+		return crowd->dead ? OBS_CRASHED : OBS_EXITED;
+	return state == POOL_DRAINING ? OBS_DRAINING : OBS_LIVE;
+}
+
+enum obs_state peek_state(struct obs_pool *p, const struct meta_live *live, const struct peek_crowd *crowd)
+{
+	uint64_t state = live->state;
+
+	if (state == POOL_DAMAGED)
+		return OBS_DAMAGED;
+	if (state == POOL_EXITED)
+		return OBS_EXITED;
+	return p->key.domain == OBS_PKG ? pkg_state(p) : shm_state(p, state, crowd);
+}
+
+int peek_heap_there(struct obs_pool *p)
+{
+	struct meta_live live;
+	int e;
+
+	if (p->key.domain == OBS_SHM)
+		return 0;
+	e = peek_live(p, &live);
+	if (e)
+		return e == -ENODATA ? -EUCLEAN : e;
+	if (p->info.foreign)
+		return -EACCES;
+	if (live.state == POOL_EXITED || !peek_process_lives(p->id.pid, p->id.start_time))
+		return -ESRCH;
+	if (!same_user(p))
+		return -EACCES;
+	return pkg_heap_there(p) ? 0 : -ESRCH;
+}

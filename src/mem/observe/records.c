@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ledger: records as they lie in META, in chunks, without a lock.
+ *
+ * A record is four words of one transaction. A chunk that was read while nothing happened, or from which the one open
+ * transaction could be undone, is true as it is. Otherwise it is read again: a record that is the same in both copies was not
+ * being written, and the few others are read one by one.
+ * Cost: 32 bytes copied a record, once in a quiet pool, twice in a busy one.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem/observe/peek.h"
+
+static uint64_t record_at(uint64_t index) { return META_RECORDS + index * sizeof(struct meta_record); }
+
+uint64_t peek_records_end(struct obs_pool *p, const struct meta_live *live)
+{
+	uint64_t end = live->counters.records_used, size = peek_size(p);
+	uint64_t file = size > META_RECORDS ? (size - META_RECORDS) / sizeof(struct meta_record) : 0;
+
+	end = end < p->id.records_max ? end : p->id.records_max;
+	end = end < live->records_committed ? end : live->records_committed;
+	return end < file ? end : file;
+}
+
+int peek_record(struct obs_pool *p, uint64_t index, struct meta_record *ret_record)
+{
+	if (index >= p->id.records_max)
+		return -ENODATA;
+	return peek_whole(p, record_at(index), ret_record, sizeof *ret_record);
+}
+
+/** A stamp from its low half: the nearest that is not far in the future. */
+static uint64_t whole_stamp(uint32_t low, uint64_t now)
+{
+	uint32_t behind = (uint32_t)now - low;
+
+	if (behind > UINT32_MAX - 0x100000)
+		return now + (uint32_t)-behind;		/* younger than our copy of the counter */
+	return now >= behind ? now - behind : low;
+}
+
+bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r, uint64_t stamp,
+		       struct obs_fragment *ret_fragment)
+{
+	uint64_t size = (r->sizes & UINT32_MAX) * 16, slack = r->sizes >> 32;
+	uint64_t flags = r->owner >> 48, off = r->address - p->id.base;
+
+	if (!r->address || (r->address & RECORD_FREE))
+		return false;
+	if (p->id.size && (off >= p->id.size || size > p->id.size - off))
+		return false;
+	*ret_fragment = (struct obs_fragment){
+		.index = index, .address = r->address, .size = size,
+		.requested = slack <= size && slack < UINT32_MAX ? size - slack : OBS_UNKNOWN,
+		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
+		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
+		.slot = (uint32_t)(r->owner >> 32) & 0xffff,
+		.time = p->id.created + (uint32_t)r->time,
+		.stamp = whole_stamp((uint32_t)(r->time >> 32), stamp),
+	};
+	return true;
+}
+
+static int chunks_make(struct obs *o)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (!o->chunk[i] && !(o->chunk[i] = malloc(PEEK_CHUNK * sizeof(struct meta_record))))
+			return -ENOMEM;
+	return 0;
+}
+
+/** Read again what was read from a pool in motion. */
+static int settle(struct obs_pool *p, uint64_t from, size_t count)
+{
+	struct meta_record *a = p->o->chunk[0], *b = p->o->chunk[1];
+	struct peek_moment m;
+	int m_error = peek_moment(p, &m), e = peek_meta(p, record_at(from), b, count * sizeof *b);
+
+	if (e)
+		return e;
+	if (!m_error)
+		peek_undo(&m, p->id.meta_at + record_at(from), b, count * sizeof *b);
+	for (size_t i = 0; i < count; i++)
+		if (memcmp(&a[i], &b[i], sizeof a[i]) && peek_record(p, from + i, &a[i]) < 0)
+			a[i].address = 0;
+	return 0;
+}
+
+int peek_records(struct obs_pool *p, uint64_t from, size_t count, const struct meta_record **ret_records)
+{
+	struct peek_moment before, after;
+	struct meta_record *a;
+	int e = chunks_make(p->o), moving;
+
+	if (e)
+		return e;
+	a = p->o->chunk[0];
+	moving = peek_moment(p, &before);
+	e = peek_meta(p, record_at(from), a, count * sizeof *a);
+	if (!e && (moving || peek_moment(p, &after) || !peek_same_call(&before, &after)))
+		e = settle(p, from, count);
+	else if (!e)
+		peek_undo(&after, p->id.meta_at + record_at(from), a, count * sizeof *a);
+	if (!e)
+		*ret_records = a;
+	return e;
+}
+
+int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg)
+{
+	uint64_t at = *cursor, end;
+	const struct meta_record *r;
+	struct obs_fragment f;
+	struct meta_live live;
+	int e = peek_live(p, &live);
+
+	if (e)
+		return e == -ENODATA ? -EUCLEAN : e;
+	if (at > p->id.records_max)
+		return -EINVAL;
+	end = peek_records_end(p, &live);
+	while (at < end && max) {
+		uint64_t n = end - at < PEEK_CHUNK ? end - at : PEEK_CHUNK;
+
+		n = n < max ? n : max;
+		e = peek_records(p, at, n, &r);
+		if (e)
+			return e;
+		max -= n;
+		for (uint64_t i = 0; i < n; i++)
+			if (peek_record_tells(p, at + i, &r[i], live.counters.stamp, &f) && !fn(&f, arg)) {
+				n = i + 1;
+				max = 0;
+			}
+		at += n;
+	}
+	*cursor = at < end ? at : 0;
+	return 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One consistent copy of a pool's counters.
+ *
+ *	committed = real_used + cached + free		whatever is neither free nor in a magazine counts as used by the
+ *							manager: so the sum holds also where the copy is of a heap in motion
+ *
+ * Cost: some ten system calls, and two for each slot that was ever used.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mem/observe/peek.h"
+
+const char *peek_impossible(const struct obs_pool *p, const struct meta_counters *c)
+{
+	if (c->committed > p->id.size || c->committed % META_PAGE)
+		return "counters are impossible: more is committed than the pool may have";
+	if (c->used > c->committed || c->recorded_bytes > c->used)
+		return "counters are impossible: more is used than committed";
+	if (c->tally.free_bytes > c->committed - c->used)
+		return "counters are impossible: more is free than committed";
+	if (c->recorded > c->fragments || c->records_used > p->id.records_max || c->sites_used > SITES_MAX)
+		return "counters are impossible: more is recorded than there is";
+	return NULL;
+}
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, struct obs_stats *s)
+{
+	s->size = p->id.size;
+	s->stamp = c->stamp;
+	s->committed = c->committed;
+	s->cached = least(cached, least(c->used, c->committed));
+	s->used = c->used - s->cached;
+	s->max_used = c->max_used;
+	s->fragments = c->fragments;
+	if (p->key.domain == OBS_PKG) {		/* in shm every fragment has its record, and nobody counts them */
+		s->untracked = c->fragments - least(c->recorded, c->fragments);
+		s->untracked_bytes = c->used - least(c->recorded_bytes, c->used);
+	}
+	s->free = least(c->tally.free_bytes, c->committed - s->cached);
+	s->free_fragments = c->tally.free_fragments;
+	s->real_used = s->committed - s->cached - s->free;
+	if (!p->id.size) {		/* memory of the C library: what it has free nobody knows */
+		s->size = s->committed = s->free = s->free_fragments = s->real_used = OBS_UNKNOWN;
+	}
+}
+
+/** By the manager's own knowledge; what a heap in motion says is bounded by what is free. */
+static uint64_t largest_free(struct obs_pool *p, const struct obs_stats *s)
+{
+	uint64_t best = OBS_UNKNOWN, value;
+	struct peek_heap h;
+
+	if (s->free_fragments <= 1)
+		return s->free_fragments ? s->free : 0;
+	for (unsigned try = 0; try < 8; try++) {
+		int e = peek_heap(p, &h);
+
+		if (e == -EAGAIN || e == -EUCLEAN)
+			continue;
+		if (e || !h.ops->largest)
+			break;
+		value = h.ops->largest(&h.heap);
+		if (h.heap.reader->failed) {
+			if (peek_heap_error(&h) == -ESRCH || peek_heap_error(&h) == -EACCES)
+				break;
+			continue;
+		}
+		if (value > s->free)
+			continue;
+		best = value;
+		if (peek_heap_same(p, &h))
+			break;
+	}
+	return best;
+}
+
+static enum obs_tracking tracking(const struct obs_pool *p, uint64_t features)
+{
+	if (features & FEATURE_STACKS)
+		return OBS_STACKS;
+	return (features & FEATURE_SITES) || p->key.domain == OBS_SHM ? OBS_SITES : OBS_OFF;
+}
+
+static void locked_by(struct obs_pool *p, const struct meta_live *live, struct obs_stats *s)
+{
+	uint64_t word = live->lock;
+	struct meta_slot slot;
+
+	if (p->key.domain == OBS_PKG)
+		return;
+	s->lock_turn = LOCK_TURN(word);
+	if (LOCK_SLOT(word) && peek_slot(p, LOCK_SLOT(word) - 1, &slot))
+		s->lock_pid = SLOT_PID(slot.state) > 0 ? SLOT_PID(slot.state) : 0;
+}
+
+static void damaged(struct obs_stats *s, const char *reason, size_t bytes)
+{
+	s->state = OBS_DAMAGED;
+	peek_text(s->reason, sizeof s->reason, reason, bytes);
+}
+
+/** META that ends too early: nothing is known but that. */
+static void unreadable(struct obs_stats *s, int e)
+{
+	static const char truncated[] = "META is truncated", gone[] = "META cannot be read";
+
+	*s = (struct obs_stats){ .size = OBS_UNKNOWN, .committed = OBS_UNKNOWN, .used = OBS_UNKNOWN, .real_used = OBS_UNKNOWN,
+				 .max_used = OBS_UNKNOWN, .free = OBS_UNKNOWN, .cached = OBS_UNKNOWN,
+				 .fragments = OBS_UNKNOWN, .free_fragments = OBS_UNKNOWN, .largest_free = OBS_UNKNOWN,
+				 .failures = OBS_UNKNOWN, .untracked = OBS_UNKNOWN, .untracked_bytes = OBS_UNKNOWN };
+	damaged(s, e == -ENODATA ? truncated : gone, sizeof gone);
+}
+
+int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
+{
+	struct obs_stats s = { 0 };
+	struct meta_live live;
+	struct peek_crowd crowd;
+	const char *what;
+	int e = peek_live(p, &live), torn;
+
+	if (e) {
+		unreadable(&s, e);
+		*ret_stats = s;
+		return 0;
+	}
+	torn = peek_whole(p, META_LIVE + offsetof(struct meta_live, counters), &live.counters, sizeof live.counters);
+	peek_crowd(p, &crowd);
+	s.state = peek_state(p, &live, &crowd);
+	if (s.state == OBS_DAMAGED)
+		damaged(&s, live.reason, sizeof live.reason);
+	counted(p, &live.counters, live.cached, &s);
+	what = p->id.size ? peek_impossible(p, &live.counters) : NULL;
+	if (what && !torn && s.state != OBS_DAMAGED)
+		damaged(&s, what, strlen(what));
+	s.tracking = tracking(p, live.features);
+	s.failures = live.failures;
+	s.faults = live.faults;
+	s.takeovers = live.takeovers;
+	s.rollbacks = live.rollbacks;
+	s.users = p->key.domain == OBS_SHM ? crowd.living : s.state == OBS_LIVE;
+	s.dead = crowd.dead;
+	locked_by(p, &live, &s);
+	s.largest_free = what ? OBS_UNKNOWN : largest_free(p, &s);
+	*ret_stats = s;
+	return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The one thing that an observer writes: the word by which an operator asks an owner for other features. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mem/observe/peek.h"
+
+static uint64_t wish(uint64_t wanted, enum obs_tracking mode)
+{
+	wanted &= ~(uint64_t)(FEATURE_SITES | FEATURE_STACKS);
+	return mode == OBS_OFF ? wanted : wanted | FEATURE_SITES | (mode == OBS_STACKS ? FEATURE_STACKS : 0);
+}
+
+int obs_track(struct obs_pool *p, enum obs_tracking mode)
+{
+	const off_t at = META_LIVE + offsetof(struct meta_live, wanted);
+	struct obs_stats s;
+	struct stat st;
+	uint64_t word;
+	int fd, e = obs_stats(p, &s);
+
+	if (p->key.domain == OBS_SHM && mode == OBS_OFF)
+		return -ENOTSUP;
+	if (e)
+		return e;
+	if (s.state != OBS_LIVE && s.state != OBS_DRAINING)
+		return s.state == OBS_DAMAGED ? -EUCLEAN : -ESRCH;
+	fd = peek_open(p->dir, p->file, O_RDWR, &st);
+	if (fd < 0)
+		return fd;
+	/* Never make a truncated file longer, never write into another one of this name. */
+	if (st.st_dev != p->dev || st.st_ino != p->ino || st.st_size < META_PKG_START)
+		e = -ESTALE;
+	else if (pread(fd, &word, sizeof word, at) != (ssize_t)sizeof word)
+		e = -EIO;
+	else {
+		word = wish(word, mode);
+		e = pwrite(fd, &word, sizeof word, at) == (ssize_t)sizeof word ? 0 : -EIO;
+	}
+	close(fd);
+	return e;
+}

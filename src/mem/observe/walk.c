@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Fragments from the heap itself, while its owner goes on.
+ *
+ *	| told .............. w | told .......... w | told .... | <- cursor | next batch ... |
+ *	                      ^ from here when the heap has changed since the last batch
+ *
+ * A batch of fragments is told when it was true: either the heap stood still while it was read (lock or turn), or all words that
+ * the walk loaded were the same when they were loaded again. A cursor is an offset that may lie inside a fragment by now; so
+ * when the heap has changed, the walk comes from two waypoints before it (a walk that once stands on a fragment stays on
+ * fragments), and when that does not lead there, from the start.
+ * Damage is what a walk from the start finds twice in a heap that did not change.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "mem/observe/peek.h"
+
+enum outcome { BATCH_TRUE, BATCH_MOVED, BATCH_DAMAGED };
+
+struct batch {
+	struct obs_pool *pool;
+	struct peek_heap h;
+	uint64_t at, next;		/* cursors: before and after */
+	uint64_t start;			/* where the walk began, at most `at` */
+	bool still;			/* the heap did not change while it was read */
+	unsigned max, count;
+	struct mem_frag frag[PEEK_BATCH];
+};
+
+static bool keep(const struct mem_frag *f, void *arg)
+{
+	struct batch *b = arg;
+
+	if ((uintptr_t)f->addr - (uintptr_t)b->h.heap.base < b->at)	/* told before */
+		return true;
+	b->frag[b->count++] = *f;
+	return b->count < b->max;
+}
+
+static uint64_t walk(struct batch *b, unsigned max)
+{
+	b->count = 0;
+	b->max = max;
+	return b->h.ops->walk(&b->h.heap, b->start, UINT32_MAX, keep, b);
+}
+
+static bool proven(const struct obs_pool *p, const struct batch *b)
+{
+	return !b->at || (p->walked_to == b->at && p->walked_lock == b->h.moment.lock && p->walked_n == b->h.moment.n &&
+			  !b->h.moment.open);
+}
+
+/** The second waypoint before `at`, 0: there is none. */
+static uint64_t way_back(const struct obs_pool *p, uint64_t at)
+{
+	unsigned n = p->waypoints < PEEK_WAYPOINTS ? p->waypoints : PEEK_WAYPOINTS;
+	uint64_t last = 0, second = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t w = p->waypoint[i];
+
+		if (w < at && w > last)
+			second = last, last = w;
+		else if (w < last && w > second)
+			second = w;
+	}
+	return second;
+}
+
+/** 0 with *ret_outcome, or -errno: there is nothing to read. */
+static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcome *ret_outcome)
+{
+	struct obs_pool *p = b->pool;
+	int e = peek_heap(p, &b->h);
+
+	if (e == -EUCLEAN || e == -EAGAIN) {
+		*ret_outcome = e == -EUCLEAN && peek_heap_same(p, &b->h) ? BATCH_DAMAGED : BATCH_MOVED;
+		b->start = 0;
+		return 0;
+	}
+	if (e)
+		return e == -ENODATA ? -EUCLEAN : e;
+	b->start = from_zero ? 0 : proven(p, b) ? b->at : way_back(p, b->at);
+	peek_heap_note(&b->h);
+	b->next = walk(b, max);
+	e = peek_heap_error(&b->h);
+	if (e == -ESRCH || e == -EACCES || e == -ENOENT)
+		return e;
+	b->still = peek_heap_same(p, &b->h);
+	if (b->next == MEM_WALK_FAULT)
+		*ret_outcome = b->still ? BATCH_DAMAGED : BATCH_MOVED;
+	else
+		*ret_outcome = b->still || peek_heap_again(p, &b->h) ? BATCH_TRUE : BATCH_MOVED;
+	return 0;
+}
+
+/** What the ledger knows of a fragment: in shm each has a record, in pkg those that are marked. */
+static void recorded(const struct batch *b, const struct mem_frag *f, struct obs_fragment *ret_fragment)
+{
+	uint64_t at = (uintptr_t)f->addr, tail;
+	struct obs_pool *p = b->pool;
+	struct meta_record r;
+	struct obs_fragment said;
+
+	if (f->size < TAIL_BYTES || !peek_heap_word(&b->h, at + f->size - TAIL_BYTES, &tail))
+		return;
+	if (tail >> 32 != (uint32_t)p->id.generation || (uint32_t)tail >= p->id.records_max)
+		return;
+	if (peek_meta(p, META_RECORDS + (uint32_t)tail * sizeof r, &r, sizeof r))
+		return;
+	peek_undo(&b->h.moment, p->id.meta_at + META_RECORDS + (uint32_t)tail * sizeof r, &r, sizeof r);
+	if (peek_record_tells(p, (uint32_t)tail, &r, b->h.counters.stamp, &said) && said.address == at)
+		*ret_fragment = said;
+}
+
+static struct obs_fragment fragment_of(const struct batch *b, const struct mem_frag *f)
+{
+	struct obs_fragment told = {
+		.index = OBS_UNKNOWN, .address = (uintptr_t)f->addr, .size = f->size, .requested = OBS_UNKNOWN,
+		.state = f->used ? OBS_USED : OBS_FREE, .slot = UINT32_MAX, .time = OBS_UNKNOWN, .stamp = OBS_UNKNOWN,
+	};
+
+	if (f->used && (f->marked || b->pool->key.domain == OBS_SHM))
+		recorded(b, f, &told);
+	told.size = f->size;
+	return told;
+}
+
+/** false: fn wants no more; the cursor is behind the last one that it got. */
+static bool batch_tell(struct batch *b, obs_fragment_fn *fn, void *arg)
+{
+	unsigned count = b->count;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct obs_fragment f = fragment_of(b, &b->frag[i]);
+
+		if (fn(&f, arg))
+			continue;
+		if (i + 1 < count) {
+			uint64_t next = walk(b, i + 1);
+
+			/* The heap may have moved by now: then go on from inside the batch's last known place. */
+			b->next = next != MEM_WALK_FAULT && b->count == i + 1 ? next :
+				  (uintptr_t)b->frag[i].addr - (uintptr_t)b->h.heap.base + 1;
+			b->still = b->still && next != MEM_WALK_FAULT;
+		}
+		return false;
+	}
+	return true;
+}
+
+static void remember(struct obs_pool *p, const struct batch *b)
+{
+	p->walked_to = b->still ? b->next : 0;
+	p->walked_lock = b->h.moment.lock;
+	p->walked_n = b->h.moment.n;
+	p->waypoint[p->waypoints++ % PEEK_WAYPOINTS] = b->next;
+}
+
+int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg)
+{
+	struct batch b = { .pool = p, .at = *cursor };
+	uint64_t damaged_at = 0;
+	bool damaged = false, from_zero = false;
+	enum outcome outcome;
+	int e = peek_heap_there(p);
+
+	if (!e && b.at >= p->id.size)
+		e = p->id.size ? -EINVAL : -ENOTSUP;
+	if (!b.at)
+		p->waypoints = 0;
+	for (unsigned try = 0; !e && max && try < PEEK_TRIES; try++) {
+		e = batch_read(&b, max < PEEK_BATCH ? (unsigned)max : PEEK_BATCH, from_zero, &outcome);
+		if (e || outcome == BATCH_MOVED)
+			continue;
+		if (outcome == BATCH_DAMAGED) {
+			if (b.start == 0 && damaged && damaged_at == b.h.moment.lock)
+				e = -EUCLEAN;
+			damaged = b.start == 0;
+			damaged_at = b.h.moment.lock;
+			from_zero = true;
+			continue;
+		}
+		max -= b.count;
+		if (!batch_tell(&b, fn, arg))
+			max = 0;
+		remember(p, &b);
+		*cursor = b.at = b.next;
+		if (!b.at)
+			return 0;
+		damaged = from_zero = false;
+		try = 0;
+	}
+	return e ? e : max ? -EAGAIN : 0;
+}
