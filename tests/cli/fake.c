@@ -4,6 +4,7 @@
  *
  *	METHOD JSON	the call of METHOD gets this result
  *	!METHOD TEXT	it gets this line, in which @ stands for the call's id
+ *	=METHOD JSON	it gets this result, and the connection is closed
  *	~METHOD		the connection is closed instead of an answer
  *	.METHOD		there is no answer, ever
  *
@@ -11,6 +12,7 @@
  * and params go to LOG, a line each. The program listens, goes to the background and prints its pid: who has read that
  * can connect. It ends after the last line of the script, when the connection does, or after 60 s.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,7 @@ static int listen_on(const char *path)
 
 static void answer(FILE *out, char *rule, long long id, const char *method)
 {
-	char kind = strchr("!~.", *rule) ? *rule++ : 0, *rest = strchr(rule, ' ');
+	char kind = strchr("!=~.", *rule) ? *rule++ : 0, *rest = strchr(rule, ' ');
 
 	if (rest)
 		*rest++ = 0;
@@ -65,7 +67,7 @@ static void answer(FILE *out, char *rule, long long id, const char *method)
 			else
 				fputc(*rest, out);
 		fputc('\n', out);
-	} else if (!kind) {
+	} else if (kind != '.') {
 		fprintf(out, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":%s}\n", id, rest);
 	}
 	fflush(out);
@@ -79,23 +81,27 @@ static void serve(int fd, FILE *log)
 	FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
 	char *line = NULL, *rule;
 	size_t room = 0;
+	bool closing = false;
 
 	while (at < lines && getline(&line, &room, in) > 0) {
 		struct json_object *call = json_tokener_parse(line), *params = NULL;
 		const char *method = json_object_get_string(json_object_object_get(call, "method"));
 
 		json_object_object_get_ex(call, "params", &params);
-		fprintf(log, "%s %s\n", method, json_object_to_json_string_ext(params, JSON_C_TO_STRING_PLAIN));
+		fprintf(log, "%s %s\n", method, json_object_to_json_string_ext(params, JSON_C_TO_STRING_NOSLASHESCAPE));
 		fflush(log);
 		rule = script[at++];
 		if (*rule == '~') {
 			json_object_put(call);
 			break;
 		}
+		closing = *rule == '=';
 		answer(out, rule, json_object_get_int64(json_object_object_get(call, "id")), method);
 		json_object_put(call);
+		if (closing)
+			break;
 	}
-	if (at == lines && *script[lines - 1] != '~')
+	if (at == lines && !closing && *script[lines - 1] != '~')
 		while (getline(&line, &room, in) > 0)
 			;
 	free(line);

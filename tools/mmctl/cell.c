@@ -113,7 +113,11 @@ static bool check_one(const struct column *c, const char *path, struct json_obje
 
 bool cell_check(const struct column *c, struct json_object *row, char *error, size_t bytes)
 {
-	return check_one(c, c->member, row, error, bytes) && (!c->other || check_one(c, c->other, row, error, bytes));
+	struct column other = *c;
+
+	if (c->kind == SITE_OF)
+		other.kind = TEXT_OF;
+	return check_one(c, c->member, row, error, bytes) && (!c->other || check_one(&other, c->other, row, error, bytes));
 }
 
 /* ---- a table's cell ---- */
@@ -271,8 +275,11 @@ void cell_table(const struct column *c, struct json_object *row, bool human, str
 
 	ret->at = to->len;
 	ret->red = alarming(c, value);
-	ret->width = table_one(c, value, human, to);
-	if (c->other && !json_object_equal(value, other)) {
+	if (c->kind == SITE_OF && !value && other)
+		ret->width = safe(to, other);
+	else
+		ret->width = table_one(c, value, human, to);
+	if (c->other && c->kind != SITE_OF && !json_object_equal(value, other)) {
 		ret->width += plain(to, "/") + table_one(c, other, human, to);
 		ret->red = true;
 	}
@@ -351,7 +358,7 @@ void cell_csv(const struct column *c, struct json_object *row, bool terminal, st
 			csv_value(to, member(value, fields[i]), terminal);
 		}
 	}
-	if (c->other) {
+	if (c->other && !fields) {
 		text_add(to, ",", 1);
 		csv_value(to, member(row, c->other), terminal);
 	}
@@ -374,7 +381,7 @@ void cell_csv_head(const struct column *c, struct text *to)
 		for (size_t i = 0; fields[i]; i++)
 			text_format(to, "%s%s%s", i ? "," : "", c->kind == OWNER_OF ? "owner_" : "", fields[i]);
 	}
-	if (c->other) {
+	if (c->other && !fields) {
 		text_add(to, ",", 1);
 		csv_name(to, c->other);
 	}

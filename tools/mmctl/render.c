@@ -292,12 +292,13 @@ bool render_row(struct render *r, struct json_object *row)
 
 bool render_total(struct render *r, const char *label, struct json_object *total)
 {
-	struct cell *line;
+	unsigned at = cell_right(r->columns[0]) ? r->count - 1 : 0;
+	struct cell *cell;
 	char why[160];
 
 	if (r->refused || r->st->format != TABLE)
 		return !r->refused;
-	for (unsigned i = 1; i < r->count; i++) {
+	for (unsigned i = 0; i < r->count; i++) {
 		struct column c = *r->columns[i];
 
 		c.may_lack = true;
@@ -308,11 +309,10 @@ bool render_total(struct render *r, const char *label, struct json_object *total
 	}
 	if (!table_row(r, total))
 		return false;
-	line = r->cells + (r->held - 1) * r->count;
-	line->at = r->text.len;
-	line->len = line->width = strlen(label);
-	line->red = false;
-	text_add(&r->text, label, line->len);
+	cell = r->cells + (r->held - 1) * r->count + at;
+	cell->at = r->text.len;
+	cell->len = cell->width = strlen(label);
+	text_add(&r->text, label, cell->len);
 	return true;
 }
 

@@ -55,7 +55,8 @@ struct column {
 	bool may_lack;			/* a row without it is no error: as null */
 	bool elastic;			/* may be cut on a narrow terminal */
 	bool hidden;			/* in CSV, not in a table */
-	const char *other;		/* numbers: second member; a table shows a/b where they differ, CSV both */
+	const char *other;		/* numbers: second member; a table shows a/b where they differ, CSV both.
+					 * sites: a string that a table shows where the site is null */
 };
 
 enum { TABLE_BLOCK = 1000, COLUMNS_MAX = 24 };
@@ -86,7 +87,7 @@ bool render_row(struct render *r, struct json_object *row);
 /** The check alone; the row counts as written. */
 bool render_check(struct render *r, struct json_object *row);
 
-/** In a table: a last line with `label` in the first column. Members that are absent or null are `-`. */
+/** In a table: a last line with `label` in the first column, or in the last where the first is a number. Members that are absent or null are `-`. */
 bool render_total(struct render *r, const char *label, struct json_object *total);
 
 /** Write what is held back. @tail: an object or NULL; its members follow the rows in json. Frees all. */

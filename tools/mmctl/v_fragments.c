@@ -55,7 +55,7 @@ static const struct column site_columns[] = {
 	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
 	{ .head = "KEY", .member = "key", .kind = ANY_OF, .hidden = true },
-	{ .head = "SITE", .member = "site", .kind = SITE_OF, .may_lack = true, .elastic = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .other = "key", .may_lack = true, .elastic = true },
 	{ 0 },
 };
 
