@@ -44,7 +44,7 @@ static bool room(struct json_writer *w, size_t more)
 
 void jw_plain(struct json_writer *w, const char *text, size_t len)
 {
-	if (!room(w, len))
+	if (!len || !room(w, len))
 		return;
 	memcpy(w->text + w->len, text, len);
 	w->len += len;

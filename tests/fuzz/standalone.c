@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A fuzz target without libFuzzer: runs every seed, then damaged copies of them, the same ones in every run.
+ * A fuzz target without libFuzzer: runs every seed, then damaged copies of them, or noise where there is no seed. The
+ * same ones in every run.
  *
- *	fuzz_X TURNS SEED...
+ *	fuzz_X TURNS [SEED...]
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SEED_MAX = 64 * 1024, SEEDS_MAX = 64 };
+enum { SEED_MAX = 64 * 1024, SEEDS_MAX = 64, NOISE_MAX = 2048 };
 
 static struct seed { uint8_t *at; size_t len; } seeds[SEEDS_MAX];
 static size_t seed_count;
@@ -79,13 +80,20 @@ int main(int argc, char **argv)
 
 	for (int i = 2; i < argc && seed_count < SEEDS_MAX; i++)
 		seed_read(argv[i]);
-	if (!seed_count) {
-		fprintf(stderr, "usage: %s TURNS SEED...\n", argv[0]);
+	if (argc < 2) {
+		fprintf(stderr, "usage: %s TURNS [SEED...]\n", argv[0]);
 		return 2;
+	}
+	for (long turn = 0; !seed_count && turn < turns; turn++) {
+		size_t len = below(NOISE_MAX);
+
+		for (size_t i = 0; i < len; i++)
+			buf[i] = (uint8_t)below(256);
+		LLVMFuzzerTestOneInput(buf, len);
 	}
 	for (size_t i = 0; i < seed_count; i++)
 		LLVMFuzzerTestOneInput(seeds[i].at, seeds[i].len);
-	for (long turn = 0; turn < turns; turn++) {
+	for (long turn = 0; seed_count && turn < turns; turn++) {
 		const struct seed *s = &seeds[below(seed_count)];
 		size_t len = s->len;
 
