@@ -243,7 +243,8 @@ static bool value(struct scan *s)
 
 bool json_check(struct json_span text, unsigned depth, struct json_fault *ret_fault)
 {
-	struct scan s = { text.at, text.at + text.len, depth, NULL };
+	const char *at = text.at ? text.at : "";	/* no text at all may come without an address */
+	struct scan s = { at, at + text.len, depth, NULL };
 
 	if (value(&s)) {
 		blank(&s);
@@ -251,7 +252,7 @@ bool json_check(struct json_span text, unsigned depth, struct json_fault *ret_fa
 			return true;
 		s.why = "end expected";
 	}
-	*ret_fault = (struct json_fault){ (size_t)(s.at - text.at), s.why };
+	*ret_fault = (struct json_fault){ (size_t)(s.at - at), s.why };
 	return false;
 }
 
