@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Workers are killed with SIGKILL under load.
+
+    test_kill.py REGISTRAR MMD MMCTL [KILLS]
+
+What must hold afterwards: every contact that was answered 200 is there; every worker answers; the pool is whole; and when
+all contacts have expired, every byte that is still used belongs to the registrar's table or is named by `mmctl leaks`
+with its dead owner and its call site.
+"""
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+from daemon import Daemon
+from load import Fleet, lost
+from sip import Registrar, wait_for
+
+CONF = """memory.track = sites
+[pool.registrar]
+size = 64M
+"""
+WORKERS = 4
+EXPIRES = 25
+
+
+def check(what, true):
+    print(("ok      " if true else "NOT OK  ") + what, flush=True)
+    if not true:
+        sys.exit(1)
+
+
+def kill_some(registrar, kills, rng):
+    for turn in range(kills):
+        children = wait_for(lambda: (lambda c: len(c) == WORKERS + 1 and c)(registrar.children()))
+        try:
+            os.kill(rng.choice(children), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        time.sleep(rng.uniform(0.03, 0.12))
+
+
+def worker_pids(registrar):
+    """Pids of the workers that answer, asked until all rows have."""
+    client = registrar.client(timeout=0.5)
+    seen = {}
+
+    def ask():
+        try:
+            reply = client.options()
+            seen[reply.count("worker")] = reply.count("pid")
+        except TimeoutError:
+            pass
+        return len(seen) == WORKERS and set(seen.values()) <= set(registrar.children())
+    wait_for(ask, 20, 0)
+    client.close()
+    return set(seen.values())
+
+
+def count(registrar, name):
+    client = registrar.client(timeout=2)
+    n = client.options().count(name)
+    client.close()
+    return n
+
+
+def used_fragments(daemon):
+    return daemon.ask("dump", "shm", "--used")["fragments"]
+
+
+def unnamed(daemon):
+    """Used fragments that are neither the table's nor named by leaks with dead owner and call site; and the leaks."""
+    suspects = daemon.ask("leaks", "shm", "--evidence", "owner_dead", codes=(0, 10))["suspects"]
+    named = {(s["site"]["file"], s["site"]["function"], s["site"]["line"], s["owner"]["pid"]): s for s in suspects}
+    bad = []
+    for f in used_fragments(daemon):
+        key = (f["site"]["file"], f["site"]["function"], f["site"]["line"], f["owner"]["pid"])
+        if f["site"]["function"] == "table_open":
+            continue
+        if f["owner"]["alive"] is not False or key not in named or not f["site"]["line"]:
+            bad.append(f)
+    return bad, suspects
+
+
+def main():
+    program, mmd, mmctl = sys.argv[1:4]
+    kills = int(sys.argv[4]) if len(sys.argv) > 4 else 50
+    seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
+    rng = random.Random(seed)
+    directory = tempfile.mkdtemp(prefix="registrar-kill-")
+    print(f"seed {seed}, {kills} kills", flush=True)
+    try:
+        with Daemon(mmd, mmctl, directory, CONF) as daemon, \
+             Registrar(program, "--pool", "registrar", "--workers", str(WORKERS), "--min-expires", "1", "--remember", "5",
+                       "--sweep", "100", "--buckets", "16", "--leak-shm", "2", directory=directory,
+                       environment=daemon.environment) as registrar:
+            fleet = Fleet(registrar.port, expires=EXPIRES)
+            try:
+                kill_some(registrar, kills, rng)
+            finally:
+                done, answers, again, wrong = fleet.stop()
+            print(f"        {len(done)} users, {answers} answers, {again} retransmissions, "
+                  f"{count(registrar, 'repairs')} buckets repaired")
+            check(f"every request was answered as it must be {wrong[:3]}", not wrong and answers > 10 * kills)
+            bad = lost(registrar.port, done)
+            check(f"no contact that was answered 200 is lost {bad[:3]}", not bad)
+            check("no worker is stuck", len(worker_pids(registrar)) == WORKERS)
+            whole = daemon.run("check", "shm")
+            check(f"the pool is whole {whole.stdout if whole.returncode else ''}", whole.returncode == 0)
+            wait_for(lambda: count(registrar, "records") == 0, EXPIRES + 30, 0.5)
+            check("all contacts have expired", True)
+            bad, _ = unnamed(daemon)
+            bad = [f for f in bad if f["site"]["function"] != "forget_shared"]
+            check(f"what is used beside the deliberate leak is named with its dead owner {bad[:3]}", not bad)
+            for pid in registrar.children():
+                os.kill(pid, signal.SIGKILL)
+            worker_pids(registrar)
+            bad, suspects = unnamed(daemon)
+            check(f"every byte that is still used is named with dead owner and call site {bad[:3]}", not bad)
+            check("so is the deliberate leak", any(s["site"]["function"] == "forget_shared" for s in suspects))
+            for s in suspects:
+                print(f"        {s['site']['file']}:{s['site']['line']} {s['site']['function']} {s['count']} fragments "
+                      f"{s['bytes']} bytes of {s['owner']['pid']}")
+            check("the pool is whole", daemon.run("check", "shm").returncode == 0)
+            complaints = registrar.complaints()
+            check(f"the registrar did not complain {complaints[:500]}", not complaints)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
