@@ -232,12 +232,13 @@ static int pass(struct pass *c)
 
 	if (e == -EAGAIN)
 		return MOVED;
-	if (e == -EUCLEAN)
+	if (e && e != -EUCLEAN)
+		return e;
+	if (e) {
 		wrong(c, 0, peek_impossible(c->pool, &c->h.counters) ? peek_impossible(c->pool, &c->h.counters) :
 			    "counters are impossible: nothing is committed");
-	else if (e)
-		return e;
-	else {
+		e = 0;
+	} else {
 		walk_all(c);
 		c->h.ops->check(&c->h.heap, fault, c);
 		compare_heap(c);
@@ -251,7 +252,7 @@ static int pass(struct pass *c)
 		wrong(c, 0, "the lock word names no slot");
 	if (e == 0)
 		e = peek_heap_error(&c->h);
-	if (e == -ESRCH || e == -EACCES || e == -ENOENT)
+	if (e && e != -EFAULT)		/* a page that is not there is damage; this is another thing */
 		return e;
 	return peek_heap_same(c->pool, &c->h) ? 0 : MOVED;
 }

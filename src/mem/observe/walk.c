@@ -85,7 +85,7 @@ static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcom
 	peek_heap_note(&b->h);
 	b->next = walk(b, max);
 	e = peek_heap_error(&b->h);
-	if (e == -ESRCH || e == -EACCES || e == -ENOENT)
+	if (e && e != -EFAULT)		/* a page that is not there is damage; this is another thing */
 		return e;
 	b->still = peek_heap_same(p, &b->h);
 	if (b->next == MEM_WALK_FAULT)
