@@ -306,6 +306,7 @@ a     shm:a:1  live   fm       67108864    64      2  no    keep      -
 END
 run pool drop a
 gives 0 <<'END'
+DROPPED
 shm:a:1
 END
 run manager list

@@ -53,30 +53,34 @@ enum exit_code verb_track(struct mmctl *m)
 	return show(m, "pools", track_columns, NULL);
 }
 
+static const struct column dropped_columns[] = { { .head = "DROPPED", .member = "pool", .kind = TEXT_OF }, { 0 } };
+
+/* The result names ids; a row is made of each. */
+static enum exit_code show_dropped(struct mmctl *m, struct json_object *result)
+{
+	struct json_object *ids = array_of(m, result, "dropped"), *row;
+	struct render r;
+
+	if (!ids)
+		return RC_REFUSED;
+	render_open(&r, &m->style, "dropped", dropped_columns);
+	for (size_t i = 0; i < json_object_array_length(ids) && !r.refused; i++) {
+		row = json_object_new_object();
+		json_object_object_add(row, "pool", json_object_get(json_object_array_get_idx(ids, i)));
+		render_row(&r, row);
+		json_object_put(row);
+	}
+	return finish(m, &r, RC_OK, NULL);
+}
+
 enum exit_code verb_pool_drop(struct mmctl *m)
 {
-	struct json_object *result, *dropped;
+	struct json_object *result;
 	enum exit_code code = ask_own(m, &result);
-	struct text t = { 0 };
 
 	if (code)
 		return code;
-	dropped = array_of(m, result, "dropped");
-	if (!dropped) {
-		code = RC_REFUSED;
-	} else if (m->style.format == JSON || m->style.format == NDJSON) {
-		render_json(&m->style, result);
-	} else {
-		for (size_t i = 0; i < json_object_array_length(dropped); i++) {
-			struct json_object *id = json_object_array_get_idx(dropped, i);
-
-			text_safe(&t, json_object_get_string(id), (size_t)strlen(json_object_get_string(id)));
-			text_add(&t, "\n", 1);
-		}
-		fputs(m->style.format == CSV ? "dropped\n" : "", m->style.out);
-		fputs(t.at ? t.at : "", m->style.out);
-	}
-	text_free(&t);
+	code = show_dropped(m, result);
 	json_object_put(result);
 	return code;
 }
