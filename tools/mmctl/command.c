@@ -59,7 +59,7 @@ bool command_bytes(const char *text, uint64_t *ret)
 
 	if (!whole_of(text, &value, &rest))
 		return false;
-	if (*rest && (unit = strchr(units, *rest & ~0x20))) {
+	if (*rest && (unit = memchr(units, *rest & ~0x20, 4))) {
 		factor = UINT64_C(1) << 10 * (unit - units + 1);
 		rest++;
 		rest += strncmp(rest, "iB", 2) ? 0 : 2;
