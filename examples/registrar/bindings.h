@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the registrar knows of one address of record: who may be reached where, until when, and what was answered lately.
+ * What the registrar knows of one address of record: who may be reached where, until when, what was answered lately.
  *
  * struct bindings is a draft in private memory whose slices point into a record of the table and into the request. The
  * record is one fragment of shared memory that never changes once it is linked: an update makes another one.

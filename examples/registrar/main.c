@@ -2,8 +2,8 @@
 /*
  * registrar: a prefork SIP registrar on UDP whose contacts live in shared memory.
  *
- * The parent opens socket, pool and table, forks the workers and the sweeper, and forks again whoever dies. It touches no
- * lock and no heap after its start, so that a child forked at any time begins with nothing half done.
+ * The parent opens socket, pool and table, forks the workers and the sweeper, and forks again whoever dies. It touches
+ * no lock and no heap after its start, so that a child forked at any time begins with nothing half done.
  *
  * SIGTERM, SIGINT: end in order. SIGUSR1: counts to standard error.
  */
@@ -27,8 +27,8 @@ enum { EXIT_USAGE = 2, BRIEF_LIFE_MS = 50 };
 const char *argp_program_version = "registrar (memapi example) 0.1";
 
 enum {
-	OPT_LISTEN = 'l', OPT_WORKERS = 'w', OPT_POOL = 'p', OPT_LEAK = 256, OPT_LEAK_PKG, OPT_LEAK_SHM, OPT_MIN, OPT_DEFAULT,
-	OPT_MAX, OPT_REMEMBER, OPT_SWEEP, OPT_BUCKETS, OPT_CONTACTS
+	OPT_LISTEN = 'l', OPT_WORKERS = 'w', OPT_POOL = 'p', OPT_LEAK = 256, OPT_LEAK_PKG, OPT_LEAK_SHM, OPT_MIN,
+	OPT_DEFAULT, OPT_MAX, OPT_REMEMBER, OPT_SWEEP, OPT_BUCKETS, OPT_CONTACTS
 };
 
 static const struct argp_option option_table[] = {
@@ -91,7 +91,8 @@ static const struct argp parser = {
 /* ADDR:PORT, [V6]:PORT */
 static int socket_open(const char *listen, struct sockaddr_storage *ret_address)
 {
-	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	struct timeval look_at_stop = { .tv_usec = 500000 };
 	struct addrinfo *found;
 	const char *colon = strrchr(listen, ':');
 	char host[128];
@@ -106,9 +107,11 @@ static int socket_open(const char *listen, struct sockaddr_storage *ret_address)
 	if (getaddrinfo(host, colon + 1, &hints, &found))
 		return -EINVAL;
 	fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	err = fd == -1 || bind(fd, found->ai_addr, found->ai_addrlen) == -1 ||
-	      setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_usec = 500000 }, sizeof(struct timeval)) ||
-	      getsockname(fd, (struct sockaddr *)ret_address, &len) ? -errno : 0;
+	err = 0;
+	if (fd == -1 || bind(fd, found->ai_addr, found->ai_addrlen) == -1 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &look_at_stop, sizeof look_at_stop) == -1 ||
+	    getsockname(fd, (struct sockaddr *)ret_address, &len) == -1)
+		err = -errno;
 	freeaddrinfo(found);
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ 1 << 20 }, sizeof(int));	/* a wish */
 	if (!err)
@@ -183,9 +186,10 @@ static void print_counts(const struct server *s)
 	fprintf(stderr, "registrar: contacts %" PRIu64 " records %" PRIu64 " removed %" PRIu64 " repairs %" PRIu64
 		" sweeps %" PRIu64 "\n", st->contacts, st->records, st->removed, st->repairs, st->sweeps);
 	for (unsigned i = 0; i <= s->opt.workers; i++)
-		fprintf(stderr, "registrar: %s %u pid %" PRId64 " requests %" PRIu64 " replies %" PRIu64 " dropped %" PRIu64
-			" restarts %" PRIu64 "\n", i < s->opt.workers ? "worker" : "sweeper", i, st->worker[i].pid,
-			st->worker[i].requests, st->worker[i].replies, st->worker[i].dropped, st->worker[i].restarts);
+		fprintf(stderr, "registrar: %s %u pid %" PRId64 " requests %" PRIu64 " replies %" PRIu64
+			" dropped %" PRIu64 " restarts %" PRIu64 "\n", i < s->opt.workers ? "worker" : "sweeper", i,
+			st->worker[i].pid, st->worker[i].requests, st->worker[i].replies, st->worker[i].dropped,
+			st->worker[i].restarts);
 }
 
 /* Collect the dead: their rows get pid 0. */
@@ -247,9 +251,9 @@ static void announce(const struct server *s, const struct sockaddr_storage *addr
 
 	getnameinfo((const struct sockaddr *)address, sizeof *address, host, sizeof host, port, sizeof port,
 		    NI_NUMERICHOST | NI_NUMERICSERV | NI_DGRAM);
-	printf("registrar: listening on %s:%s, %u workers, shm %s, pkg %s, pool %s, table of %" PRIu64 " buckets, pid %d\n",
-	       host, port, s->opt.workers, shm_api()->mname, pkg_api()->mname, s->opt.pool ? s->opt.pool : "of its own",
-	       s->table->buckets, (int)getpid());
+	printf("registrar: listening on %s:%s, %u workers, shm %s, pkg %s, pool %s, table of %" PRIu64 " buckets, "
+	       "pid %d\n", host, port, s->opt.workers, shm_api()->mname, pkg_api()->mname,
+	       s->opt.pool ? s->opt.pool : "of its own", s->table->buckets, (int)getpid());
 	fflush(stdout);
 }
 

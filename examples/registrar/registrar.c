@@ -3,8 +3,8 @@
  * REGISTER: RFC 3261 section 10.3, step by step.
  *
  * An update is made on a draft in private memory and put into the table by one store at the end, so that it is made
- * wholly or not at all, whether it fails by its own rules, for want of memory, or by SIGKILL. A retransmission is known by
- * its branch, Call-ID and CSeq and gets the reply that was given before.
+ * wholly or not at all, whether it fails by its own rules, for want of memory, or by SIGKILL. A retransmission is known
+ * by its branch, Call-ID and CSeq and gets the reply that was given before.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -296,7 +296,8 @@ static void past_add(struct update *u, uint64_t key)
 }
 
 /* The draft into the table: one store, or a refusal. */
-static bool publish(struct update *u, struct bucket *bucket, _Atomic(struct record *) *link, struct text key, uint64_t hash)
+static void publish(struct update *u, struct bucket *bucket, _Atomic(struct record *) *link, struct text key,
+		    uint64_t hash)
 {
 	size_t bytes = record_bytes(u->b, key);
 	struct record *rec = bucket_make(bucket, bytes);
@@ -304,11 +305,10 @@ static bool publish(struct update *u, struct bucket *bucket, _Atomic(struct reco
 	if (!rec) {
 		u->v->headers.len = 0;
 		refuse(u, 500, "Out of Shared Memory");
-		return false;
+		return;
 	}
 	record_write(rec, bytes, u->b, key, hash);
 	bucket_link(bucket, link, rec);
-	return true;
 }
 
 /* Under the bucket's lock: read, update, list, publish. */

@@ -29,7 +29,8 @@ static void options_handle(const struct server *s, struct verdict *v)
 	sip_outf(&v->headers, "X-Registrar: worker=%u;pid=%" PRId64 ";requests=%" PRIu64 ";restarts=%" PRIu64
 		 ";contacts=%" PRIu64 ";records=%" PRIu64 ";sweeps=%" PRIu64 ";repairs=%" PRIu64 "\r\n", s->self,
 		 atomic_load_explicit(&w->pid, memory_order_relaxed), load(&w->requests), load(&w->restarts),
-		 load(&s->stats->contacts), load(&s->stats->records), load(&s->stats->sweeps), load(&s->stats->repairs));
+		 load(&s->stats->contacts), load(&s->stats->records), load(&s->stats->sweeps),
+		 load(&s->stats->repairs));
 }
 
 /* 8.2.2.3: no extension is supported. */

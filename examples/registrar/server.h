@@ -5,7 +5,7 @@
  *	parent --fork--> worker 0 .. N-1: recvfrom() on one UDP socket -> request_handle() -> sendto()
  *	       --fork--> sweeper: table_sweep() now and then
  *
- * struct stats lies in a mapping that parent and children share; each row has one writer. struct table lies in the pool.
+ * struct stats lies in a mapping that parent and children share; each row has one writer. struct table is in the pool.
  */
 #ifndef REGISTRAR_SERVER_H
 #define REGISTRAR_SERVER_H

@@ -6,8 +6,8 @@
  *	v: SIP/2.0/UDP host CRLF SP ;branch=z… CRLF	a header, compact, folded over two lines
  *	CRLF						end; what follows is the body, which nobody reads
  *
- * Lines end with CRLF or LF. A line that begins with a space continues the one before it: the line end is overwritten with
- * spaces in the copy, so that a value is one slice. Two passes: count the lines, then fill an array of that size.
+ * Lines end with CRLF or LF. A line that begins with a space continues the one before it: the line end is overwritten
+ * with spaces in the copy, so that a value is one slice. Two passes: count the lines, then fill an array of that size.
  */
 #include "sip.h"
 
@@ -37,7 +37,7 @@ static const struct { struct text name; enum sip_method method; } known_methods[
 	{ TEXT("MESSAGE"), SIP_NOT_ALLOWED },	{ TEXT("UPDATE"), SIP_NOT_ALLOWED },
 };
 
-/* The first fault is the one that is told. No reason names CSeq: there are clients that look for it without its colon. */
+/* The first fault is the one that is told. No reason names CSeq: some clients look for it without its colon. */
 static void fault(struct sip_request *r, unsigned status, const char *reason)
 {
 	if (r->status)

@@ -42,7 +42,7 @@ static void reply_check(struct text reply)
 
 static void one_packet(struct server *s, struct text packet)
 {
-	struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(5071), .sin_addr.s_addr = htonl(0x7f000001) };
+	struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(5071) };
 	struct sockaddr_storage from = { 0 };
 	struct reply reply;
 	char *exact = malloc(packet.len + !packet.len);		/* nothing behind it, for AddressSanitizer */

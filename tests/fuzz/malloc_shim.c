@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calls of memapi.h that the registrar makes, over malloc(): for fuzzing alone, where AddressSanitizer is to see every
- * byte. One process, no shared memory, no lock; it counts what is not given back.
+ * The calls of memapi.h that the registrar makes, over malloc(): for fuzzing alone, where AddressSanitizer is to see
+ * every byte. One process, no shared memory, no lock; it counts what is not given back.
  */
 #include "malloc_shim.h"
 
