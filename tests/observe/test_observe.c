@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -639,4 +640,76 @@ Test(observe, a_shared_pool_is_judged_by_its_slots)
 	cr_assert_eq(stats_of(obs_at(o, 0)).state, OBS_LIVE);
 	obs_close(o);
 	fixture_free_pool(f);
+}
+
+/* ---- heaps that change between the slices of a walk ---- */
+
+enum { MANY = 6000 };
+
+struct lived { const void *address[MANY]; unsigned char told[MANY]; unsigned twice; };
+
+static int by_address(const void *a, const void *b)
+{
+	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool see_lived(const struct obs_fragment *f, void *arg)
+{
+	struct lived *l = arg;
+	uintptr_t at = f->address;
+	const void **found = bsearch(&at, l->address, MANY / 2, sizeof l->address[0], by_address);
+
+	if (found && f->state == OBS_USED)
+		l->twice += l->told[found - l->address]++;
+	return true;
+}
+
+/* Half of the fragments live all through; the others come and go around the place where the walk stands. */
+Test(observe, a_fragment_that_lives_all_through_a_walk_is_told_once)
+{
+	static void *passing[MANY];
+	static struct lived l;
+	struct fixture *f[2] = { fixture_pkg(getpid(), 1, NULL), fixture_shm("w", 1, NULL, 0, 0) };
+	struct obs *o = fixture_observer(NULL, NULL);
+
+	srandom(3);
+	for (size_t i = 0; i < 2; i++)
+		for (unsigned step = 3; step < 3000; step *= 9) {
+			uint64_t cursor = 0;
+			unsigned slices = 0;
+			int e;
+
+			memset(&l, 0, sizeof l);
+			for (unsigned k = 0; k < MANY / 2; k++) {
+				cr_assert(l.address[k] = fixture_alloc(f[i], 16 + (unsigned)random() % 60, 1));
+				cr_assert(passing[k] = fixture_alloc(f[i], 16 + (unsigned)random() % 100, 1));
+			}
+			qsort(l.address, MANY / 2, sizeof l.address[0], by_address);
+			do {
+				e = obs_walk(obs_at(o, i), &cursor, step, see_lived, &l);
+				cr_assert_eq(e, 0, "%s", strerror(-e));
+				for (unsigned k = 0; k < 8; k++) {
+					void **p = &passing[(unsigned)random() % (MANY / 2)];
+
+					if (*p)
+						fixture_free(f[i], *p);
+					*p = fixture_alloc(f[i], 16 + (unsigned)random() % 200, 1);
+					if (*p)
+						memset(*p, random() & 0xf0, 16);	/* old headers become noise */
+				}
+				cr_assert_lt(slices++, 20000u);
+			} while (cursor);
+			cr_assert_eq(l.twice, 0u, "%u told twice in steps of %u", l.twice, step);
+			for (unsigned k = 0; k < MANY / 2; k++) {
+				cr_assert_eq(l.told[k], 1, "missed in steps of %u", step);
+				fixture_free(f[i], (void *)(uintptr_t)l.address[k]);
+				if (passing[k])
+					fixture_free(f[i], passing[k]);
+			}
+		}
+	obs_close(o);
+	fixture_free_pool(f[0]);
+	fixture_free_pool(f[1]);
 }

@@ -9,7 +9,7 @@
  *
  * A pass counts only if the heap did not change meanwhile; errors only if a second pass of the same heap finds errors again.
  * Nothing is written, no lock is taken: a heap that never stands still for the time of a pass is told as not known.
- * Cost: one read of heap headers and ledger, some 20 ms for a million fragments.
+ * Cost: two walks of the heap and one of the ledger, 0.15 s for a million fragments, more where free ones are scattered.
  */
 #include <errno.h>
 #include <string.h>

@@ -70,7 +70,7 @@ struct obs_pool {
 	/* of walks, see walk.c */
 	uint64_t walked_to, walked_lock, walked_n;	/* the last batch ended there, and the heap was that old */
 	uint64_t waypoint[PEEK_WAYPOINTS];	/* where batches ended */
-	unsigned waypoints;		/* ever noted */
+	unsigned waypoints, since_waypoint;	/* ever noted; fragments told since the last */
 };
 
 struct peek_pages;

@@ -2,19 +2,22 @@
 /*
  * Fragments from the heap itself, while its owner goes on.
  *
- *	| told .............. w | told .......... w | told .... | <- cursor | next batch ... |
- *	                      ^ from here when the heap has changed since the last batch
+ *	| told ... w | told ... w | told ... w | ... | told ... | <- cursor | next batch ... |
+ *	           ^ from here, or the start, when the heap has changed since the last batch
  *
  * A batch of fragments is told when it was true: either the heap stood still while it was read (lock or turn), or all words that
  * the walk loaded were the same when they were loaded again. A cursor is an offset that may lie inside a fragment by now; so
- * when the heap has changed, the walk comes from two waypoints before it (a walk that once stands on a fragment stays on
- * fragments), and when that does not lead there, from the start.
+ * when the heap has changed, the walk comes from the start, or, some thousand fragments on, from several waypoints before the
+ * cursor: a walk that once stands on a fragment stays on fragments. When that does not lead there, from the start.
  * Damage is what a walk from the start finds twice in a heap that did not change.
+ * Cost: 0.3 us a fragment with records, a tenth of that without; in a heap in motion, the way from the waypoint on top.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "mem/observe/peek.h"
+
+enum { WAY_BACK = 8 };
 
 enum outcome { BATCH_TRUE, BATCH_MOVED, BATCH_DAMAGED };
 
@@ -26,6 +29,8 @@ struct batch {
 	bool still;			/* the heap did not change while it was read */
 	unsigned max, count;
 	struct mem_frag frag[PEEK_BATCH];
+	uint64_t window;		/* which page of records is in `record`; UINT64_MAX: none */
+	struct meta_record record[META_PAGE / sizeof(struct meta_record)];
 };
 
 static bool keep(const struct mem_frag *f, void *arg)
@@ -51,21 +56,24 @@ static bool proven(const struct obs_pool *p, const struct batch *b)
 			  !b->h.moment.open);
 }
 
-/** The second waypoint before `at`, 0: there is none. */
+/** The WAY_BACK-th waypoint before `at`; 0 while there are few. */
 static uint64_t way_back(const struct obs_pool *p, uint64_t at)
 {
-	unsigned n = p->waypoints < PEEK_WAYPOINTS ? p->waypoints : PEEK_WAYPOINTS;
-	uint64_t last = 0, second = 0;
+	uint64_t end = at, best = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t w = p->waypoint[i];
+	if (p->waypoints < PEEK_WAYPOINTS)
+		return 0;
+	for (unsigned step = 0; step < WAY_BACK; step++, end = best) {
+		uint64_t largest = 0;
 
-		if (w < at && w > last)
-			second = last, last = w;
-		else if (w < last && w > second)
-			second = w;
+		for (unsigned i = 0; i < PEEK_WAYPOINTS; i++)
+			if (p->waypoint[i] < end && p->waypoint[i] > largest)
+				largest = p->waypoint[i];
+		if (!largest)
+			break;
+		best = largest;
 	}
-	return second;
+	return best;
 }
 
 /** 0 with *ret_outcome, or -errno: there is nothing to read. */
@@ -81,6 +89,7 @@ static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcom
 	}
 	if (e)
 		return e == -ENODATA ? -EUCLEAN : e;
+	b->window = UINT64_MAX;
 	b->start = from_zero ? 0 : proven(p, b) ? b->at : way_back(p, b->at);
 	peek_heap_note(&b->h);
 	b->next = walk(b, max);
@@ -95,8 +104,25 @@ static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcom
 	return 0;
 }
 
+/** A record, from a page of the ledger that is kept: neighbours in the heap often are in the ledger, too. */
+static bool record_near(struct batch *b, uint64_t index, struct meta_record *ret_record)
+{
+	const uint64_t count = sizeof b->record / sizeof b->record[0];
+	uint64_t at = META_RECORDS + index / count * sizeof b->record;
+
+	if (b->window != index / count) {
+		b->window = UINT64_MAX;
+		if (peek_meta(b->pool, at, b->record, sizeof b->record))
+			return false;
+		peek_undo(&b->h.moment, b->pool->id.meta_at + at, b->record, sizeof b->record);
+		b->window = index / count;
+	}
+	*ret_record = b->record[index % count];
+	return true;
+}
+
 /** What the ledger knows of a fragment: in shm each has a record, in pkg those that are marked. */
-static void recorded(const struct batch *b, const struct mem_frag *f, struct obs_fragment *ret_fragment)
+static void recorded(struct batch *b, const struct mem_frag *f, struct obs_fragment *ret_fragment)
 {
 	uint64_t at = (uintptr_t)f->addr, tail;
 	struct obs_pool *p = b->pool;
@@ -107,14 +133,13 @@ static void recorded(const struct batch *b, const struct mem_frag *f, struct obs
 		return;
 	if (tail >> 32 != (uint32_t)p->id.generation || (uint32_t)tail >= p->id.records_max)
 		return;
-	if (peek_meta(p, META_RECORDS + (uint32_t)tail * sizeof r, &r, sizeof r))
+	if (!record_near(b, (uint32_t)tail, &r))
 		return;
-	peek_undo(&b->h.moment, p->id.meta_at + META_RECORDS + (uint32_t)tail * sizeof r, &r, sizeof r);
 	if (peek_record_tells(p, (uint32_t)tail, &r, b->h.counters.stamp, &said) && said.address == at)
 		*ret_fragment = said;
 }
 
-static struct obs_fragment fragment_of(const struct batch *b, const struct mem_frag *f)
+static struct obs_fragment fragment_of(struct batch *b, const struct mem_frag *f)
 {
 	struct obs_fragment told = {
 		.index = OBS_UNKNOWN, .address = (uintptr_t)f->addr, .size = f->size, .requested = OBS_UNKNOWN,
@@ -155,6 +180,10 @@ static void remember(struct obs_pool *p, const struct batch *b)
 	p->walked_to = b->still ? b->next : 0;
 	p->walked_lock = b->h.moment.lock;
 	p->walked_n = b->h.moment.n;
+	p->since_waypoint += b->count;
+	if (p->since_waypoint < PEEK_BATCH || !b->next)
+		return;
+	p->since_waypoint = 0;
 	p->waypoint[p->waypoints++ % PEEK_WAYPOINTS] = b->next;
 }
 
@@ -169,7 +198,7 @@ int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn
 	if (!e && b.at >= p->id.size)
 		e = p->id.size ? -EINVAL : -ENOTSUP;
 	if (!b.at)
-		p->waypoints = 0;
+		p->waypoints = p->since_waypoint = 0;
 	for (unsigned try = 0; !e && max && try < PEEK_TRIES; try++) {
 		e = batch_read(&b, max < PEEK_BATCH ? (unsigned)max : PEEK_BATCH, from_zero, &outcome);
 		if (e || outcome == BATCH_MOVED)
