@@ -55,6 +55,18 @@ void rpc_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_f
 	call->drop = drop;
 }
 
+void rpc_wait(struct rpc_call *call) { call->waiting = true; }
+bool rpc_waiting(const struct rpc_session *s) { return s->in_call && s->call.waiting; }
+
+void rpc_wake(struct rpc_call *call)
+{
+	struct rpc_session *s = (struct rpc_session *)(void *)((char *)call - offsetof(struct rpc_session, call));
+
+	call->waiting = false;
+	if (s->woken)
+		s->woken(s->arg);
+}
+
 void rpc_done(struct rpc_call *call) { call->step = NULL; }
 
 const char *rpc_text(const struct rpc_call *call, const char *name)
@@ -116,14 +128,14 @@ static void write_error(struct json_writer *out, const struct rpc_error *e, stru
 	jw_open(out, '{');
 	jw_key(out, "code"), jw_int(out, e->code);
 	jw_key(out, "message"), jw_string(out, rpc_code_message(e->code));
-	if (*e->param || *e->reason || *e->allowed) {
+	if (*e->param || *e->reason || *e->allowed || e->list) {
 		jw_key(out, "data");
 		jw_open(out, '{');
 		if (*e->param) {
 			jw_key(out, "param"), jw_string(out, e->param);
 			write_got(out, params, e->param);
 		}
-		if (*e->allowed) {
+		if (*e->allowed || e->list) {
 			jw_key(out, "allowed");
 			e->list ? write_words(out, e->allowed) : jw_string(out, e->allowed);
 		}
@@ -387,6 +399,8 @@ bool rpc_run(struct rpc_session *s, uint64_t deadline)
 	struct json_span request;
 
 	while (s->batch.at) {
+		if (rpc_waiting(s))
+			return false;
 		if (s->in_call) {
 			step_call(s, deadline);
 		} else if (!s->is_batch && !s->at) {

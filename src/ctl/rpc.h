@@ -49,6 +49,7 @@ struct rpc_call {
 	rpc_drop_fn *drop;
 	void *state;
 	uint64_t deadline;
+	bool waiting;			/* for rpc_wake(): no turns until then */
 };
 
 /** Methods and their handlers. */
@@ -65,6 +66,8 @@ struct rpc_program {
 struct rpc_session {
 	const struct rpc_program *program;
 	const struct rpc_peer *peer;
+	void (*woken)(void *arg);	/* a call that waited wants its turn; or NULL */
+	void *arg;
 	bool refuse;			/* calls that begin now are refused: too much waits to be sent */
 	struct json_writer out;		/* the reply, with its newline */
 	/* the rest is private */
@@ -85,6 +88,9 @@ void rpc_take(struct rpc_session *s, const char *line, size_t len);
  * Returns true when it is answered: s->out has the line, or is empty when nothing is to be said.
  */
 bool rpc_run(struct rpc_session *s, uint64_t deadline);
+
+/** Does its call wait for rpc_wake()? Then rpc_run() has nothing to do. */
+bool rpc_waiting(const struct rpc_session *s);
 
 /** Empties s->out, for the next message. */
 void rpc_sent(struct rpc_session *s);
@@ -110,6 +116,9 @@ void rpc_allowed_words(struct rpc_call *call, const char *words);
 /** The handler is not done: `step` is called in slices until rpc_done(), `drop` frees `state`, also when the peer is gone. */
 void rpc_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop);
 void rpc_done(struct rpc_call *call);
+/** After rpc_later(): no steps until rpc_wake(), by somebody else in the same thread. */
+void rpc_wait(struct rpc_call *call);
+void rpc_wake(struct rpc_call *call);
 /** Is this slice over? */
 bool rpc_late(const struct rpc_call *call);
 

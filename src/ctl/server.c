@@ -35,7 +35,7 @@ enum {
 #define LINGER_NS 2000000000ull
 
 const struct server_limits server_limits_default = {
-	.connections = 256, .idle_s = 300, .stall_s = 30, .request_bytes = RPC_REQUEST_MAX, .backlog_bytes = 32 << 20,
+	.connections = 256, .stall_s = 30, .request_bytes = RPC_REQUEST_MAX, .backlog_bytes = 32 << 20,
 };
 
 struct peer {
@@ -61,6 +61,7 @@ struct server {
 };
 
 size_t server_pending(const struct server *s) { return s->pending; }
+void server_limit(struct server *s, const struct server_limits *limits) { s->opts.limits = *limits; }
 unsigned server_connections(const struct server *s) { return s->count; }
 
 static void peer_free(struct peer *p)
@@ -186,7 +187,8 @@ static void serve(struct peer *p, uint64_t slice)
 	while (p->session.busy || (!p->pending && next_line(p))) {
 		p->session.refuse = p->server->pending > p->server->opts.limits.backlog_bytes;
 		if (!rpc_run(&p->session, deadline)) {
-			enqueue(p);
+			if (!rpc_waiting(&p->session))
+				enqueue(p);
 			return;
 		}
 		send_reply(p);
@@ -260,6 +262,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	}
 }
 
+static void on_woken(void *arg) { enqueue(arg); }
+
 /* One slice for the peer that has waited longest; then the loop looks at its sockets. */
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
@@ -332,11 +336,13 @@ static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct s
 	p->who.role = role_of(s, fd, &p->who);
 	p->session.program = s->opts.program;
 	p->session.peer = &p->who;
+	p->session.woken = on_woken;
+	p->session.arg = p;
 	TAILQ_INSERT_TAIL(&s->peers, p, all);
 	s->count++;
 	bufferevent_setcb(bev, on_read, on_written, on_event, p);
 	bufferevent_setwatermark(bev, EV_READ, 0, most->request_bytes + 1);
-	bufferevent_set_timeouts(bev, &idle, &stall);
+	bufferevent_set_timeouts(bev, most->idle_s ? &idle : NULL, &stall);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 

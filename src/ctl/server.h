@@ -21,7 +21,7 @@ struct server;
 
 struct server_limits {
 	unsigned connections;		/* 256 */
-	unsigned idle_s;		/* without a byte from the peer: 300 */
+	unsigned idle_s;		/* without a byte from the peer; 0: no limit */
 	unsigned stall_s;		/* without reading what it was sent: 30 */
 	size_t request_bytes;		/* of a line: RPC_REQUEST_MAX */
 	size_t backlog_bytes;		/* replies that wait, over all connections: 32 MiB; above it calls are refused */
@@ -54,6 +54,9 @@ int server_new(struct event_base *base, int fd, const struct server_options *opt
 
 /** Drops every connection. */
 void server_free(struct server *s);
+
+/** For connections that come after this. */
+void server_limit(struct server *s, const struct server_limits *limits);
 
 /** Bytes of replies that are still on their way to peers. */
 size_t server_pending(const struct server *s);

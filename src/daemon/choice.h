@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The managers of both domains, now and next: for manager.* and status. */
+#ifndef DAEMON_CHOICE_H
+#define DAEMON_CHOICE_H
+
+#include "daemon/daemon.h"
+
+/** A conf_manager_fn: the managers of this build. */
+bool choice_is_manager(const char *name, enum conf_domain domain, char *allowed, size_t bytes);
+
+/** "pkg": {now, next, from, held_back}, "shm": {…}; and what holds anything back, or "". */
+void choice_write(const struct daemon *d, struct json_writer *w, char *held_back, size_t bytes);
+
+#endif /* DAEMON_CHOICE_H */

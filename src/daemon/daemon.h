@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mmd: what its files share. One struct daemon, one thread; only checks of heaps run in threads of their own (job.h).
+ *
+ *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
+ *	h_*.c		one family of methods each			pick.c rows.c tally.c page.c: what they share
+ *	sample.c	live bytes by call site over time		host.c: shared pools that live while mmd does
+ */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+
+#include "conf/conf.h"
+#include "ctl/rpc.h"
+#include "ctl/server.h"
+#include "daemon/listen.h"
+#include "daemon/roles.h"
+#include "daemon/rows.h"
+#include "memapi/observe.h"
+
+struct host;
+struct sampler;
+
+struct daemon {
+	struct conf_options opts;	/* of the command line */
+	struct conf conf;		/* since the start, or the last SIGHUP */
+	struct conf_manager now[2];	/* managers that mmd runs with: those of its start */
+	struct roles roles;
+	struct listen_place place;
+	struct event_base *base;
+	struct server *server;
+	struct obs *obs;
+	struct host *host;
+	struct sampler *sampler;
+	struct places places;		/* of the handler that runs */
+	uint64_t started;		/* rpc_now() */
+	struct event *leave;		/* the restart, when the answer is out */
+	uint64_t leave_by;
+	bool restart;
+};
+
+/** The handlers, in the order of methods.def. */
+#define METHOD(id, ...) rpc_handler rpc_##id;
+#include "ctl/methods.def"
+#undef METHOD
+
+static inline struct daemon *daemon_of(const struct rpc_call *call) { return call->context; }
+
+/** conf_load() with mmd's options and managers: what the next start would get. 0, or -errno with the text. */
+int daemon_next_conf(const struct daemon *d, struct conf *ret_conf, struct conf_error *ret_error);
+
+/** Ends the loop when what was answered has been read, and executes mmd anew. */
+void daemon_restart(struct daemon *d);
+
+#endif /* DAEMON_DAEMON_H */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* pool.list, pool.drop: shared pools that this daemon, or one before it, made for others. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/host.h"
+#include "daemon/pick.h"
+
+static void pool_row(struct rpc_call *call, struct obs_pool *p)
+{
+	const struct obs_info *i = obs_info(p);
+	struct json_writer *w = call->out;
+	char held_back[128] = "";
+	struct obs_stats s;
+	bool known = !obs_stats(p, &s);
+
+	host_held_back(daemon_of(call), i, held_back, sizeof held_back);
+	jw_open(w, '{');
+	jw_key(w, "pool"), jw_string(w, i->id);
+	jw_key(w, "name"), jw_string(w, i->name);
+	row_text(w, "manager", i->manager);
+	jw_key(w, "incarnation"), jw_uint(w, i->incarnation);
+	row_text(w, "state", known ? row_state(s.state) : "");
+	row_count(w, "size", known ? s.size : OBS_UNKNOWN);
+	row_count(w, "used", known ? s.used : OBS_UNKNOWN);
+	row_count(w, "users", known ? s.users : OBS_UNKNOWN);
+	row_bool(w, "keep", i->keep);
+	jw_key(w, "on_death"), jw_string(w, row_on_death(i->on_death));
+	row_text(w, "held_back", held_back);
+	jw_close(w, '}');
+}
+
+void rpc_pool_list(struct rpc_call *call)
+{
+	struct daemon *d = daemon_of(call);
+	struct obs_pool *p;
+
+	pick_scan(d, NULL, NULL);
+	jw_open(call->out, '{');
+	jw_key(call->out, "pools"), jw_open(call->out, '[');
+	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+		if (obs_info(p)->domain == OBS_SHM && obs_info(p)->hosted)
+			pool_row(call, p);
+	jw_close(call->out, ']');
+	jw_close(call->out, '}');
+}
+
+void rpc_pool_drop(struct rpc_call *call)
+{
+	rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+}

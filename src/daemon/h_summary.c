@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * summary: used memory in groups. Each pool's ledger is summed by number first (site, slot, size class), which costs no
+ * look at names; then each number gets its name, and equal names of several pools come together.
+ *
+ *	records ─> tally by number ─(end of a pool)─> tally by name ─(end)─> sorted, cut to `limit`
+ *
+ * Memory that nobody tracked is one row of its own, `untracked`. Bounded: TALLY_MAX groups; slices of a few ms.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/memory.h"
+#include "daemon/daemon.h"
+#include "daemon/pick.h"
+#include "daemon/tally.h"
+
+enum { LOOK = 4096, LOOK_LATE = 256 };
+enum by { BY_SITE, BY_MODULE, BY_SIZE, BY_OWNER };
+
+struct summary {
+	struct daemon *d;
+	struct rpc_call *call;
+	struct pick pick;
+	enum by by;
+	size_t i;
+	uint64_t at, limit, count, bytes;	/* count, bytes: of everything */
+	unsigned seen;
+	struct tally numbers, names;
+	struct json_writer text;	/* members of each name's row: "key":…,"site":… */
+};
+
+static unsigned size_class(uint64_t size)
+{
+	unsigned class = 0;
+
+	while (class < 63 && (1ull << class) < size)
+		class++;
+	return class;
+}
+
+static bool on_record(const struct obs_fragment *f, void *arg)
+{
+	struct summary *s = arg;
+
+	if (f->state == OBS_USED) {
+		s->count++;
+		s->bytes += f->size;
+		tally_add(&s->numbers, s->by == BY_SIZE ? size_class(f->size) : s->by == BY_OWNER ? f->slot : f->site, f);
+	}
+	return ++s->seen % LOOK_LATE || !rpc_late(s->call);
+}
+
+/* ---- names ---- */
+
+static void site_key(const struct obs_site *site, char *buf, size_t bytes)
+{
+	if (*site->file && site->line)
+		snprintf(buf, bytes, "%s:%ju%s%s", site->file, (uintmax_t)site->line, *site->function ? " " : "", site->function);
+	else if (site->address)
+		snprintf(buf, bytes, "%s%s0x%jx", site->file, *site->file ? "+" : "", (uintmax_t)site->address);
+	else
+		snprintf(buf, bytes, "%s", *site->file ? site->file : site->function);
+}
+
+/* The name of a number in pool `p`; "" is not known. */
+static void name_of(struct summary *s, uint64_t number, char *buf, size_t bytes)
+{
+	struct places *places = &s->d->places;
+
+	*buf = 0;
+	switch (s->by) {
+	case BY_SITE:
+		site_key(places_site(places, (uint32_t)number), buf, bytes);
+		break;
+	case BY_MODULE:
+		snprintf(buf, bytes, "%s", places_site(places, (uint32_t)number)->module);
+		break;
+	case BY_SIZE:
+		if (number < 5)
+			snprintf(buf, bytes, "1-16");
+		else
+			snprintf(buf, bytes, "%ju-%ju", (uintmax_t)(1ull << (number - 1)) + 1, (uintmax_t)(1ull << number));
+		break;
+	case BY_OWNER:
+		if (places_owner(places, (uint32_t)number)->pid)
+			snprintf(buf, bytes, "%jd %s", (intmax_t)places_owner(places, (uint32_t)number)->pid,
+				 places_owner(places, (uint32_t)number)->command);
+		break;
+	}
+}
+
+/* "key":…,"site":… without braces, into s->text. */
+static void note_members(struct summary *s, struct tally_row *row, const char *name, const struct obs_site *site)
+{
+	row->text = (uint32_t)s->text.len;
+	s->text.comma = false;
+	row_text(&s->text, "key", name);
+	if (site)
+		row_site(&s->text, site);
+	else
+		jw_key(&s->text, "site"), jw_null(&s->text);
+	row->text_len = (uint32_t)(s->text.len - row->text);
+}
+
+static uint64_t hash_of(const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 0x100000001b3;
+	return hash;
+}
+
+static struct tally_row *named(struct summary *s, const char *name, const struct obs_site *site)
+{
+	struct tally_row *row = tally_at(&s->names, hash_of(name));
+
+	if (row && !row->text_len)
+		note_members(s, row, row->key ? name : "others", row->key ? site : NULL);	/* 0: TALLY_MAX is reached */
+	return row;
+}
+
+static void fold(struct summary *s)
+{
+	char name[256];
+
+	for (size_t i = 0; i < s->numbers.size; i++) {
+		const struct tally_row *number = &s->numbers.row[i];
+		struct tally_row *row;
+
+		if (!number->used)
+			continue;
+		name_of(s, number->key, name, sizeof name);
+		row = named(s, name, s->by == BY_SITE ? places_site(&s->d->places, (uint32_t)number->key) : NULL);
+		if (row)
+			tally_merge(row, number);
+	}
+	s->names.failed |= s->numbers.failed;
+	tally_free(&s->numbers);
+}
+
+static void add_untracked(struct summary *s, struct obs_pool *p)
+{
+	struct tally_row *row;
+	struct obs_stats stats;
+
+	if (obs_stats(p, &stats) || !stats.untracked || stats.untracked == OBS_UNKNOWN)
+		return;
+	row = named(s, "untracked", NULL);
+	if (row)
+		tally_merge(row, &(struct tally_row){ .count = stats.untracked, .bytes = stats.untracked_bytes, .oldest = OBS_UNKNOWN });
+	s->count += stats.untracked;
+	s->bytes += stats.untracked_bytes;
+}
+
+/* ---- slices ---- */
+
+static void write_rows(struct summary *s)
+{
+	struct json_writer *w = s->call->out;
+
+	jw_open(w, '{');
+	jw_key(w, "rows"), jw_open(w, '[');
+	tally_sort(&s->names);
+	for (size_t i = 0; i < s->names.count && i < s->limit; i++) {
+		const struct tally_row *row = &s->names.row[i];
+
+		jw_open(w, '{');
+		jw_raw(w, s->text.text + row->text, row->text_len);
+		jw_key(w, "count"), jw_uint(w, row->count);
+		jw_key(w, "bytes"), jw_uint(w, row->bytes);
+		row_count(w, "largest", row->largest ? row->largest : OBS_UNKNOWN);
+		row_age(w, "oldest", row->oldest);
+		jw_close(w, '}');
+	}
+	jw_close(w, ']');
+	jw_key(w, "total"), jw_open(w, '{');
+	jw_key(w, "count"), jw_uint(w, s->count);
+	jw_key(w, "bytes"), jw_uint(w, s->bytes);
+	jw_close(w, '}');
+	jw_key(w, "groups"), jw_uint(w, s->names.count);
+	jw_close(w, '}');
+}
+
+static void look(struct summary *s)
+{
+	struct obs_pool *p = pick_at(s->d, &s->pick, s->i);
+	int error = p ? 0 : -1;
+
+	if (p) {
+		if (s->d->places.pool != p)
+			places_of(&s->d->places, p);
+		error = obs_records(p, &s->at, LOOK, on_record, s);
+		if (error && s->pick.one && s->pick.count == 1)
+			pick_fail(s->call, s->pick.id[s->i], error);
+	}
+	if (error || !s->at) {
+		if (p) {
+			fold(s);
+			add_untracked(s, p);
+		}
+		tally_free(&s->numbers);	/* of a pool that went away meanwhile */
+		s->at = 0;
+		s->i++;
+	}
+}
+
+static void step(struct rpc_call *call)
+{
+	struct summary *s = call->state;
+
+	s->call = call;
+	places_of(&s->d->places, NULL);
+	while (s->i < s->pick.count && !call->error.code) {
+		look(s);
+		if (rpc_late(call))
+			return;
+	}
+	if (call->error.code)
+		return;
+	if (s->names.failed || s->text.failed)
+		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+	else
+		write_rows(s);
+	rpc_done(call);
+}
+
+static void drop(void *state)
+{
+	struct summary *s = state;
+
+	pick_free(&s->pick);
+	tally_free(&s->numbers);
+	tally_free(&s->names);
+	jw_free(&s->text);
+	ctl_free(s);
+}
+
+static enum by read_by(const char *text)
+{
+	if (!text || !strcmp(text, "site"))
+		return BY_SITE;
+	return !strcmp(text, "module") ? BY_MODULE : !strcmp(text, "size") ? BY_SIZE : BY_OWNER;
+}
+
+void rpc_summary(struct rpc_call *call)
+{
+	struct summary *s = ctl_zalloc(sizeof *s);
+
+	if (!s) {
+		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+		return;
+	}
+	s->d = daemon_of(call);
+	s->by = read_by(rpc_text(call, "by"));
+	s->limit = rpc_uint(call, "limit", RPC_ROWS);
+	if (!pick_pools(call, OBS_PKG | OBS_SHM, &s->pick)) {
+		drop(s);
+		return;
+	}
+	rpc_later(call, step, s, drop);
+	step(call);
+}

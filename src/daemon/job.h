@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Work that cannot be cut into slices runs in a thread of its own, and the call waits for it without a turn of the loop.
+ *
+ * The thread touches nothing of the daemon's: it has its own observer and its own memory. JOBS_MAX at a time.
+ */
+#ifndef DAEMON_JOB_H
+#define DAEMON_JOB_H
+
+#include "daemon/daemon.h"
+
+enum { JOBS_MAX = 4 };
+
+typedef void job_fn(void *state);
+
+/** Makes what job_start() needs. Returns 0 or -errno. */
+int jobs_open(struct event_base *base);
+/** Waits for the threads that run. */
+void jobs_close(void);
+
+/**
+ * job_start - run(state) in a thread, then `done` in the loop, where it writes the call's result
+ * @drop: frees `state`, after all of that, also when the peer went away meanwhile
+ *
+ * Returns true, or false after rpc_fail(); then `state` is still the caller's.
+ */
+bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state);
+
+/** In `done`: the state. */
+void *job_state(const struct rpc_call *call);
+
+#endif /* DAEMON_JOB_H */

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/pick.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/memory.h"
+#include "daemon/log.h"
+
+enum { SLOTS = 2048 };			/* of a pool, at most */
+
+void pick_scan(struct daemon *d, obs_skip_fn *skip, void *arg)
+{
+	static int told;
+	int error = obs_scan(d->obs, skip, arg);
+
+	if (error && error != told)
+		log_line(LOG_WARNING, "the registry cannot be read: %s", strerror(-error));
+	told = error;
+}
+
+/* A shared pool is its maker's and that of every process which ever got a slot in it. */
+static bool has_process(struct obs_pool *p, int64_t pid)
+{
+	struct obs_owner owner;
+	struct obs_stats stats;
+
+	if (obs_info(p)->pid == pid)
+		return true;
+	if (obs_info(p)->domain == OBS_PKG || obs_stats(p, &stats))
+		return false;
+	for (uint32_t slot = 0, seen = 0; slot < SLOTS && seen < stats.users + stats.dead; slot++) {
+		obs_owner(p, slot, &owner);
+		if (owner.pid == pid)
+			return true;
+		seen += owner.pid > 0;
+	}
+	return false;
+}
+
+/* By id; a shared pool by its name too, in every incarnation. */
+static bool is_called(const struct obs_info *info, const char *name)
+{
+	return !strcmp(info->id, name) || (*info->name && !strcmp(info->name, name));
+}
+
+static bool add(struct pick *pick, const char *id)
+{
+	if (!(pick->count & (pick->count - 1))) {	/* room for the next power of two */
+		void *more = ctl_resize(pick->id, (pick->count ? pick->count * 2 : 1) * sizeof *pick->id);
+
+		if (!more)
+			return false;
+		pick->id = more;
+	}
+	memcpy(pick->id[pick->count++], id, sizeof *pick->id);
+	return true;
+}
+
+bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
+{
+	struct daemon *d = daemon_of(call);
+	const char *domain = rpc_text(call, "domain"), *name = rpc_text(call, "pool");
+	int64_t pid = (int64_t)rpc_uint(call, "pid", 0);
+	struct pick pick = { .one = name || pid };
+	struct obs_pool *p;
+
+	if (domain)
+		also &= !strcmp(domain, "pkg") ? OBS_PKG : OBS_SHM;
+	pick_scan(d, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(d->obs, i)); i++) {
+		const struct obs_info *info = obs_info(p);
+
+		if (!(info->domain & also) || (name && !is_called(info, name)) || (pid && !has_process(p, pid)))
+			continue;
+		if (!add(&pick, info->id)) {
+			pick_free(&pick);
+			rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+			return false;
+		}
+	}
+	if (pick.one && !pick.count) {
+		rpc_fail(call, RPC_NO_POOL, name ? "pool" : "pid", "no pool like that%s%s: see status", domain ? " in " : "",
+			 domain ? domain : "");
+		return false;
+	}
+	*ret_pick = pick;
+	return true;
+}
+
+bool pick_all(struct daemon *d, struct pick *ret_pick)
+{
+	struct pick pick = { 0 };
+	struct obs_pool *p;
+
+	pick_scan(d, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+		if (!add(&pick, obs_info(p)->id)) {
+			pick_free(&pick);
+			return false;
+		}
+	*ret_pick = pick;
+	return pick.count;
+}
+
+void pick_free(struct pick *pick)
+{
+	ctl_free(pick->id);
+	*pick = (struct pick){ 0 };
+}
+
+struct obs_pool *pick_at(const struct daemon *d, const struct pick *pick, size_t i)
+{
+	return i < pick->count ? obs_find(d->obs, pick->id[i]) : NULL;
+}
+
+const char *pick_reason(int error)
+{
+	switch (-error) {
+	case EUCLEAN:
+	case ENODATA:
+		return "damaged: what is there cannot be";
+	case EACCES:
+	case EPERM:
+		return "the kernel denies mmd the look into that process (ptrace_scope, other user)";
+	case ESRCH:
+		return "the process is gone, and its heap with it; what it had tracked is in the ledger";
+	case EAGAIN:
+		return "the heap changes faster than it can be read; try again";
+	case ENOENT:
+	case ESTALE:
+		return "the pool is gone";
+	default:
+		return strerror(-error);
+	}
+}
+
+void pick_fail(struct rpc_call *call, const char *id, int error)
+{
+	int code = RPC_INTERNAL;
+
+	if (error == -EUCLEAN || error == -ENODATA)
+		code = RPC_DAMAGED;
+	else if (error == -ESRCH || error == -ENOENT || error == -ESTALE)
+		code = RPC_NO_POOL;
+	else if (error == -EAGAIN)
+		code = RPC_LIMIT;
+	rpc_fail(call, code, NULL, "%s: %s", id, pick_reason(error));
+}

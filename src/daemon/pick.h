@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pools that a call is about, from its parameters `domain`, `pid` and `pool`.
+ *
+ * They are remembered by id: between two slices a scan may drop a pool, and a pointer to it would dangle.
+ */
+#ifndef DAEMON_PICK_H
+#define DAEMON_PICK_H
+
+#include "daemon/daemon.h"
+
+struct pick {
+	size_t count;
+	char (*id)[96];
+	bool one;			/* a pool or process was named: what is wrong with it is the call's error */
+};
+
+/**
+ * pick_pools - look for pools and choose
+ * @also: domains that the method is about at all: OBS_PKG | OBS_SHM
+ *
+ * Returns true, or false after rpc_fail(): a pool or process was named that is not there.
+ */
+bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick);
+/** Every pool. Returns false: no memory, or nothing there. */
+bool pick_all(struct daemon *d, struct pick *ret_pick);
+void pick_free(struct pick *pick);
+
+/** The pool, or NULL: it is gone. */
+struct obs_pool *pick_at(const struct daemon *d, const struct pick *pick, size_t i);
+
+/** Fails the call over one pool: -errno of an obs_ function becomes code and reason. */
+void pick_fail(struct rpc_call *call, const char *id, int error);
+/** The same for a person. */
+const char *pick_reason(int error);
+
+/** Scans; a registry that cannot be read is told to the log once. */
+void pick_scan(struct daemon *d, obs_skip_fn *skip, void *arg);
+
+#endif /* DAEMON_PICK_H */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A program with heaps to look at. Does what its words say, in their order, says "ready PID", and waits for the end of its input.
+ *
+ *	pkg=N,SIZE shm=N,SIZE	that many fragments of that size
+ *	fork			a child with 10 fragments of shared memory, which kills itself
+ *	fail			a request that no pool can serve
+ *	double			a double free
+ *	grow			one shared fragment every 50 ms, for ever, instead of waiting
+ *	crash			SIGSEGV instead of waiting
+ *	exit			the end, in order, instead of waiting
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "memapi/memapi.h"
+
+static void *kept;			/* so that no compiler drops an allocation */
+
+static int many(const char *word, bool shared)
+{
+	char *end;
+	unsigned long count = strtoul(word + 4, &end, 10), size = strtoul(end + 1, NULL, 10);
+
+	while (count--) {
+		kept = shared ? shm_malloc(size) : pkg_malloc(size);
+		if (!kept)
+			return 1;
+	}
+	return 0;
+}
+
+static int lose_child(void)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		for (int i = 0; i < 10; i++)
+			kept = shm_malloc(100);
+		kill(getpid(), SIGKILL);
+	}
+	return waitpid(child, &status, 0) != child;
+}
+
+static void grow(void)
+{
+	for (;;) {
+		kept = shm_malloc(100);		/* the leak */
+		usleep(50000);
+	}
+}
+
+static int does(const char *word)
+{
+	void *p;
+
+	if (!strncmp(word, "pkg=", 4) || !strncmp(word, "shm=", 4))
+		return many(word, *word == 's');
+	if (!strcmp(word, "fork"))
+		return lose_child();
+	if (!strcmp(word, "fail"))
+		return shm_malloc((size_t)1 << 45) != NULL;
+	if (!strcmp(word, "double")) {
+		p = pkg_malloc(64);
+		kept = p;
+		pkg_free(p);
+		pkg_free(kept);
+		return 0;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *last = argv[argc - 1];
+
+	for (int i = 1; i < argc; i++)
+		if (does(argv[i])) {
+			printf("cannot do %s: %s\n", argv[i], memapi_error());
+			return 1;
+		}
+	printf("ready %d\n", (int)getpid());
+	fflush(stdout);
+	if (!strcmp(last, "exit"))
+		return 0;
+	if (!strcmp(last, "crash"))
+		raise(SIGSEGV);
+	if (!strcmp(last, "grow"))
+		grow();
+	while (getchar() != EOF)
+		;
+	return 0;
+}

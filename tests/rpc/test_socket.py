@@ -1,0 +1,696 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A real mmd over its raw socket: what comes in is bytes, what must come out is told to the letter.
+
+    test_socket.py MMD APP [TEST...]
+
+Every test has a directory of its own for socket, registry, state and configuration. APP is app.c: a program with heaps to look at.
+"""
+import contextlib
+import grp
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+MMD, APP = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+TESTS = []
+
+
+def test(fn):
+    TESTS.append(fn)
+    return fn
+
+
+def check(truth, *what):
+    if not truth:
+        raise AssertionError(" ".join(str(w) for w in what))
+
+
+class Client:
+    """One connection; lines in and out."""
+
+    def __init__(self, path, timeout=20):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(timeout)
+        self.s.connect(path)
+        self.buf = b""
+
+    def send(self, data):
+        self.s.sendall(data if isinstance(data, bytes) else data.encode())
+
+    def line(self):
+        """The next line, without its newline; None at the end."""
+        while b"\n" not in self.buf:
+            more = self.s.recv(1 << 20)
+            if not more:
+                return None
+            self.buf += more
+        line, self.buf = self.buf.split(b"\n", 1)
+        return line
+
+    def reply(self):
+        line = self.line()
+        check(line is not None, "connection closed")
+        return json.loads(line)
+
+    def ask(self, text):
+        self.send(text + "\n" if isinstance(text, str) else text + b"\n")
+        return self.reply()
+
+    def call(self, method, **params):
+        reply = self.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+        check("error" not in reply, method, params, reply)
+        return reply["result"]
+
+    def error(self, method, **params):
+        reply = self.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+        check("error" in reply, method, params, "should fail:", str(reply)[:300])
+        return reply["error"]
+
+    def silent(self, seconds=0.1):
+        """Nothing comes."""
+        self.s.settimeout(seconds)
+        try:
+            data = self.s.recv(1)
+            raise AssertionError("something came: %r" % data)
+        except socket.timeout:
+            pass
+        finally:
+            self.s.settimeout(20)
+
+    def close(self):
+        self.s.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.close()
+
+
+class Place:
+    """A directory, an environment, and the programs started in it."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="mmd-rpc-")
+        os.chmod(self.dir, 0o755)
+        self.path = os.path.join(self.dir, "run", "mmd.sock")
+        self.conf = os.path.join(self.dir, "mmd.conf")
+        self.log = os.path.join(self.dir, "log")
+        self.running = []
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MEMAPI_", "MMD_", "XDG_", "NOTIFY_"))}
+        self.env.update(MEMAPI_REGISTRY=os.path.join(self.dir, "registry"), XDG_STATE_HOME=os.path.join(self.dir, "state"),
+                        XDG_CONFIG_HOME=os.path.join(self.dir, "config"), XDG_RUNTIME_DIR=os.path.join(self.dir, "run"))
+        self.configure("")
+
+    def configure(self, text):
+        with open(self.conf, "w") as f:
+            f.write(text)
+
+    def run(self, *args, **env):
+        """mmd until it ends: exit code and stderr."""
+        p = subprocess.run([MMD, "-c", self.conf, *args], env={**self.env, **env}, capture_output=True, timeout=20)
+        return p.returncode, p.stderr.decode(), p.stdout.decode()
+
+    def start(self, *args, **env):
+        """mmd, ready to be asked."""
+        with open(self.log, "ab") as log:
+            p = subprocess.Popen([MMD, "-c", self.conf, *args], env={**self.env, **env}, stderr=log)
+        self.running.append(p)
+        for _ in range(1000):
+            check(p.poll() is None, "mmd ended:", self.logged())
+            with contextlib.suppress(OSError):
+                Client(self.path).close()
+                return p
+            time.sleep(0.01)
+        raise AssertionError("mmd does not answer: " + self.logged())
+
+    def app(self, *words, **env):
+        """A program with heaps, which did what `words` say, and waits."""
+        p = subprocess.Popen([APP, *words], env={**self.env, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.running.append(p)
+        said = p.stdout.readline().decode().strip()
+        check(said.startswith("ready"), "app says:", said)
+        return p
+
+    def client(self):
+        return Client(self.path)
+
+    def logged(self):
+        with open(self.log, errors="replace") as f:
+            return f.read()
+
+    def wait_log(self, text):
+        for _ in range(1000):
+            if text in self.logged():
+                return
+            time.sleep(0.01)
+        raise AssertionError("the log has no `%s`: %s" % (text, self.logged()))
+
+    def end(self):
+        for p in self.running:
+            with contextlib.suppress(OSError):
+                p.kill()
+            p.wait()
+            for f in (p.stdin, p.stdout):
+                if f:
+                    f.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+PONG = {"jsonrpc": "2.0", "id": 1, "result": "pong"}
+
+
+def code(reply):
+    return reply["error"]["code"]
+
+
+# ---- JSON-RPC 2.0 ----
+
+@test
+def examples_of_the_standard(p):
+    """Its dialogues, with methods that mmd has in the place of subtract, update, sum …"""
+    p.start()
+    with p.client() as c:
+        check(c.ask(PING) == PONG)
+        r = c.ask('{"jsonrpc": "2.0", "method": "failures", "params": ["shm", null, 5], "id": 2}')
+        check(r["id"] == 2 and r["result"] == {"failures": []}, r)
+        r = c.ask('{"jsonrpc": "2.0", "method": "failures", "params": {"limit": 5, "domain": "shm"}, "id": 3}')
+        check(r["id"] == 3 and r["result"] == {"failures": []}, r)
+        c.send('{"jsonrpc": "2.0", "method": "ping", "params": []}\n')
+        c.send('{"jsonrpc": "2.0", "method": "foobar"}\n')
+        c.silent()
+        r = c.ask('{"jsonrpc": "2.0", "method": "foobar", "id": "1"}')
+        check(r["id"] == "1" and code(r) == -32601 and r["error"]["message"] == "Method not found", r)
+        check("ping" in r["error"]["data"]["allowed"], r)
+        r = c.ask('{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]')
+        check(r["id"] is None and code(r) == -32700 and r["error"]["message"] == "Parse error", r)
+        r = c.ask('{"jsonrpc": "2.0", "method": 1, "params": "bar"}')
+        check(r["id"] is None and code(r) == -32600 and r["error"]["message"] == "Invalid Request", r)
+        r = c.ask('[ {"jsonrpc": "2.0", "method": "ping", "id": "1"}, {"jsonrpc": "2.0", "method" ]')
+        check(r["id"] is None and code(r) == -32700, r)
+        r = c.ask("[]")
+        check(isinstance(r, dict) and r["id"] is None and code(r) == -32600, r)
+        r = c.ask("[1]")
+        check(isinstance(r, list) and len(r) == 1 and code(r[0]) == -32600, r)
+        r = c.ask("[1,2,3]")
+        check(len(r) == 3 and all(code(x) == -32600 and x["id"] is None for x in r), r)
+        r = c.ask('[{"jsonrpc": "2.0", "method": "ping", "id": "1"}, {"jsonrpc": "2.0", "method": "ping"},'
+                  '{"jsonrpc": "2.0", "method": "manager.list", "id": "2"}, {"foo": "boo"},'
+                  '{"jsonrpc": "2.0", "method": "foo.get", "params": {"name": "myself"}, "id": "5"},'
+                  '{"jsonrpc": "2.0", "method": "failures", "params": {"limit": "7"}, "id": "9"}]')
+        check([x["id"] for x in r] == ["1", "2", None, "5", "9"], r)
+        check(r[0]["result"] == "pong" and "managers" in r[1]["result"], r)
+        check([code(x) for x in r[2:]] == [-32600, -32601, -32602], r)
+        c.send('[{"jsonrpc": "2.0", "method": "ping"}, {"jsonrpc": "2.0", "method": "foobar"}]\n')
+        c.silent()
+        check(c.ask(PING) == PONG)
+
+
+@test
+def ids_come_back_to_the_letter(p):
+    p.start()
+    with p.client() as c:
+        for i in ("0", "-7", "1.50", "1e3", "123456789012345678901234567890", "18446744073709551616", '"\\u00fc"', '""', "null"):
+            c.send('{"jsonrpc":"2.0","method":"ping","id":%s}\n' % i)
+            check(c.line().decode() == '{"jsonrpc":"2.0","id":%s,"result":"pong"}' % i, i)
+        for i in ("{}", "[]", "true"):
+            check(code(c.ask('{"jsonrpc":"2.0","method":"ping","id":%s}' % i)) == -32600, i)
+
+
+@test
+def wrong_parameters_say_what_is_right(p):
+    p.start()
+    with p.client() as c:
+        for method, params, name, allowed in (
+                ("stats", {"domain": "foo"}, "domain", ["pkg", "shm"]),
+                ("dump", {}, "domain", ["pkg", "shm"]),
+                ("dump", {"domain": "shm", "limit": 0}, "limit", "10000"),
+                ("dump", {"domain": "shm", "limit": 10001}, "limit", "10000"),
+                ("dump", {"domain": "shm", "limit": 2 ** 64}, None, None),
+                ("dump", {"domain": "shm", "limit": 1.5}, "limit", "whole number"),
+                ("dump", {"domain": "shm", "cursor": "garbled"}, "cursor", "next"),
+                ("dump", {"domain": "shm", "cursor": "0-0-00000000-shm:x:1"}, "cursor", "next"),
+                ("dump", {"domain": "shm", "older_than": -1}, "older_than", "0 or more"),
+                ("track", {"mode": "on"}, "mode", ["off", "sites", "stacks"]),
+                ("track", {}, "mode", ["off", "sites", "stacks"]),
+                ("summary", {"domain": "shm", "by": "moon"}, "by", ["site", "module", "size", "owner"]),
+                ("ping", {"x": 1}, "x", []),
+                ("stats", {"Domain": "pkg"}, "Domain", ["domain", "pid", "pool"])):
+            e = c.error(method, **params)
+            check(e["code"] == -32602 and e["message"] == "Invalid params", method, params, e)
+            if name:
+                check(e["data"]["param"] == name, e)
+                check(e["data"]["allowed"] == allowed if isinstance(allowed, list) else allowed in e["data"]["allowed"], e)
+                if name in params:
+                    check(e["data"]["got"] == params[name], e)
+        e = c.error("stats", pid=2147483647)
+        check(e["code"] == -32001 and e["data"]["param"] == "pid", e)
+        e = c.error("dump", domain="shm", pool="shm:nowhere:1")
+        check(e["code"] == -32001 and e["data"]["got"] == "shm:nowhere:1", e)
+        e = c.error("manager.set", name="nonesuch")
+        check(e["code"] == -32002 and "fm" in e["data"]["allowed"] and e["data"]["got"] == "nonesuch", e)
+
+
+# ---- framing ----
+
+@test
+def lines_come_in_any_pieces(p):
+    p.start()
+    with p.client() as c:
+        for b in PING.encode() + b"\n":
+            c.send(bytes([b]))
+        check(c.reply() == PONG)
+        c.send(PING[:20])
+        c.silent()
+        c.send(PING[20:] + "\n" + PING[:5])
+        check(c.reply() == PONG)
+        c.silent()
+        c.send(PING[5:] + "\r\n\r\n  \n")
+        check(c.reply() == PONG)
+        c.silent()
+        c.send("".join('{"jsonrpc":"2.0","id":%d,"method":"ping"}\n' % i for i in range(3000)))
+        for i in range(3000):
+            check(c.reply()["id"] == i)
+
+
+@test
+def a_last_line_needs_no_newline(p):
+    p.start()
+    with p.client() as c:
+        c.send(PING + "\n" + PING)
+        c.s.shutdown(socket.SHUT_WR)
+        check(c.reply() == PONG and c.reply() == PONG and c.line() is None)
+    with p.client() as c:
+        c.send('{"jsonrpc":')
+        c.s.shutdown(socket.SHUT_WR)
+        check(code(c.reply()) == -32700 and c.line() is None)
+
+
+@test
+def too_long_is_told_then_closed(p):
+    p.configure("control.max_request = 65536\n")
+    p.start()
+    other = p.client()
+    fits = '{"jsonrpc":"2.0","id":1,"method":"ping"%s}' % (" " * (65536 - len(PING)))
+    with p.client() as c:
+        check(len(fits) == 65536 and c.ask(fits) == PONG)
+        c.send(fits + " \n")
+        e = c.reply()
+        check(e["id"] is None and code(e) == -32005 and "65536" in e["error"]["data"]["allowed"], e)
+        check(c.line() is None, "still open")
+    with p.client() as c:			# a line that never ends
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(200):
+                c.send(b"x" * 65536)
+        check(code(c.reply()) == -32005)
+    check(other.ask(PING) == PONG)
+    other.close()
+
+
+@test
+def too_deep_is_a_parse_error(p):
+    p.start()
+    with p.client() as c:
+        for n in (33, 1000, 500000):
+            r = c.ask('{"jsonrpc":"2.0","id":1,"method":"ping","params":' + "[" * n + "]" * n + "}")
+            check(code(r) == -32700 and "32 levels" in r["error"]["data"]["allowed"], r)
+        check(code(c.ask("[" * 1000)) == -32700)
+        check(c.ask(PING) == PONG)
+
+
+@test
+def noise_is_answered_and_survived(p):
+    import random
+    p.start()
+    r = random.Random(7)
+    with p.client() as c:
+        for _ in range(300):
+            noise = bytes(r.choice(b'{}[]",:\\ue0123456789abcnullping \xff\x00\xc3\xa4') for _ in range(r.randrange(1, 200)))
+            c.send(noise.replace(b"\n", b" ") + b"\n")
+        c.send(PING.replace('"id":1', '"id":"end"') + "\n")
+        while True:
+            reply = c.reply()
+            if isinstance(reply, dict) and reply["id"] == "end":
+                break
+            check(code(reply if isinstance(reply, dict) else reply[0]) in (-32700, -32600), reply)
+        check(c.ask(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a\\u0000":1}}')["error"]["code"] == -32700)
+        check(c.ask(b'\xff')["error"]["code"] == -32700)
+
+
+@test
+def idle_connections_cost_nobody_anything(p):
+    p.configure("control.max_connections = 210\n")
+    p.start()
+    idle = [p.client() for _ in range(200)]
+    for c in idle[:100]:
+        c.send('{"jsonrpc":')			# half a line
+    with p.client() as c:
+        c.ask(PING)
+        began = time.monotonic()
+        for _ in range(20):
+            c.ask(PING)
+        check((time.monotonic() - began) / 20 < 0.02, "slow beside idle connections")
+        more = [p.client() for _ in range(12)]
+        e = more[-1].reply()
+        check(code(e) == -32005 and more[-1].line() is None, e)
+        check(c.ask(PING) == PONG)
+        for x in more:
+            x.close()
+    for x in idle:
+        x.close()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with p.client() as c:
+            if "result" in c.ask(PING):
+                return
+    raise AssertionError("places are not given back")
+
+
+@test
+def an_idle_peer_is_cut_off_when_configured(p):
+    p.configure("control.idle_timeout = 1\n")
+    p.start()
+    with p.client() as c:
+        check(c.ask(PING) == PONG)
+        check(c.line() is None)
+
+
+def rss(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return int(next(x for x in f if x.startswith("VmRSS")).split()[1]) * 1024
+
+
+@test
+def a_peer_that_does_not_read_is_bounded(p):
+    mmd = p.start()
+    with p.client() as deaf, p.client() as c:
+        line = ('[' + ",".join(['{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}'] * 500) + "]\n").encode()
+        deaf.s.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(2000):
+                deaf.s.send(line)
+        began = time.monotonic()
+        check(c.ask(PING) == PONG)
+        check(time.monotonic() - began < 1, "slow beside a deaf peer")
+        check(rss(mmd.pid) < 96 << 20, "memory", rss(mmd.pid))
+
+
+@test
+def a_big_batch_is_bounded(p):
+    p.start()
+    with p.client() as c:
+        r = c.ask("[" + ",".join(['{"jsonrpc":"2.0","id":1,"method":"ping"}'] * 5000) + "]")
+        check(len(r) == 5000 and all(x == PONG for x in r))
+        check(code(c.ask("[" + "1," * 20000 + "1]")) == -32005)
+        r = c.ask("[" + ",".join(['{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}'] * 3000) + "]")
+        check(len(r) == 3000 and "result" in r[0] and code(r[-1]) == -32005, "no bound")
+
+
+# ---- start and end ----
+
+@test
+def a_wrong_configuration_creates_nothing(p):
+    for text, args, words in (
+            ("memory.manager = fm\nmemory.managr = fm\n", [], ["mmd.conf:2", "memory.managr", "memory.manager"]),
+            ("memory.manager = nonesuch\n", [], ["mmd.conf:1", "memory.manager", "nonesuch", "fm"]),
+            ("memory.track = maybe\n", [], ["mmd.conf:1", "memory.track", "maybe", "off", "sites", "stacks"]),
+            ("control.group = no-such-group\n", [], ["control.group", "no-such-group"]),
+            ("", ["-x", "nonesuch"], ["-x", "nonesuch", "fm"]),
+            ("", ["-m", "much"], ["-m", "much"])):
+        p.configure(text)
+        for check_only in ([], ["--check-config"]):
+            rc, err, _ = p.run(*args, *check_only)
+            check(rc == 2, rc, err)
+            check(all(w in err for w in words), words, err)
+        check(not os.path.exists(os.path.join(p.dir, "run")) and not os.path.exists(os.path.join(p.dir, "registry")), "created")
+    rc, err, _ = p.run("--bogus")
+    check(rc == 2, rc)
+    p.configure("memory.manager = fm\n")
+    rc, err, out = p.run("--check-config")
+    check(rc == 0 and "good" in out, rc, err, out)
+    check(not os.path.exists(os.path.join(p.dir, "run")), "created")
+
+
+@test
+def one_mmd_a_socket(p):
+    mmd = p.start()
+    check(oct(os.stat(os.path.dirname(p.path)).st_mode)[-3:] == "750", "directory")
+    check(oct(os.stat(p.path).st_mode)[-3:] == "660", "socket")
+    rc, err, _ = p.run()
+    check(rc == 1 and p.path in err and str(mmd.pid) in err, rc, err)
+    with p.client() as c:
+        check(c.ask(PING) == PONG)
+    mmd.kill()
+    mmd.wait()
+    check(os.path.exists(p.path), "kill -9 leaves the socket")
+    mmd = p.start()				# taken over
+    with p.client() as c:
+        check(c.call("status")["daemon"]["pid"] == mmd.pid)
+    mmd.terminate()
+    check(mmd.wait(20) == 0, "SIGTERM", mmd.returncode, p.logged())
+    check(os.listdir(os.path.dirname(p.path)) == [], "left behind")
+    with open(p.path, "w") as f:
+        f.write("somebody's file")
+    rc, err, _ = p.run()
+    check(rc == 1 and "not a socket" in err and os.path.exists(p.path), rc, err)
+    os.unlink(p.path)
+    mmd = p.start()
+    mmd.send_signal(signal.SIGINT)
+    check(mmd.wait(20) == 0, "SIGINT")
+
+
+@test
+def a_service_manager_is_told(p):
+    n = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    path = os.path.join(p.dir, "notify")
+    n.bind(path)
+    n.settimeout(10)
+    mmd = p.start(NOTIFY_SOCKET=path)
+    check(n.recv(999).startswith(b"READY=1"))
+    mmd.send_signal(signal.SIGHUP)
+    check(n.recv(999).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+    check(n.recv(999) == b"READY=1")
+    with p.client() as c:
+        c.call("restart")
+    check(n.recv(999).startswith(b"RELOADING=1"))
+    check(n.recv(999).startswith(b"READY=1"))
+    mmd.terminate()
+    check(n.recv(999) == b"STOPPING=1")
+    n.close()
+
+
+@test
+def hangup_reads_the_configuration_again(p):
+    mmd = p.start()
+    p.configure("nonsense\n")
+    mmd.send_signal(signal.SIGHUP)
+    p.wait_log("stays as it was")
+    p.configure("control.max_request = 2048\n")
+    mmd.send_signal(signal.SIGHUP)
+    p.wait_log("read again")
+    with p.client() as c:
+        check(code(c.ask(" " * 3000)) == -32005)
+
+
+@test
+def a_restart_refuses_no_connection(p):
+    mmd = p.start()
+    with p.client() as c:
+        check(c.call("restart") == {"restarting": True, "pid": mmd.pid})
+        check(c.line() is None)
+    for _ in range(50):
+        with p.client() as c:			# waits in the queue, is never refused
+            check(c.ask(PING) == PONG)
+    check(mmd.poll() is None)
+    with p.client() as c:
+        check(c.call("status")["daemon"]["pid"] == mmd.pid)
+    p.configure("memory.manager = nonesuch\n")
+    with p.client() as c:
+        e = c.error("restart")
+        check(e["code"] == -32003 and "nonesuch" in e["data"]["reason"], e)
+        check(c.ask(PING) == PONG)
+
+
+# ---- roles ----
+
+def as_user(p, uid, groups, method, params):
+    """What a process of that user is answered."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.close(r)
+            os.setgroups(groups)
+            os.setgid(groups[0])
+            os.setuid(uid)
+            with Client(p.path) as c:
+                reply = c.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+            os.write(w, json.dumps(reply.get("error", {}).get("code", 0)).encode())
+        except OSError as e:
+            os.write(w, json.dumps(type(e).__name__).encode())
+        finally:
+            os._exit(0)
+    os.close(w)
+    data = os.read(r, 4096)
+    os.close(r)
+    os.waitpid(pid, 0)
+    return json.loads(data)
+
+
+@test
+def roles_come_from_the_kernel(p):
+    if os.geteuid():
+        print("    (not root: no other user to be)")
+        return
+    readers, operators = grp.getgrnam("games"), grp.getgrnam("users")
+    p.configure("control.group = games\ncontrol.operators = users\n")
+    p.start()
+    check(os.stat(p.path).st_gid == readers.gr_gid and os.stat(os.path.dirname(p.path)).st_gid == readers.gr_gid, "group")
+    reader, operator, nobody = [readers.gr_gid], [readers.gr_gid, operators.gr_gid], [65534]
+    read, operate, admin = ("ping", {}), ("track", {"mode": "off"}), ("manager.set", {"name": "fm"})
+    check(as_user(p, 65534, nobody, *read) == "PermissionError", "the socket is open to everybody")
+    for groups, call, want in ((reader, read, 0), (reader, operate, -32004), (reader, admin, -32004), (operator, read, 0),
+                               (operator, operate, 0), (operator, admin, -32004)):
+        got = as_user(p, 65534, groups, *call)
+        check(got == want, groups, call, got)
+    os.chmod(p.path, 0o666)
+    os.chmod(os.path.dirname(p.path), 0o755)
+    check(as_user(p, 65534, nobody, *read) == -32004, "no role is no service")
+    with p.client() as c:
+        check("pkg" in c.call("manager.set", name="fm"))
+    log = p.logged()
+    check("track by uid 65534 pid" in log and "manager.set by uid 0 pid %d" % os.getpid() in log and "Role missing" in log, log)
+
+
+# ---- the choice ----
+
+@test
+def a_choice_is_stored_and_weighed(p):
+    mmd = p.start()
+    with p.client() as c:
+        before = c.call("manager.get")
+        check(before["pkg"]["from"] == "default" and before["held_back"] is None, before)
+        names = [m["name"] for m in c.call("manager.list")["managers"]]
+        other = next((n for n in names if n != before["pkg"]["now"]), names[0])
+        r = c.call("manager.set", name=other, domain="pkg")
+        check(r["pkg"] == {"now": before["pkg"]["now"], "next": other, "from": "choice", "held_back": None}, r)
+        check(r["shm"] == before["shm"], r)
+    mmd.kill()
+    mmd.wait()
+    mmd = p.start()
+    with p.client() as c:
+        r = c.call("manager.get")
+        check(r["pkg"]["now"] == r["pkg"]["next"] == other and r["pkg"]["from"] == "choice", r)
+        r = c.call("manager.reset")
+        check(r["pkg"]["from"] == "default" and r["pkg"]["next"] == before["pkg"]["next"], r)
+        e = c.error("manager.set", name="nonesuch", domain="shm")
+        check(e["code"] == -32002 and c.call("manager.get")["shm"]["from"] == "default", e)
+    mmd.terminate()
+    mmd.wait()
+    mmd = p.start(MEMAPI_SHM_MANAGER=names[0])
+    with p.client() as c:
+        r = c.call("manager.set", name=other)
+        check(r["shm"]["from"] == "environment" and r["shm"]["held_back"] == "environment", r)
+        check(r["pkg"]["from"] == "choice" and r["pkg"]["held_back"] is None and r["held_back"] == "environment", r)
+    mmd.terminate()
+    mmd.wait()
+    p.start("-x", names[0])
+    with p.client() as c:
+        r = c.call("manager.get")
+        check(r["held_back"] == "command_line" and r["shm"]["from"] == r["pkg"]["from"] == "command_line", r)
+        check(c.call("status")["managers"]["pkg"]["next"] == names[0])
+
+
+# ---- methods ----
+
+SITE = {"file", "function", "line", "module"}
+OWNER = {"pid", "command", "alive"}
+MEMBERS = {				# design: what each result must have; a list: of rows
+    "status": {"schema": None, "version": None, "build": {"dbg", "compiler", "commit"},
+               "daemon": {"pid", "uptime", "socket", "config"}, "managers": {"pkg", "shm"},
+               "pools": [{"pool", "domain", "name", "pid", "command", "manager", "incarnation", "state", "held_back"}],
+               "skipped": [{"file", "reason"}]},
+    "stats": {"pools": [{"pool", "domain", "name", "pid", "command", "manager", "size", "used", "real_used", "max_used", "free",
+                         "cached", "fragments", "free_fragments", "largest_free", "failures", "untracked", "tracking"}],
+              "total": {"size", "used", "real_used", "max_used", "free", "cached", "fragments", "free_fragments",
+                        "largest_free", "failures", "untracked"}},
+    "dump": {"fragments": [{"pool", "address", "size", "requested", "state", "site", "owner", "age", "stamp"}], "next": None,
+             "pause_us": None},
+    "summary": {"rows": [{"key", "count", "bytes", "largest", "oldest"}], "total": {"count", "bytes"}},
+    "leaks": {"suspects": [{"evidence", "pool", "site", "owner", "count", "bytes", "oldest", "rate", "examples"}], "next": None},
+    "check": {"pools": [{"pool", "ok", "walked", "counted", "errors"}]},
+    "failures": {"failures": [{"time", "pool", "pid", "site", "requested", "free", "largest_free", "verdict"}]},
+    "track": {"pools": [{"pool", "tracking"}]},
+    "pool.list": {"pools": [{"pool", "name"}]},
+    "pool.drop": {"dropped": None},
+    "manager.list": {"managers": [{"name", "source", "domains", "capabilities", "advice", "default"}]},
+    "manager.get": {"pkg": {"now", "next", "from"}, "shm": {"now", "next", "from"}},
+    "manager.set": {"pkg": {"now", "next", "from"}, "shm": {"now", "next", "from"}},
+    "manager.reset": {"pkg": {"now", "next", "from"}, "shm": {"now", "next", "from"}},
+    "restart": {"restarting": None},
+    "rpc.discover": {"methods": [{"name", "role", "params", "example"}]},
+}
+
+
+def has_members(method, result, must_have_rows=False):
+    for name, want in MEMBERS[method].items():
+        check(name in result, method, "has no", name, str(result)[:300])
+        if isinstance(want, set):
+            check(want <= set(result[name]), method, name, "lacks", want - set(result[name]))
+        elif isinstance(want, list):
+            check(isinstance(result[name], list), method, name)
+            for row in result[name]:
+                check(want[0] <= set(row), method, name, "lacks", want[0] - set(row))
+            check(result[name] or not must_have_rows, method, name, "is empty")
+
+
+@test
+def every_method_does_its_example(p):
+    p.start()
+    with p.client() as c:
+        methods = c.call("rpc.discover")["methods"]
+        check({m["name"] for m in methods} == set(MEMBERS) | {"ping"}, [m["name"] for m in methods])
+        for m in sorted(methods, key=lambda m: m["name"] == "restart"):
+            check(m["role"] in ("read", "operate", "admin") and m["summary"] and m["result"], m)
+            for param in m["params"]:
+                check(set(param) == {"name", "required", "description", "schema"} and "type" in param["schema"], param)
+            check(set(m["example"]) <= {x["name"] for x in m["params"]}, m)
+            result = c.call(m["name"], **m["example"])
+            if m["name"] == "ping":
+                check(result == "pong")
+            else:
+                has_members(m["name"], result)
+
+
+def main():
+    wanted = sys.argv[3:]
+    for fn in TESTS:
+        if wanted and fn.__name__ not in wanted:
+            continue
+        place = Place()
+        began = time.monotonic()
+        try:
+            fn(place)
+        except BaseException:
+            print("FAIL", fn.__name__)
+            if os.path.exists(place.log):
+                print(place.logged()[-3000:])
+            raise
+        finally:
+            place.end()
+        print("ok   %s (%.1f s)" % (fn.__name__, time.monotonic() - began), flush=True)
+
+
+if __name__ == "__main__":
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    main()
