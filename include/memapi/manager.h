@@ -72,6 +72,9 @@ struct mem_manager_ops {
 	/** Optional, both or none; NULL: no tracking here. One bit of `p` for the front end, off after alloc. */
 	void (*mark)(struct mem_heap *h, void *p, bool on);
 	bool (*marked)(const struct mem_heap *h, const void *p);
+	/** Optional; NULL: nobody can tell. Whether `p`, a multiple of 16 inside the heap, looks like a used fragment. Only
+	 *  user bytes that imitate one may deceive it. Stores nothing, faults nowhere. */
+	bool (*owns)(const struct mem_heap *h, const void *p);
 	/** Hands out at most `max` fragments, used and free, from `start` (0, or what it returned; in a view: anything).
 	 *  Returns where to go on, 0: the end, or MEM_WALK_FAULT. Stores nothing; ends on any heap, however damaged. */
 	uint64_t (*walk)(const struct mem_heap *h, uint64_t start, unsigned max, mem_walk_fn *fn, void *arg);

@@ -78,11 +78,15 @@ enum pool_on_death { ON_DEATH_KEEP, ON_DEATH_RECLAIM, ON_DEATH_QUARANTINE };
 enum pool_state { POOL_NEW, POOL_LIVE, POOL_DRAINING, POOL_EXITED, POOL_DAMAGED };
 
 /* Bits of live.features; an operator writes live.wanted, the owner follows at its next call. */
-enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8, FEATURE_FAIL = 16 };
+enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8 };
 
-/* lock.word: 0 in the low 32 bits is free.  waiters 1 | slot + 1 (31 bits), and above them how often it was taken. */
+/*
+ * A lock word, of the pool or of an application:  turn 32 | slot's generation 19 | slot + 1 12 | waiters 1
+ * The low 32 bits are 0 when it is free; the turn counts how often it was taken.
+ */
 #define LOCK_WAITERS 1ull
-#define LOCK_SLOT(word) ((uint32_t)(word) >> 1)		/* slot + 1, 0: free */
+#define LOCK_SLOT(word) ((uint32_t)(word) >> 1 & 0xfff)		/* slot + 1, 0: free */
+#define LOCK_GEN(word) ((uint32_t)(word) >> 13)
 #define LOCK_TURN(word) ((word) >> 32)
 
 /** Words of the transaction: logged in shm. What is derived (real_used, untracked …) is not stored. */
@@ -114,6 +118,7 @@ struct meta_live {
 	_Alignas(64) _Atomic uint64_t failures;		/* ever; the next place in its ring */
 	_Atomic uint64_t faults;
 	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
+	_Atomic uint64_t slots_used;			/* slots ever claimed; their pages have memory behind them */
 	_Atomic uint64_t cached;			/* bytes in magazines */
 	/* -- operators; read by every call -- */
 	_Alignas(64) _Atomic uint64_t wanted;
@@ -170,7 +175,6 @@ enum slot_state { SLOT_FREE, SLOT_CLAIMING, SLOT_LIVE, SLOT_LEFT, SLOT_DEAD };	/
 
 struct meta_slot {
 	_Alignas(64) _Atomic uint64_t state;
-	uint64_t committed;		/* 1: this slot's page has memory behind it (by its own: it could not say so else) */
 	int64_t tid;
 	uint64_t start_time, pid_namespace;
 	uint64_t uid, since, until;	/* CLOCK_REALTIME, s */

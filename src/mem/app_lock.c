@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* struct mem_lock: the pool's kind of lock for applications. What it guards is theirs to mend: nothing is rolled back. */
+#include <errno.h>
+
+#include "mem/meta/lock.h"
+#include "mem/meta/slot.h"
+
+enum { LOCK_SPINS = 100 };
+
+static _Atomic uint64_t *word_of(struct mem_lock *lock) { return (_Atomic uint64_t *)(void *)&lock->word; }
+
+static bool mine(uint64_t word, const struct owner *o) { return ((uint32_t)word & ~LOCK_WAITERS) == (uint32_t)o->tag; }
+
+/* Its owner is certified dead: only one of those who see that gets it. Acquire: what the dead one did is seen. */
+static bool inherit(struct pool *p, _Atomic uint64_t *word, uint64_t seen, uint64_t tag)
+{
+	return slot_gone_since(p, LOCK_SLOT(seen) - 1, LOCK_GEN(seen)) &&
+	       atomic_compare_exchange_strong_explicit(word, &seen, ((seen >> 32) + 1) << 32 | tag | LOCK_WAITERS,
+						       memory_order_acquire, memory_order_relaxed);
+}
+
+static int acquire(struct mem_lock *lock, bool wait)
+{
+	struct owner *o;
+	struct pool *p = mem_shm_ready(&o);
+	_Atomic uint64_t *word = word_of(lock);
+	uint64_t tag, seen;
+
+	if (!p || !pool_holds(p, lock))
+		return -EINVAL;
+	tag = o->tag;
+	for (unsigned i = 0;; i++) {
+		if (lock_try_word(word, tag))
+			return 0;
+		seen = atomic_load_explicit(word, memory_order_relaxed);
+		if ((uint32_t)seen == 0 || (i < LOCK_SPINS && wait))
+			continue;
+		if (mine(seen, o))
+			return -EDEADLK;
+		if (LOCK_SLOT(seen) && inherit(p, word, seen, tag))
+			return EOWNERDEAD;
+		if (!wait)
+			return -EBUSY;
+		if (lock_sleep(word, seen))
+			tag = o->tag | LOCK_WAITERS; /* who has waited leaves the mark for those who still do */
+	}
+}
+
+int mem_lock_acquire(struct mem_lock *lock) { return acquire(lock, true); }
+int mem_lock_try(struct mem_lock *lock) { return acquire(lock, false); }
+
+int mem_lock_release(struct mem_lock *lock)
+{
+	struct owner *o;
+	struct pool *p = mem_shm_ready(&o);
+
+	if (!p || !pool_holds(p, lock) || !mine(atomic_load_explicit(word_of(lock), memory_order_relaxed), o))
+		return -EPERM;
+	lock_leave_word(word_of(lock));
+	return 0;
+}

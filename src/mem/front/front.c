@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/front/front.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/single_threaded.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mem/base/compiler.h"
+#include "mem/meta/lock.h"
+#include "mem/meta/process.h"
+#include "mem/meta/store.h"
+
+enum { GROW_LEAST = 256 << 10, GROW_MOST = 4 << 20, GUARD_BYTE = 0xfd };
+
+#ifdef MEM_DOMAIN_SHM
+#define COUNTERS(p) (&(p)->live->counters)
+#else
+#define COUNTERS(p) (&(p)->counters)
+#endif
+
+/* ---- in and out ---- */
+
+#ifdef MEM_DOMAIN_SHM
+
+static inline void enter(struct pool *p, struct owner *o, unsigned flags)
+{
+	if (!(flags & FRONT_HELD))
+		lock_take(p, o);
+	p->heap.log = &o->slot->log;
+	p->heap.len = COUNTERS(p)->committed;
+}
+
+static inline void leave(struct pool *p, unsigned flags)
+{
+	HEAP_COMMIT(&p->heap);
+	if (!(flags & FRONT_HELD))
+		lock_leave(p);
+}
+
+/* In shm every fragment has a record, and a slot its number. */
+static inline bool records(const struct pool *p) { (void)p; return true; }
+
+#else
+
+COLD static void mutex_wait(_Atomic uint32_t *mutex)
+{
+	while (atomic_exchange_explicit(mutex, 2, memory_order_acquire))
+		syscall(SYS_futex, mutex, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+}
+
+/*
+ * The lock is taken by a plain store while the process has one thread: no other can see it, and a child that is
+ * made behind our back inside of a call still does.
+ */
+static inline void mutex_take(_Atomic uint32_t *mutex)
+{
+	uint32_t free = 0;
+
+	if (__libc_single_threaded)
+		atomic_store_explicit(mutex, 1, memory_order_relaxed); /* one thread */
+	else if (!atomic_compare_exchange_strong_explicit(mutex, &free, 1, memory_order_acquire, memory_order_relaxed))
+		mutex_wait(mutex);
+}
+
+static inline void mutex_leave(_Atomic uint32_t *mutex)
+{
+	if (__libc_single_threaded)
+		atomic_store_explicit(mutex, 0, memory_order_relaxed); /* one thread */
+	else if (atomic_exchange_explicit(mutex, 0, memory_order_release) == 2)
+		syscall(SYS_futex, mutex, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void pkg_front_hold(struct pool *p) { mutex_take(&p->mutex); }
+void pkg_front_let_go(struct pool *p) { mutex_leave(&p->mutex); }
+
+/* Odd while the heap changes: an observer takes what it read between two equal, even turns. */
+static inline void turn(struct pool *p)
+{
+	atomic_signal_fence(memory_order_seq_cst); /* x86 keeps stores in order; elsewhere observers may retry more */
+	*(volatile uint64_t *)&p->live->turn = p->live->turn + 1;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void enter(struct pool *p, struct owner *o, unsigned flags)
+{
+	(void)o, (void)flags;
+	mutex_take(&p->mutex);
+	turn(p);
+}
+
+static inline void leave(struct pool *p, unsigned flags)
+{
+	(void)flags;
+	p->live->counters = p->counters;
+	turn(p);
+	mutex_leave(&p->mutex);
+}
+
+static inline bool records(const struct pool *p) { return p->features & (FEATURE_SITES | FEATURE_STACKS); }
+
+#endif
+
+static inline uint64_t slot_of(const struct owner *o) { return o ? o->number : 0; }
+
+/* ---- sites ---- */
+
+static inline bool would_deadlock(const struct front_call *call)
+{
+	return call->o && UNLIKELY(call->o->holds) && !(call->flags & FRONT_HELD);
+}
+
+COLD static uint32_t site_slow(const struct front_call *call)
+{
+	struct pool *p = call->p;
+	struct meta_site site;
+	uint32_t number;
+
+	site_describe(call->site, call->caller, !(call->flags & FRONT_HELD), &site);
+	enter(p, call->o, call->flags);
+	number = DOMAIN(site_intern)(p, &site);
+	leave(p, call->flags);
+	site_remember(p, call->site, call->caller, number);
+	return number;
+}
+
+static inline uint32_t site_of(const struct front_call *call)
+{
+	uint32_t known = site_known(call->p, call->site, call->caller);
+
+	return LIKELY(known) ? known : site_slow(call);
+}
+
+uint32_t DOMAIN(front_site)(const struct front_call *call)
+{
+	return would_deadlock(call) ? site_known(call->p, call->site, call->caller) : site_of(call);
+}
+
+/* ---- growth ---- */
+
+static int commit_data(struct pool *p, uint64_t from, uint64_t bytes)
+{
+#ifdef MEM_DOMAIN_SHM
+	return region_file_commit(&p->data_file, p->heap.base + from, from, bytes);
+#else
+	return region_commit(p->heap.base + from, bytes);
+#endif
+}
+
+/* The region grows by a step that serves `need`; transactions of its own. */
+COLD static bool grow(struct pool *p, uint64_t need)
+{
+	struct mem_heap *h = &p->heap;
+	uint64_t have = COUNTERS(p)->committed, room = p->id->size - have, step = have / 8;
+
+	if (!p->ops->extend)
+		return false;
+	step = step < GROW_LEAST ? GROW_LEAST : step > GROW_MOST ? GROW_MOST : step;
+	need = ROUND_UP(need + META_PAGE, META_PAGE); /* with heads and marks */
+	step = step < need ? need : step;
+	step = ROUND_UP(step < room ? step : room, META_PAGE);
+	if (!step || (commit_data(p, have, step) && (step = need < room ? need : 0, !step || commit_data(p, have, step))))
+		return false;
+	h->len = have + step;
+	HEAP_SET(h, COUNTERS(p)->committed, have + step);
+	p->ops->extend(h, have);
+	HEAP_COMMIT(h);
+	return true;
+}
+
+/* ---- records and tails ---- */
+
+static inline uint64_t *tail_of(const void *ptr, uint64_t usable)
+{
+	return (uint64_t *)(void *)((uintptr_t)ptr + usable - TAIL_BYTES);
+}
+
+static void guard_fill(void *ptr, uint64_t requested, uint64_t usable)
+{
+	memset((char *)ptr + requested, GUARD_BYTE, usable - TAIL_BYTES - requested);
+}
+
+static bool guard_intact(const void *ptr, uint64_t requested, uint64_t usable)
+{
+	for (uint64_t i = requested; i < usable - TAIL_BYTES; i++)
+		if (((const unsigned char *)ptr)[i] != GUARD_BYTE)
+			return false;
+	return true;
+}
+
+static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
+{
+	uint64_t slack = usable - requested;
+
+	return usable / 16 | (slack < UINT32_MAX ? slack : UINT32_MAX) << 32;
+}
+
+static inline uint64_t record_usable(const struct meta_record *r) { return (r->sizes & UINT32_MAX) * 16; }
+static inline uint64_t record_requested(const struct meta_record *r) { return record_usable(r) - (r->sizes >> 32); }
+
+static inline bool record_ready(struct pool *p)
+{
+	struct meta_counters *c = COUNTERS(p);
+
+	return LIKELY(c->records_free || c->records_used < p->live->records_committed) ||
+	       records_grow(p) == 0;
+}
+
+/* Of a free record only address and sizes are alive, so that alone they are logged. */
+static inline void record_put(const struct front_call *call, void *ptr, uint64_t usable, uint64_t requested, uint32_t site)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+	uint64_t index = c->records_free, guards = p->features & FEATURE_GUARDS ? RECORD_GUARDED : 0;
+	struct meta_record *r;
+
+	if (index--) {
+		r = &p->records[index];
+		HEAP_SET(h, c->records_free, r->sizes);
+	} else {
+		index = c->records_used;
+		r = &p->records[index];
+		HEAP_SET(h, c->records_used, index + 1);
+	}
+	r->owner = site | slot_of(call->o) << 32 | guards << 48;
+	r->time = ((clock_mono_seconds() - (uint64_t)p->id->created_mono) & UINT32_MAX) | c->stamp << 32;
+	HEAP_SET(h, r->sizes, record_sizes(usable, requested));
+	HEAP_SET(h, r->address, (uintptr_t)ptr);
+	HEAP_SET(h, *tail_of(ptr, usable), index | p->generation);
+#ifndef MEM_DOMAIN_SHM
+	HEAP_SET(h, c->recorded, c->recorded + 1);
+	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes + usable);
+	p->ops->mark(h, ptr, true);
+#endif
+	if (guards)
+		guard_fill(ptr, requested, usable);
+}
+
+static inline void record_drop(struct pool *p, struct meta_record *r, uint64_t usable, uint32_t site)
+{
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+
+	HEAP_SET(h, r->address, r->address | RECORD_FREE);
+	HEAP_SET(h, r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
+	HEAP_SET(h, r->sizes, c->records_free);
+	HEAP_SET(h, c->records_free, (uint64_t)(r - p->records) + 1);
+	(void)usable;
+#ifndef MEM_DOMAIN_SHM
+	HEAP_SET(h, c->recorded, c->recorded - 1);
+	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes - usable);
+#endif
+}
+
+/* ---- what a pointer is ---- */
+
+enum verdict { GOOD, NOT_RECORDED, BAD };
+
+static inline bool has_record(const struct pool *p, const void *ptr)
+{
+#ifdef MEM_DOMAIN_SHM
+	(void)p, (void)ptr;
+	return true;
+#else
+	return p->ops->marked && p->ops->marked(&p->heap, ptr);
+#endif
+}
+
+/* Believes nothing of `ptr`: range, alignment, then that its tail and its record name each other. */
+static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
+{
+	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail, index;
+
+	if (UNLIKELY(at >= p->heap.len || at % 16 || at < 16))
+		return BAD;
+	if (!has_record(p, ptr)) {
+		if (p->ops->owns && !p->ops->owns(&p->heap, ptr))
+			return BAD;
+		*ret_usable = p->ops->usable(&p->heap, ptr);
+		return NOT_RECORDED;
+	}
+	usable = p->ops->usable(&p->heap, ptr);
+	if (UNLIKELY(usable < 16 || usable % 16 || usable > p->heap.len - at))
+		return BAD;
+	tail = *tail_of(ptr, usable);
+	*ret_usable = usable;
+	if (UNLIKELY((tail & ~0xffffffffull) != p->generation)) {
+#ifdef MEM_DOMAIN_SHM
+		return BAD;
+#else
+		/* inherited: the tail names a record of the parent's META */
+		return p->ops->owns && p->ops->owns(&p->heap, ptr) ? NOT_RECORDED : BAD;
+#endif
+	}
+	index = tail & UINT32_MAX;
+	if (UNLIKELY(index >= COUNTERS(p)->records_used || p->records[index].address != (uintptr_t)ptr))
+		return BAD;
+	*ret_record = &p->records[index];
+	return GOOD;
+}
+
+static inline bool overrun(const struct meta_record *r, const void *ptr, uint64_t usable)
+{
+	return UNLIKELY(r->owner >> 48 & RECORD_GUARDED) && !guard_intact(ptr, record_requested(r), usable);
+}
+
+/* ---- failures ---- */
+
+COLD static void *fail(const struct front_call *call, size_t size, uint64_t verdict)
+{
+	struct pool *p = call->p;
+	uint32_t site = verdict == VERDICT_DEADLOCK ? site_known(p, call->site, call->caller) : site_of(call);
+	struct meta_failure f = { .time = clock_seconds(),
+				  .pid = process_self()->pid,
+				  .site = site,
+				  .requested = size,
+				  .verdict = verdict,
+				  .address = (uintptr_t)call->caller };
+
+	if (verdict != VERDICT_DEADLOCK) {
+		enter(p, call->o, call->flags);
+		f.free = COUNTERS(p)->tally.free_bytes + (p->id->size - COUNTERS(p)->committed);
+		f.used = COUNTERS(p)->used;
+		f.largest_free = p->ops->largest ? p->ops->largest(&p->heap) : 0;
+		leave(p, call->flags);
+		f.size = p->id->size;
+		f.verdict = size > f.size ? VERDICT_LIMIT : f.free >= size ? VERDICT_FRAGMENTED : VERDICT_EXHAUSTED;
+	}
+	note_failure(p, &f);
+	errno = verdict == VERDICT_DEADLOCK ? EDEADLK : ENOMEM;
+	return NULL;
+}
+
+COLD static void *deadlock(const struct front_call *call, size_t size)
+{
+	front_fault(call, MEM_DEADLOCK, NULL, (uint64_t)NO_RECORD);
+	return fail(call, size, VERDICT_DEADLOCK);
+}
+
+/* ---- the calls ---- */
+
+static inline void count_in(struct pool *p, uint64_t usable)
+{
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+
+	HEAP_SET(h, c->used, c->used + usable);
+	HEAP_SET(h, c->fragments, c->fragments + 1);
+	if (UNLIKELY(c->used > c->max_used))
+		HEAP_SET(h, c->max_used, c->used);
+	*(volatile uint64_t *)&c->stamp = c->stamp + 1; /* numbers allocations; one that never happened may leave a gap */
+}
+
+/* Bytes that the manager is asked for: the tail's, a multiple of 16. 0: no heap is that large. */
+static inline uint64_t bytes_for(const struct pool *p, uint64_t size)
+{
+	if (UNLIKELY(size > p->id->size - 64))
+		return 0;
+	size += records(p) ? TAIL_BYTES : 0;
+	return size ? ROUND_UP(size, 16) : 16;
+}
+
+void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t size)
+{
+	struct pool *p = call->p;
+	uint64_t need = bytes_for(p, size), usable;
+	bool record = records(p);
+	uint32_t site;
+	void *ptr;
+
+	if (would_deadlock(call))
+		return deadlock(call, size);
+	if (UNLIKELY(!need || align > p->id->size))
+		return fail(call, size, VERDICT_LIMIT);
+	site = record ? site_of(call) : 0;
+	enter(p, call->o, call->flags);
+	if (UNLIKELY(record && !record_ready(p))) {
+		leave(p, call->flags);
+		return fail(call, size, VERDICT_EXHAUSTED);
+	}
+	ptr = p->ops->alloc(&p->heap, align, need);
+	if (UNLIKELY(!ptr) && grow(p, need + (align > 16 ? align : 0)))
+		ptr = p->ops->alloc(&p->heap, align, need);
+	if (UNLIKELY(!ptr)) {
+		leave(p, call->flags);
+		return fail(call, size, VERDICT_EXHAUSTED);
+	}
+	usable = p->ops->usable(&p->heap, ptr);
+	count_in(p, usable);
+	if (record)
+		record_put(call, ptr, usable, size, site);
+	leave(p, call->flags);
+	if (call->flags & FRONT_ZERO)
+		memset(ptr, 0, size);
+	return ptr;
+}
+
+void DOMAIN(front_free)(const struct front_call *call, void *ptr)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+	struct meta_record *r = NULL;
+	uint64_t usable = 0, index = (uint64_t)NO_RECORD;
+	enum verdict what;
+	bool damaged = false;
+	uint32_t site;
+
+	if (!ptr)
+		return;
+	if (would_deadlock(call)) {
+		deadlock(call, 0);
+		return;
+	}
+#ifndef MEM_DOMAIN_SHM
+	if (UNLIKELY((uintptr_t)ptr - (uintptr_t)p->abandoned.base < p->abandoned.len))
+		return;
+#endif
+	site = records(p) ? site_of(call) : 0;
+	enter(p, call->o, call->flags);
+	what = look_up(p, ptr, &r, &usable);
+	if (UNLIKELY(what == BAD)) {
+		leave(p, call->flags);
+		front_fault(call, MEM_WILD_FREE, ptr, index);
+		return;
+	}
+	HEAP_SET(h, c->used, c->used - usable);
+	HEAP_SET(h, c->fragments, c->fragments - 1);
+	if (r) {
+		damaged = overrun(r, ptr, usable);
+		index = (uint64_t)(r - p->records);
+		record_drop(p, r, usable, site);
+	}
+	p->ops->free(h, ptr);
+	leave(p, call->flags);
+	if (UNLIKELY(damaged))
+		front_fault(call, MEM_OVERRUN, ptr, index);
+}
+
+size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
+{
+	struct pool *p = call->p;
+	struct meta_record *r = NULL;
+	uint64_t usable = 0;
+
+	if (!ptr)
+		return 0;
+	enter(p, call->o, call->flags);
+	if (look_up(p, ptr, &r, &usable) == BAD)
+		usable = 0;
+	else if (r) /* guards watch what lies behind the request */
+		usable = r->owner >> 48 & RECORD_GUARDED ? record_requested(r) : usable - TAIL_BYTES;
+	leave(p, call->flags);
+	return usable;
+}
+
+/* Same place, new size. The tail moves; what the manager took or gave is counted. */
+static void resized(const struct front_call *call, struct meta_record *r, void *ptr, uint64_t was, uint64_t size)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+	uint64_t usable = p->ops->usable(h, ptr);
+
+	HEAP_SET(h, c->used, c->used + usable - was);
+	if (UNLIKELY(c->used > c->max_used))
+		HEAP_SET(h, c->max_used, c->used);
+	if (!r)
+		return;
+	HEAP_SET(h, r->sizes, record_sizes(usable, size));
+	HEAP_SET(h, *tail_of(ptr, usable), (uint64_t)(r - p->records) | p->generation);
+#ifndef MEM_DOMAIN_SHM
+	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes + usable - was);
+#endif
+	if (r->owner >> 48 & RECORD_GUARDED)
+		guard_fill(ptr, size, usable);
+}
+
+struct old_fragment { uint64_t bytes; bool done, bad; };
+
+/* Whether `ptr` can become `size` bytes where it is; if not, what there is to copy. An overrun one moves: free tells. */
+static struct old_fragment resize_here(const struct front_call *call, void *ptr, size_t size)
+{
+	struct pool *p = call->p;
+	struct old_fragment old = { 0 };
+	struct meta_record *r = NULL;
+	uint64_t usable = 0, need;
+
+	enter(p, call->o, call->flags);
+	if (UNLIKELY(look_up(p, ptr, &r, &usable) == BAD)) {
+		old.bad = true;
+	} else {
+		need = size <= p->id->size - 64 ? ROUND_UP(size + (r ? TAIL_BYTES : 0), 16) : 0;
+		old.bytes = r ? record_requested(r) : usable;
+		old.done = !(r && overrun(r, ptr, usable)) && need && p->ops->resize(&p->heap, ptr, need);
+		if (old.done)
+			resized(call, r, ptr, usable, size);
+	}
+	leave(p, call->flags);
+	return old;
+}
+
+void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t size)
+{
+	struct old_fragment old;
+	void *fresh;
+
+	if (!ptr)
+		return DOMAIN(front_alloc)(call, 16, size);
+	if (!size) {
+		DOMAIN(front_free)(call, ptr);
+		return NULL;
+	}
+	if (would_deadlock(call))
+		return deadlock(call, size);
+#ifndef MEM_DOMAIN_SHM
+	if (UNLIKELY((uintptr_t)ptr - (uintptr_t)call->p->abandoned.base < call->p->abandoned.len)) {
+		/* its heap is not to be trusted, its end is: copy what may be copied */
+		fresh = pkg_front_alloc(call, 16, size);
+		old.bytes = call->p->abandoned.len - (uint64_t)((unsigned char *)ptr - call->p->abandoned.base);
+		return fresh ? memcpy(fresh, ptr, size < old.bytes ? size : old.bytes) : NULL;
+	}
+#endif
+	old = resize_here(call, ptr, size);
+	if (old.done)
+		return ptr;
+	if (UNLIKELY(old.bad)) {
+		front_fault(call, MEM_WILD_FREE, ptr, (uint64_t)NO_RECORD);
+		errno = EINVAL;
+		return NULL;
+	}
+	fresh = DOMAIN(front_alloc)(call, 16, size);
+	if (fresh)
+		memcpy(fresh, ptr, size < old.bytes ? size : old.bytes);
+	if (fresh || call->flags & FRONT_XF)
+		DOMAIN(front_free)(call, ptr);
+	return fresh;
+}
+
+void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	struct meta_record *r = NULL;
+	uint64_t usable;
+	uint32_t site = site_of(call);
+
+	enter(p, call->o, call->flags);
+	if (look_up(p, ptr, &r, &usable) == GOOD)
+		HEAP_SET(h, r->owner, (r->owner & ~0xffffffffull) | site);
+	leave(p, call->flags);
+}
+
+int DOMAIN(front_init)(struct pool *p, struct owner *o, uint64_t committed)
+{
+	struct mem_heap *h = &p->heap;
+	int rc;
+
+	enter(p, o, 0);
+	rc = commit_data(p, 0, committed);
+	if (rc == 0) {
+		HEAP_SET(h, COUNTERS(p)->committed, committed);
+		h->len = committed;
+		rc = p->ops->init(h);
+	}
+	leave(p, 0);
+	return rc;
+}
+
+/* ---- walks ---- */
+
+static void cursor_take(struct pool *p, unsigned i)
+{
+#ifdef MEM_DOMAIN_SHM
+	p->live->cursor_expires[i] = clock_mono_seconds() + WALK_EXPIRES;
+#else
+	(void)p, (void)i;
+#endif
+}
+
+/* One whose walker was killed expires: it is its own only as long as it comes back in time. */
+static bool cursor_free(const struct pool *p, unsigned i)
+{
+	if (!(p->heap.cursors->live >> i & 1))
+		return true;
+#ifdef MEM_DOMAIN_SHM
+	return p->live->cursor_expires[i] < clock_mono_seconds();
+#else
+	return false;
+#endif
+}
+
+static bool begin_walk(struct pool *p, struct owner *o, struct front_walk *w)
+{
+	for (unsigned i = 0; i < MEM_CURSORS; i++) {
+		if (!cursor_free(p, i))
+			continue;
+		*(volatile uint64_t *)&p->heap.cursors->at[i] = 0;
+		*(volatile uint64_t *)&p->heap.cursors->live |= 1ull << i;
+#ifdef MEM_DOMAIN_SHM
+		p->live->cursor_slot[i] = slot_of(o) + 1;
+#else
+		(void)o;
+#endif
+		w->cursor = i + 1;
+		return true;
+	}
+	w->error = -EBUSY;
+	return false;
+}
+
+bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, mem_walk_fn *fn, void *arg)
+{
+	uint64_t at = MEM_WALK_FAULT;
+	volatile uint64_t *cursor;
+
+	enter(p, o, 0);
+	if (w->cursor || begin_walk(p, o, w)) {
+		cursor = &p->heap.cursors->at[w->cursor - 1];
+		cursor_take(p, w->cursor - 1);
+		at = p->ops->walk(&p->heap, *cursor, FRONT_SLICE, fn, arg);
+		*cursor = at == MEM_WALK_FAULT ? 0 : at;
+		if (at == MEM_WALK_FAULT)
+			w->error = -EUCLEAN;
+		if (at == 0 || at == MEM_WALK_FAULT)
+			*(volatile uint64_t *)&p->heap.cursors->live &= ~(1ull << (w->cursor - 1));
+	}
+	leave(p, 0);
+	return at && at != MEM_WALK_FAULT;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The front end: what every call of an application passes through, whatever the manager.
+ *
+ *	lock -> manager -> counters, record, tail -> commit -> unlock
+ *
+ * One source, compiled for pkg (plain stores; the lock is left out while the process has one thread) and for shm
+ * (logged stores, the pool's recoverable lock). A call of a killed process happened whole or not at all.
+ */
+#ifndef FRONT_FRONT_H
+#define FRONT_FRONT_H
+
+#include "mem/pool.h"
+
+enum front_flags {
+	FRONT_ZERO = 1,		/* alloc: zeros */
+	FRONT_HELD = 2,		/* shm: the caller holds the pool's lock by shm_lock() */
+	FRONT_XF = 4,		/* realloc: free when it fails */
+};
+
+/** Who calls, from where. */
+struct front_call {
+	struct pool *p;
+	struct owner *o;
+	const struct mem_site *site;
+	const void *caller;		/* return address, where there is no site */
+	unsigned flags;
+};
+
+/** A walk that lets the lock go between slices of FRONT_SLICE fragments. Zeros begin one. */
+struct front_walk {
+	unsigned cursor;		/* + 1 of its place in h->cursors */
+	int error;			/* 0; -EUCLEAN: damaged; -EBUSY: MEM_CURSORS others are walking */
+};
+enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
+
+#define FRONT_DECLARE(domain)										\
+	void *domain##_front_alloc(const struct front_call *call, size_t align, size_t size);		\
+	void domain##_front_free(const struct front_call *call, void *ptr);				\
+	void *domain##_front_realloc(const struct front_call *call, void *ptr, size_t size);		\
+	size_t domain##_front_usable(const struct front_call *call, const void *ptr);			\
+	void domain##_front_set_site(const struct front_call *call, void *ptr);				\
+	uint32_t domain##_front_site(const struct front_call *call);	/* number of the call's site */	\
+	/* The heap of zeros becomes an empty one: the pool's first transaction. 0 or -errno. */	\
+	int domain##_front_init(struct pool *p, struct owner *o, uint64_t committed);			\
+	/* One slice of a walk, with the lock. false: it was the last one; w->error says why. */	\
+	bool domain##_front_walk(struct pool *p, struct owner *o, struct front_walk *w, mem_walk_fn *fn,	\
+				 void *arg);
+
+FRONT_DECLARE(pkg)
+FRONT_DECLARE(shm)
+
+/** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
+void pkg_front_hold(struct pool *p);
+void pkg_front_let_go(struct pool *p);
+
+/* report.c: cold, no lock held */
+
+/** A fault, found by a call; recorded, told to the program, and the policy followed. */
+void front_fault(const struct front_call *call, enum mem_fault_kind kind, const void *ptr, uint64_t record);
+extern void (*front_fault_handler)(const struct mem_fault_report *report);
+
+enum { NO_RECORD = -1 };
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem/init.h"
+#include "mem/meta/process.h"
+#include "mem/meta/registry.h"
+#include "mem/meta/slot.h"
+#include "mem/reap/reap.h"
+#include "mem/shared.h"
+
+struct hosted {
+	struct pool p;
+	struct owner o;
+	bool draining;
+	const char *held_back;
+};
+
+struct host {
+	struct hosted *pool[HOSTED_MAX];
+	size_t count;
+};
+
+enum { REAP_REGISTRY_EVERY = 30 };
+
+int host_open(struct host **ret_host)
+{
+	struct host *h = calloc(1, sizeof *h);
+
+	if (!h)
+		return -ENOMEM;
+	if (!*epoch_word)
+		epoch_renew();
+	*ret_host = h;
+	return 0;
+}
+
+/* ---- one pool ---- */
+
+static struct hosted *host_add(struct host *h)
+{
+	struct hosted *x = h->count < HOSTED_MAX ? calloc(1, sizeof *x) : NULL;
+
+	if (x)
+		h->pool[h->count++] = x;
+	return x;
+}
+
+static void let_go(struct host *h, size_t i, bool drop)
+{
+	struct hosted *x = h->pool[i];
+	char name[64];
+	uint32_t incarnation = x->p.id->incarnation;
+
+	snprintf(name, sizeof name, "%s", x->p.id->name);
+	slot_leave(&x->p, &x->o);
+	shared_detach(&x->p);
+	if (drop)
+		shared_unlink(name, incarnation);
+	free(x);
+	h->pool[i] = h->pool[--h->count];
+}
+
+static unsigned users(const struct hosted *x) { return shared_users(&x->p, &x->o); }
+
+static void set_state(struct hosted *x, enum pool_state state)
+{
+	atomic_store_explicit(&x->p.live->state, state, memory_order_release);
+	x->draining = state == POOL_DRAINING;
+}
+
+void host_close(struct host *h)
+{
+	if (!h)
+		return;
+	while (h->count) {
+		struct hosted *x = h->pool[h->count - 1];
+
+		let_go(h, h->count - 1, !x->p.id->keep && users(x) == 0);
+	}
+	free(h);
+}
+
+/* ---- wishes ---- */
+
+static int make(struct host *h, const struct host_wish *wish, const struct mem_manager *m)
+{
+	struct hosted *x = host_add(h);
+	struct shared_spec spec = { .name = wish->name,
+				    .size = wish->size,
+				    .manager = m,
+				    .on_death = wish->on_death,
+				    .hosted = true,
+				    .keep = wish->keep,
+				    .observer = true };
+	int rc;
+
+	if (!x)
+		return -ENOSPC;
+	spec.features = mem_features(m->shm, MEM_SHM);
+	rc = shared_create(&spec, &x->p, &x->o);
+	if (rc) {
+		free(x);
+		h->count--;
+	}
+	return rc;
+}
+
+/* An incarnation that another daemon, or we before a restart, has left. */
+static int adopt(struct host *h, const char *name, uint32_t incarnation)
+{
+	struct hosted *x = host_add(h);
+	int rc;
+
+	if (!x)
+		return -ENOSPC;
+	rc = shared_attach(name, incarnation, &x->p);
+	if (rc == 0) {
+		rc = slot_claim(&x->p, true, &x->o);
+		if (rc)
+			shared_detach(&x->p);
+	}
+	if (rc) {
+		free(x);
+		h->count--;
+		return rc;
+	}
+	x->draining = atomic_load_explicit(&x->p.live->state, memory_order_acquire) == POOL_DRAINING;
+	return 0;
+}
+
+static size_t find(const struct host *h, const char *name, uint32_t incarnation)
+{
+	size_t i;
+
+	for (i = 0; i < h->count; i++)
+		if (strcmp(h->pool[i]->p.id->name, name) == 0 && (!incarnation || h->pool[i]->p.id->incarnation == incarnation))
+			break;
+	return i;
+}
+
+struct adopting { struct host *h; const char *name; };
+
+static bool adopt_each(int dir, const char *file, const struct registry_name *name, void *arg)
+{
+	struct adopting *a = arg;
+
+	(void)dir, (void)file;
+	if (name->shm && !name->data && strcmp(name->pool, a->name) == 0 &&
+	    find(a->h, name->pool, name->incarnation) == a->h->count)
+		(void)adopt(a->h, name->pool, name->incarnation); /* what is not believed stays where it is: `skipped` tells */
+	return true;
+}
+
+static void adopt_all(struct host *h, const char *name)
+{
+	int dir;
+
+	if (registry_open(&dir))
+		return;
+	registry_each(dir, adopt_each, &(struct adopting){ h, name });
+	close(dir);
+}
+
+static struct hosted *newest(const struct host *h, const char *name)
+{
+	struct hosted *best = NULL;
+
+	for (size_t i = 0; i < h->count; i++) {
+		struct hosted *x = h->pool[i];
+
+		if (strcmp(x->p.id->name, name) == 0 && !x->draining &&
+		    (!best || x->p.id->incarnation > best->p.id->incarnation))
+			best = x;
+	}
+	return best;
+}
+
+static bool as_wished(const struct hosted *x, const struct host_wish *wish, const struct mem_manager *m)
+{
+	return strcmp(x->p.id->manager, m->name) == 0 && x->p.id->size == shared_size(wish->size);
+}
+
+int host_want(struct host *h, const struct host_wish *wish, char *why, size_t bytes)
+{
+	const struct mem_manager *m;
+	struct hosted *x;
+	int rc = mem_choose_manager(wish->manager, MEM_SHM, &m);
+
+	if (rc) {
+		snprintf(why, bytes, "%s", memapi_error());
+		return rc;
+	}
+	adopt_all(h, wish->name);
+	x = newest(h, wish->name);
+	if (x && as_wished(x, wish, m)) {
+		x->held_back = NULL;
+		return 0;
+	}
+	if (x && x->p.id->keep && wish->keep) {
+		x->held_back = "keep = yes: the pool stays on its manager until pool.drop";
+		return 0;
+	}
+	if (x && users(x))
+		set_state(x, POOL_DRAINING);
+	else if (x)
+		let_go(h, find(h, wish->name, x->p.id->incarnation), true);
+	rc = make(h, wish, m);
+	if (rc)
+		snprintf(why, bytes, "the shared pool %s of %llu bytes could not be made: %s", wish->name,
+			 (unsigned long long)wish->size, strerror(-rc));
+	return rc;
+}
+
+int host_drop(struct host *h, const char *name, bool force)
+{
+	bool found = false, busy = false;
+
+	for (size_t i = h->count; i-- > 0;) {
+		struct hosted *x = h->pool[i];
+
+		if (strcmp(x->p.id->name, name) != 0)
+			continue;
+		found = true;
+		if (!users(x))
+			let_go(h, i, true);
+		else if (force)
+			set_state(x, POOL_DRAINING);
+		else
+			busy = true;
+	}
+	return !found ? -ENOENT : busy ? -EBUSY : 0;
+}
+
+static unsigned count_dead(const struct hosted *x)
+{
+	unsigned dead = 0;
+
+	for (uint32_t i = 0; i < x->p.live->slots_used && i < SLOTS_MAX; i++)
+		dead += SLOT_STATE(pool_slot(&x->p, i)->state) == SLOT_LIVE && slot_gone(&x->p, i);
+	return dead;
+}
+
+unsigned host_reap(struct host *h)
+{
+	static uint64_t last;
+	uint64_t now = clock_mono_seconds();
+	unsigned dead = 0;
+	int dir;
+
+	for (size_t i = h->count; i-- > 0;) {
+		struct hosted *x = h->pool[i];
+
+		dead += count_dead(x);
+		slot_reap(&x->p, &x->o);
+		if (x->draining && users(x) == 0)
+			let_go(h, i, true);
+	}
+	if (now - last >= REAP_REGISTRY_EVERY && registry_open(&dir) == 0) {
+		reap_registry(dir);
+		close(dir);
+		last = now;
+	}
+	return dead;
+}
+
+bool host_at(const struct host *h, size_t i, struct host_pool *ret_pool)
+{
+	const struct hosted *x;
+
+	if (i >= h->count)
+		return false;
+	x = h->pool[i];
+	*ret_pool = (struct host_pool){ .incarnation = x->p.id->incarnation,
+					.draining = x->draining,
+					.keep = x->p.id->keep,
+					.held_back = x->held_back };
+	snprintf(ret_pool->name, sizeof ret_pool->name, "%.63s", x->p.id->name);
+	snprintf(ret_pool->manager, sizeof ret_pool->manager, "%.31s", x->p.id->manager);
+	return true;
+}

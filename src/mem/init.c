@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/init.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem/front/front.h"
+#include "mem/meta/process.h"
+
+enum { KEYS_MAX = 64 };
+
+static pthread_mutex_t setup = PTHREAD_MUTEX_INITIALIZER;
+static struct conf conf;
+static bool conf_ready;
+static _Thread_local char error_text[640];
+static char first_error[640];
+
+void mem_setup_lock(void) { pthread_mutex_lock(&setup); }
+void mem_setup_unlock(void) { pthread_mutex_unlock(&setup); }
+
+/* ---- what went wrong ---- */
+
+void mem_set_error(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error_text, sizeof error_text, format, args);
+	va_end(args);
+	if (!first_error[0])
+		memcpy(first_error, error_text, sizeof first_error);
+}
+
+const char *memapi_error(void) { return error_text[0] ? error_text : first_error; }
+
+void mem_notice(const char *format, ...)
+{
+	static bool told;
+	char line[700];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line, sizeof line - 1, format, args);
+	va_end(args);
+	if (n <= 0 || told)
+		return;
+	told = true;
+	n = n < (int)sizeof line - 1 ? n : (int)sizeof line - 2;
+	line[n] = '\n';
+	if (write(STDERR_FILENO, line, (size_t)n + 1) == -1)
+		return; /* then nobody wants to know */
+}
+
+/* ---- managers by name ---- */
+
+static const struct mem_manager_ops *of_domain(const struct mem_manager *m, unsigned domain)
+{
+	return domain == MEM_SHM ? m->shm : m->pkg;
+}
+
+static bool manager_ok(const char *name, enum conf_domain domain, char *allowed, size_t bytes)
+{
+	unsigned d = domain == CONF_SHM ? MEM_SHM : MEM_PKG;
+	const struct mem_manager *m = mem_manager_find(name);
+
+	if (m && of_domain(m, d))
+		return true;
+	mem_manager_names(d, allowed, bytes);
+	return false;
+}
+
+int mem_choose_manager(const char *name, unsigned domain, const struct mem_manager **ret_manager)
+{
+	const struct mem_manager *m = mem_manager_find(name);
+	char names[256];
+
+	if (m && of_domain(m, domain)) {
+		*ret_manager = m;
+		return 0;
+	}
+	mem_manager_names(domain, names, sizeof names);
+	mem_set_error("%s: no such manager for %s%s%s; available: %s", name, domain == MEM_SHM ? "shm" : "pkg",
+		      *mem_managers_left_out() ? ", left out of this build: " : "", mem_managers_left_out(), names);
+	return -ENOENT;
+}
+
+/* ---- configuration ---- */
+
+static int load(const struct conf_options *opts)
+{
+	struct conf_error error = { "" };
+	int rc = conf_load(opts, manager_ok, &conf, &error);
+
+	conf_ready = true;
+	if (rc)
+		mem_set_error("%s", error.text);
+	return rc;
+}
+
+const struct conf *mem_conf(void)
+{
+	if (!conf_ready && load(NULL))
+		mem_notice("memapi: %s; going on with defaults", memapi_error());
+	return &conf;
+}
+
+uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain)
+{
+	const struct conf *c = mem_conf();
+	bool debugs = ops->flags & MEM_DEBUGS;
+	uint64_t features = 0;
+
+#ifdef DBG_SR_MEMORY
+	debugs = true;
+#endif
+	if (c->track == 2)
+		features |= FEATURE_STACKS | FEATURE_SITES;
+	else if (c->track == 1 || domain == MEM_SHM || (debugs && !c->track_set))
+		features |= FEATURE_SITES;
+	if (features && (c->debug || debugs))
+		features |= FEATURE_GUARDS;
+	if (c->safety_abort)
+		features |= FEATURE_ABORT;
+	return domain == MEM_PKG && !ops->mark ? features & FEATURE_ABORT : features;
+}
+
+/* One option's value: "-xqm" or "-x qm". Takes it out of argv. */
+static const char *take(int *argc, char **argv, int *i)
+{
+	int words = argv[*i][2] ? 1 : 2;
+	const char *value = words == 1 ? argv[*i] + 2 : *i + 1 < *argc ? argv[*i + 1] : NULL;
+
+	if (!value)
+		return NULL;
+	memmove(argv + *i, argv + *i + words, (size_t)(*argc - *i - words + 1) * sizeof *argv);
+	*argc -= words;
+	--*i;
+	return value;
+}
+
+static int take_options(int *argc, char **argv, struct conf_options *opts, const char **keys)
+{
+	unsigned count = 0;
+
+	for (int i = 1; i < *argc; i++) {
+		const char **to = NULL;
+
+		if (strcmp(argv[i], "--") == 0)
+			break;
+		if (strncmp(argv[i], "--memory.", 9) == 0) {
+			if (count == KEYS_MAX) {
+				mem_set_error("%s: more than %d keys on the command line", argv[i], KEYS_MAX);
+				return -EINVAL;
+			}
+			keys[count++] = argv[i] + 2;
+			memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv);
+			--*argc, --i;
+			continue;
+		}
+		if (argv[i][0] != '-' || !argv[i][1])
+			continue;
+		to = argv[i][1] == 'x'	 ? &opts->shm_manager
+		     : argv[i][1] == 'X' ? &opts->pkg_manager
+		     : argv[i][1] == 'm' ? &opts->shm_mb
+		     : argv[i][1] == 'M' ? &opts->pkg_mb
+					 : NULL;
+		if (to && !(*to = take(argc, argv, &i))) {
+			mem_set_error("%s: a value is missing", argv[i]);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int memapi_init(int *argc, char **argv)
+{
+	static const char *keys[KEYS_MAX + 1];
+	struct conf_options opts = { .keys = keys };
+	int rc = argc ? take_options(argc, argv, &opts, keys) : 0;
+
+	if (rc)
+		return rc;
+	mem_setup_lock();
+	rc = load(&opts);
+	mem_setup_unlock();
+	return rc;
+}
+
+/* ---- fork and exit ---- */
+
+static void before_fork(void)
+{
+	mem_setup_lock();
+	mem_pkg_before_fork();
+}
+
+static void in_parent(void)
+{
+	mem_pkg_after_fork(false);
+	mem_setup_unlock();
+}
+
+static void in_child(void)
+{
+	mem_pkg_after_fork(true);
+	setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
+void mem_register_handlers(void)
+{
+	static bool done;
+
+	if (!done)
+		pthread_atfork(before_fork, in_parent, in_child);
+	done = true;
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+	mem_shm_at_exit();
+	mem_pkg_at_exit();
+}
+
+void memapi_on_fault(void (*fn)(const struct mem_fault_report *report)) { front_fault_handler = fn; }

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of managers, from the rows that the build made. */
+#include <stdio.h>
+#include <string.h>
+
+#include "memapi/manager.h"
+#include "memapi/memcore.h"
+
+#define MANAGER(m) extern const struct mem_manager_ops m##_pkg_ops, m##_shm_ops, m##_view_ops;
+#include "managers.def"
+
+struct row { const char *name; const struct mem_manager_ops *pkg, *shm, *view; };
+
+static const struct row rows[] = {
+#define MANAGER(m) { #m, &m##_pkg_ops, &m##_shm_ops, &m##_view_ops },
+#include "managers.def"
+	{ NULL, NULL, NULL, NULL }
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] - 1 };
+
+/* Names that Kamailio's and OpenSIPS's users have in their start scripts. */
+static const struct { const char *alias, *name; } aliases[] = {
+	{ "f_malloc", "fm" }, { "fmalloc", "fm" }, { "q_malloc", "qm" }, { "qmalloc", "qm" },
+	{ "tlsf_malloc", "tlsf" }, { "dl_malloc", "dl" }, { "vq_malloc", "vq" }, { "sf_malloc", "sf" },
+};
+
+/* Filled at the first look: what a row offers is in its operations. Every thread writes the same bytes. */
+static struct mem_manager table[ROWS + 1];
+
+const struct mem_manager *mem_manager_at(size_t i)
+{
+	const struct row *r = &rows[i < ROWS ? i : ROWS];
+
+	if (!r->name)
+		return NULL;
+	table[i] = (struct mem_manager){ .name = r->name,
+					 .summary = r->view->summary,
+					 .source = "built in",
+					 .pkg = r->view->domains & MEM_PKG ? r->pkg : NULL,
+					 .shm = r->view->domains & MEM_SHM ? r->shm : NULL,
+					 .view = r->view };
+	return &table[i];
+}
+
+static const char *canonical(const char *name)
+{
+	for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+		if (strcmp(aliases[i].alias, name) == 0)
+			return aliases[i].name;
+	return name;
+}
+
+const struct mem_manager *mem_manager_find(const char *name)
+{
+	name = canonical(name);
+	for (size_t i = 0; i < ROWS; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return mem_manager_at(i);
+	return NULL;
+}
+
+char *mem_manager_names(unsigned domain, char *buf, size_t bytes)
+{
+	const struct mem_manager *m;
+	size_t len = 0;
+
+	buf[0] = 0;
+	for (size_t i = 0; (m = mem_manager_at(i)) && len < bytes; i++)
+		if (domain == MEM_SHM ? m->shm != NULL : m->pkg != NULL)
+			len += (size_t)snprintf(buf + len, bytes - len, "%s%s", len ? " " : "", m->name);
+	return buf;
+}
+
+const char *mem_managers_left_out(void)
+{
+	static const char names[] = ""
+#define MANAGER_LEFT_OUT(m) #m " "
+#include "managers.def"
+		;
+	return names;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/meta/lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mem/meta/slot.h"
+
+enum { SPINS = 100, SLEEP_NS = 1000000 };
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static void futex_wake(_Atomic uint64_t *word, int count)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0); /* little endian: the low half comes first */
+}
+
+COLD void lock_wake(_Atomic uint64_t *word) { futex_wake(word, 1); }
+
+bool lock_sleep(_Atomic uint64_t *word, uint64_t seen)
+{
+	struct timespec nap = { .tv_nsec = SLEEP_NS };
+
+	if (!(seen & LOCK_WAITERS)) {
+		if (!atomic_compare_exchange_strong_explicit(word, &seen, seen | LOCK_WAITERS, memory_order_relaxed,
+							     memory_order_relaxed))
+			return false;
+	}
+	syscall(SYS_futex, word, FUTEX_WAIT, (uint32_t)(seen | LOCK_WAITERS), &nap, NULL, 0);
+	return true;
+}
+
+static bool owner_gone(const struct pool *p, uint64_t word)
+{
+	return LOCK_SLOT(word) && slot_gone_since(p, LOCK_SLOT(word) - 1, LOCK_GEN(word));
+}
+
+static bool within(uintptr_t at, const void *from, uint64_t bytes)
+{
+	return at % 8 == 0 && at - (uintptr_t)from < bytes;
+}
+
+bool lock_log_sound(const struct pool *p, const struct undo_log *log)
+{
+	if (undo_count(log) > UNDO_MAX)
+		return false;
+	for (unsigned i = 0; i < undo_count(log); i++) {
+		uintptr_t at = (uintptr_t)log->e[i].word;
+
+		if (!within(at, p->live, sizeof *p->live) && !within(at, p->heap.roots, p->id->root_bytes) &&
+		    !within(at, p->sites, sizeof *p->sites) && !within(at, p->heap.base, p->id->size) &&
+		    !within(at, p->records, p->id->records_max * sizeof *p->records))
+			return false;
+	}
+	return true;
+}
+
+static void damaged(struct pool *p, const char *why)
+{
+	snprintf(p->live->reason, sizeof p->live->reason, "%s", why);
+	atomic_store_explicit(&p->live->state, POOL_DAMAGED, memory_order_release);
+}
+
+/* The lock names a dead owner, and only we may change that. */
+static void roll_back(struct pool *p, uint64_t word)
+{
+	struct meta_slot *dead = pool_slot(p, LOCK_SLOT(word) - 1);
+	struct undo_log *log = &dead->log;
+
+	if ((SLOT_GEN(atomic_load_explicit(&dead->state, memory_order_acquire)) & 0x7ffff) != LOCK_GEN(word)) {
+		damaged(p, "the lock named a slot that was given on");
+	} else if (!lock_log_sound(p, log)) {
+		damaged(p, "the undo log of a dead owner leads out of the pool");
+	} else if (undo_count(log)) {
+		undo_rollback(log, 0);
+		atomic_fetch_add_explicit(&p->live->rollbacks, 1, memory_order_relaxed); /* read by humans */
+	}
+	undo_commit(log);
+	/* kill: repeated until here; now nobody waits for the dead any more. Release: pairs with lock_try_word(). */
+	atomic_store_explicit(&p->live->lock, word & ~0xffffffffull, memory_order_release);
+	atomic_fetch_add_explicit(&p->live->takeovers, 1, memory_order_relaxed);
+	futex_wake(&p->live->lock, INT_MAX);
+}
+
+/* One at a time; the word is a slot and its generation, as in a lock. */
+static bool begin_repair(struct pool *p, struct owner *o)
+{
+	uint64_t was = atomic_load_explicit(&p->live->repair, memory_order_acquire);
+
+	if (was && !owner_gone(p, was))
+		return false;
+	return atomic_compare_exchange_strong_explicit(&p->live->repair, &was, o->tag, memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+static void take_over(struct pool *p, struct owner *o)
+{
+	uint64_t word;
+
+	if (!begin_repair(p, o))
+		return;
+	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
+	if (owner_gone(p, word)) /* asked again: another repairer may have been here */
+		roll_back(p, word);
+	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
+}
+
+COLD void lock_wait(struct pool *p, struct owner *o)
+{
+	for (unsigned i = 0; i < SPINS; i++, relax())
+		if (lock_try_word(&p->live->lock, o->tag))
+			return;
+	for (;;) {
+		uint64_t seen = atomic_load_explicit(&p->live->lock, memory_order_relaxed);
+
+		/* who has waited leaves the mark for those who still do */
+		if ((uint32_t)seen == 0) {
+			if (lock_try_word(&p->live->lock, o->tag | LOCK_WAITERS))
+				return;
+			continue;
+		}
+		if (!lock_sleep(&p->live->lock, seen))
+			continue;
+		seen = atomic_load_explicit(&p->live->lock, memory_order_relaxed);
+		if ((uint32_t)seen && owner_gone(p, seen))
+			take_over(p, o);
+	}
+}
+
+bool lock_forget_dead(struct pool *p, struct owner *o, uint32_t number)
+{
+	uint64_t word = atomic_load_explicit(&p->live->lock, memory_order_acquire), repair;
+
+	if (!o->slot && LOCK_SLOT(word) == number + 1)
+		return false;	/* who has no slot cannot say that it repairs */
+	while (LOCK_SLOT(word) == number + 1 && owner_gone(p, word)) {
+		take_over(p, o);
+		word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
+	}
+	repair = atomic_load_explicit(&p->live->repair, memory_order_acquire);
+	if (LOCK_SLOT(repair) == number + 1 && owner_gone(p, repair))
+		atomic_compare_exchange_strong_explicit(&p->live->repair, &repair, 0, memory_order_acq_rel,
+							memory_order_relaxed);
+	return true;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/meta/registry.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *registry_path(char *buf, size_t bytes)
+{
+	const char *path = secure_getenv("MEMAPI_REGISTRY");
+
+	if (path && *path)
+		snprintf(buf, bytes, "%s", path);
+	else
+		snprintf(buf, bytes, "/dev/shm/mmd-%u", (unsigned)geteuid());
+	return buf;
+}
+
+int registry_open(int *ret_dir)
+{
+	char path[REGISTRY_PATH_MAX];
+	struct stat st;
+	int dir;
+
+	registry_path(path, sizeof path);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir == -1 && errno == ENOENT && (mkdir(path, 0700) == 0 || errno == EEXIST))
+		dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir == -1)
+		return -errno;
+	if (fstat(dir, &st) == -1 || st.st_uid != geteuid() || st.st_mode & S_IWOTH) {
+		close(dir);
+		return -EPERM;
+	}
+	*ret_dir = dir;
+	return 0;
+}
+
+bool registry_pool_name_ok(const char *name)
+{
+	size_t len = strlen(name), digits = strspn(name, "0123456789");
+
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("_.-", name[i]))
+			return false;
+	return len && len <= 48 && digits < len && name[0] != '.';
+}
+
+static bool parse_number(const char *text, uint64_t max, uint64_t *ret_n)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	*ret_n = strtoull(text, &end, 10);
+	return !errno && !*end && *ret_n <= max && *ret_n;
+}
+
+bool registry_parse(const char *file, struct registry_name *ret_name)
+{
+	struct registry_name n = { 0 };
+	char copy[REGISTRY_NAME_MAX], *dash;
+	size_t len = strlen(file);
+	uint64_t number;
+
+	if (len < 7 || len >= sizeof copy)
+		return false;
+	memcpy(copy, file, len + 1);
+	if (len > 5 && strcmp(copy + len - 5, ".data") == 0) {
+		copy[len - 5] = 0;
+		n.data = true;
+	}
+	dash = strrchr(copy, '-');
+	if (!dash || dash < copy + 4 || !parse_number(dash + 1, UINT32_MAX, &number))
+		return false;
+	*dash = 0;
+	n.incarnation = (uint32_t)number;
+	n.shm = strncmp(copy, "shm-", 4) == 0;
+	if (n.shm)
+		snprintf(n.pool, sizeof n.pool, "%.63s", copy + 4);
+	else if (strncmp(copy, "pkg-", 4) == 0 && !n.data && parse_number(copy + 4, INT32_MAX, &number))
+		n.pid = (int64_t)number;
+	else
+		return false;
+	*ret_name = n;
+	return true;
+}
+
+int registry_each(int dir, registry_fn *fn, void *arg)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy == -1 ? NULL : fdopendir(copy);
+	struct registry_name name;
+	struct dirent *entry;
+
+	if (!d) {
+		int rc = -errno;
+
+		if (copy != -1)
+			close(copy);
+		return rc;
+	}
+	while ((entry = readdir(d)))
+		if (registry_parse(entry->d_name, &name) && !fn(dir, entry->d_name, &name, arg))
+			break;
+	closedir(d);
+	return 0;
+}
+
+struct newest { const char *pool; uint32_t incarnation; };
+
+static bool see_newest(int dir, const char *file, const struct registry_name *name, void *arg)
+{
+	struct newest *n = arg;
+
+	(void)dir, (void)file;
+	if (name->shm && !name->data && strcmp(name->pool, n->pool) == 0 && name->incarnation > n->incarnation)
+		n->incarnation = name->incarnation;
+	return true;
+}
+
+uint32_t registry_newest(int dir, const char *pool)
+{
+	struct newest n = { .pool = pool };
+
+	registry_each(dir, see_newest, &n);
+	return n.incarnation;
+}

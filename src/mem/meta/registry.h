@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The registry: a directory in which every pool is a file.
+ *
+ *	pkg-PID-INCARNATION		META of a private heap
+ *	shm-NAME-INCARNATION		META of a shared pool, and .data beside it
+ *	.…				being made: nobody believes it
+ *
+ * Made on demand, 0700; refused when it is not ours or others may write to it.
+ */
+#ifndef META_REGISTRY_H
+#define META_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { REGISTRY_NAME_MAX = 96, REGISTRY_PATH_MAX = 160 };
+
+/** MEMAPI_REGISTRY, else /dev/shm/mmd-UID. Returns `buf`. */
+char *registry_path(char *buf, size_t bytes);
+/** A descriptor of the directory. -EPERM: not ours, or open to others; else -errno. */
+int registry_open(int *ret_dir);
+/** 1 to 48 of [A-Za-z0-9_.-], not digits alone, no dot first. */
+bool registry_pool_name_ok(const char *name);
+
+/** What a file name says. */
+struct registry_name {
+	bool shm, data;
+	int64_t pid;		/* pkg */
+	char pool[64];		/* shm */
+	uint32_t incarnation;
+};
+bool registry_parse(const char *file, struct registry_name *ret_name);
+
+typedef bool registry_fn(int dir, const char *file, const struct registry_name *name, void *arg);	/* false: stop */
+int registry_each(int dir, registry_fn *fn, void *arg);
+
+/** Newest incarnation of a shared pool's name, 0: none. */
+uint32_t registry_newest(int dir, const char *pool);
+
+#endif

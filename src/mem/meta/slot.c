@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/meta/slot.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mem/base/compiler.h"
+#include "mem/meta/lock.h"
+#include "mem/meta/process.h"
+
+static uint64_t state_word(unsigned state, uint32_t generation, int32_t pid)
+{
+	return state | (uint64_t)(generation & 0xffffff) << 8 | (uint64_t)(uint32_t)pid << 32;
+}
+
+/* ---- robust lists ---- */
+
+static _Thread_local struct robust_list_head *robust_head;
+static _Thread_local size_t robust_len;
+
+void slot_remember_robust_list(void) { syscall(SYS_get_robust_list, 0, &robust_head, &robust_len); }
+
+void slot_mend_robust_list(void)
+{
+	struct robust_list_head *head = NULL;
+	size_t len;
+
+	if (syscall(SYS_get_robust_list, 0, &head, &len) == 0 && !head && robust_head) {
+		robust_head->list.next = &robust_head->list; /* what the parent held is the parent's */
+		syscall(SYS_set_robust_list, robust_head, robust_len);
+	}
+}
+
+/* ---- life and death ---- */
+
+static void life_begin(struct meta_slot *s)
+{
+	pthread_mutexattr_t attr;
+
+	memset(&s->life, 0, sizeof s->life);
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(&s->life, &attr);
+	pthread_mutexattr_destroy(&attr);
+	pthread_mutex_lock(&s->life);
+}
+
+/* The futex word of a mutex is its first; read only: locking it would follow pointers that others may write. */
+static uint32_t life_word(const struct meta_slot *s) { return *(const volatile uint32_t *)(const void *)&s->life; }
+
+static bool certified_dead(const struct meta_slot *s, uint64_t state)
+{
+	if (SLOT_STATE(state) == SLOT_LIVE && !s->observer && life_word(s) & FUTEX_OWNER_DIED)
+		return true;
+	return process_fate(SLOT_PID(state), SLOT_STATE(state) == SLOT_LIVE ? s->start_time : 0,
+			    SLOT_STATE(state) == SLOT_LIVE ? s->pid_namespace : process_self()->pid_namespace) ==
+	       PROCESS_DEAD;
+}
+
+static bool gone(const struct pool *p, uint32_t number, uint64_t *ret_state)
+{
+	const struct meta_slot *s = pool_slot(p, number);
+	uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire); /* pairs with claim: identity is there */
+
+	*ret_state = state;
+	switch (SLOT_STATE(state)) {
+	case SLOT_LIVE:
+	case SLOT_CLAIMING:
+		return certified_dead(s, state) &&
+		       atomic_load_explicit(&s->state, memory_order_acquire) == state; /* it was this owner's death */
+	default:
+		return true;
+	}
+}
+
+static bool in_use(const struct pool *p, uint32_t number)
+{
+	return number < SLOTS_MAX && number < atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+}
+
+bool slot_gone(const struct pool *p, uint32_t number)
+{
+	uint64_t state;
+
+	return !in_use(p, number) || gone(p, number, &state);
+}
+
+bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation)
+{
+	uint64_t state;
+
+	return !in_use(p, number) || gone(p, number, &state) || (SLOT_GEN(state) & 0x7ffff) != generation;
+}
+
+/* ---- claim and leave ---- */
+
+/* One more slot with memory behind it; several may try at once. */
+static int more_slots(struct pool *p, uint64_t used)
+{
+	uint64_t at = META_SLOTS + used * SLOT_BYTES;
+	int rc;
+
+	if (used >= SLOTS_MAX)
+		return -EAGAIN;
+	rc = region_file_commit(&p->meta_file, p->meta + at, at, META_PAGE);
+	if (rc == 0)	/* release: whoever sees the number may touch the page. Pairs with in_use() and slot_claim(). */
+		atomic_compare_exchange_strong_explicit(&p->live->slots_used, &used, used + 1, memory_order_release,
+							memory_order_relaxed);
+	return rc;
+}
+
+static void become(struct pool *p, uint32_t number, uint64_t claimed, bool observer, struct owner *ret_owner)
+{
+	const struct process_self *self = process_self();
+	struct meta_slot *s = pool_slot(p, number);
+	uint32_t generation = SLOT_GEN(claimed);
+
+	s->tid = (int64_t)syscall(SYS_gettid);
+	s->start_time = self->start_time;
+	s->pid_namespace = self->pid_namespace;
+	s->uid = self->uid;
+	s->since = clock_seconds();
+	s->until = 0;
+	s->observer = observer;
+	memcpy(s->command, self->command, sizeof s->command - 1);
+	s->command[sizeof s->command - 1] = 0;
+	if (!observer)
+		life_begin(s);
+	atomic_store_explicit(&s->state, state_word(SLOT_LIVE, generation, self->pid), memory_order_release);
+	*ret_owner = (struct owner){ .slot = s,
+				     .number = number,
+				     .tag = (uint64_t)(generation & 0x7ffff) << 13 | (uint64_t)(number + 1) << 1 };
+}
+
+static bool claim_one(struct pool *p, uint32_t number, uint64_t *ret_claimed)
+{
+	struct meta_slot *s = pool_slot(p, number);
+	uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
+
+	*ret_claimed = state_word(SLOT_CLAIMING, SLOT_GEN(state) + 1, process_self()->pid);
+	return SLOT_STATE(state) == SLOT_FREE &&
+	       atomic_compare_exchange_strong_explicit(&s->state, &state, *ret_claimed, memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+int slot_claim(struct pool *p, bool observer, struct owner *ret_owner)
+{
+	uint64_t claimed;
+	int rc = 0;
+
+	slot_mend_robust_list();
+	for (uint32_t i = 0; rc == 0; i++) {
+		uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+
+		if (i >= used)
+			rc = more_slots(p, used);
+		if (rc == 0 && claim_one(p, i, &claimed)) {
+			become(p, i, claimed, observer, ret_owner);
+			slot_remember_robust_list();
+			return 0;
+		}
+	}
+	return rc;
+}
+
+void slot_leave(struct pool *p, struct owner *o)
+{
+	struct meta_slot *s = o->slot;
+	uint64_t state;
+
+	(void)p;
+	if (!s)
+		return;
+	state = atomic_load_explicit(&s->state, memory_order_relaxed); /* ours */
+	s->until = clock_seconds();
+	atomic_store_explicit(&s->state, state_word(SLOT_LEFT, SLOT_GEN(state), SLOT_PID(state)), memory_order_release);
+	if (!s->observer)
+		pthread_mutex_unlock(&s->life);
+	*o = (struct owner){ 0 };
+}
+
+/* ---- reap ---- */
+
+static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
+{
+	struct meta_slot *s = pool_slot(p, number);
+	uint64_t state, to;
+
+	if (s == o->slot || !gone(p, number, &state))
+		return false;
+	if (SLOT_STATE(state) == SLOT_LIVE || SLOT_STATE(state) == SLOT_CLAIMING) {
+		if (!lock_forget_dead(p, o, number)) /* its lock and its repair first: then nothing names it */
+			return false;
+		s->until = clock_seconds();
+		to = state_word(SLOT_STATE(state) == SLOT_LIVE ? SLOT_DEAD : SLOT_FREE, SLOT_GEN(state), SLOT_PID(state));
+		atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
+							memory_order_relaxed);
+	}
+	return true;
+}
+
+/* Owners of records. The gone make no new ones, so that a look without the lock can only see too many. */
+static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
+{
+	uint64_t end = p->live->counters.records_used;
+
+	for (uint64_t i = 0; i < end; i++) {
+		const struct meta_record *r = &p->records[i];
+		uint32_t slot = (uint32_t)(*(const volatile uint64_t *)&r->owner >> 32) & 0xffff;
+
+		if (!(*(const volatile uint64_t *)&r->address & RECORD_FREE) && slot < SLOTS_MAX)
+			named[slot / 64] |= 1ull << slot % 64;
+	}
+}
+
+unsigned slot_reap(struct pool *p, struct owner *o)
+{
+	uint64_t named[SLOTS_MAX / 64] = { 0 };
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	unsigned candidates = 0, freed = 0;
+
+	for (uint32_t i = 0; i < used; i++)
+		candidates += mark_gone(p, o, i);
+	if (!candidates)
+		return 0;
+	find_named(p, named);
+	for (uint32_t i = 0; i < used; i++) {
+		struct meta_slot *s = pool_slot(p, i);
+		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
+
+		if ((SLOT_STATE(state) != SLOT_LEFT && SLOT_STATE(state) != SLOT_DEAD) || named[i / 64] >> i % 64 & 1)
+			continue;
+		freed += atomic_compare_exchange_strong_explicit(&s->state, &state,
+								 state_word(SLOT_FREE, SLOT_GEN(state), 0),
+								 memory_order_acq_rel, memory_order_relaxed);
+	}
+	return freed;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mem/meta/store.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mem/base/compiler.h"
+#include "mem/meta/process.h"
+
+enum { RECORDS_STEP = 2048, SITES_STEP = 64 };
+
+/* ---- memory behind META ---- */
+
+static int commit(struct pool *p, uint64_t from, uint64_t to)
+{
+	from &= ~(uint64_t)(META_PAGE - 1);
+	to = ROUND_UP(to, META_PAGE);
+	if (!p->seen && p->meta_file.fd < 0) /* anonymous: the kernel gives pages on touch */
+		return to <= p->meta_bytes ? 0 : -ENOSPC;
+	return region_file_commit(&p->meta_file, p->meta + from, from, to - from);
+}
+
+int records_grow(struct pool *p)
+{
+	uint64_t have = p->live->records_committed, step = have / 4 > RECORDS_STEP ? have / 4 : RECORDS_STEP, want;
+	int rc;
+
+	if (have >= p->id->records_max)
+		return -ENOSPC;
+	want = ROUND_UP(have + step, META_PAGE / sizeof(struct meta_record));
+	if (want > p->id->records_max)
+		want = p->id->records_max;
+	rc = commit(p, META_RECORDS + have * sizeof(struct meta_record), META_RECORDS + want * sizeof(struct meta_record));
+	if (rc == 0)
+		*(volatile uint64_t *)&p->live->records_committed = want;
+	return rc;
+}
+
+/* ---- sites ---- */
+
+static void copy_end(char *to, size_t bytes, const char *from)
+{
+	size_t len = from ? strlen(from) : 0;
+
+	/* a long path is cut at its front: its end tells more */
+	snprintf(to, bytes, "%s", len >= bytes ? from + (len - bytes + 1) : from ? from : "");
+}
+
+static void describe_site(const struct mem_site *site, struct meta_site *to)
+{
+	copy_end(to->file, sizeof to->file, site->file);
+	copy_end(to->function, sizeof to->function, site->function);
+	copy_end(to->module, sizeof to->module, site->module);
+	to->line = site->line;
+}
+
+/* A return address: the program or library it lies in, and the nearest function that the loader knows. */
+static void describe_address(const void *address, struct meta_site *to)
+{
+	Dl_info info;
+	const char *slash;
+
+	to->address = (uintptr_t)address;
+	if (!dladdr(address, &info) || !info.dli_fname)
+		return;
+	copy_end(to->file, sizeof to->file, info.dli_fname);
+	slash = strrchr(info.dli_fname, '/');
+	copy_end(to->module, sizeof to->module, slash ? slash + 1 : info.dli_fname);
+	if (info.dli_sname)
+		snprintf(to->function, sizeof to->function, "%.40s+0x%lx", info.dli_sname,
+			 (unsigned long)((uintptr_t)address - (uintptr_t)info.dli_saddr));
+	else
+		snprintf(to->function, sizeof to->function, "0x%lx",
+			 (unsigned long)((uintptr_t)address - (uintptr_t)info.dli_fbase));
+}
+
+int sites_grow(struct pool *p)
+{
+	uint64_t have = p->live->sites_committed, want = have + SITES_STEP;
+	uint64_t end = META_SITES + offsetof(struct meta_sites, site);
+	int rc;
+
+	if (have >= SITES_MAX)
+		return -ENOSPC;
+	rc = commit(p, have ? end + have * sizeof(struct meta_site) : META_SITES, end + want * sizeof(struct meta_site));
+	if (rc == 0)
+		*(volatile uint64_t *)&p->live->sites_committed = want;
+	return rc;
+}
+
+COLD void site_describe(const struct mem_site *site, const void *caller, bool named, struct meta_site *ret_site)
+{
+	memset(ret_site, 0, sizeof *ret_site); /* it is hashed whole */
+	if (site)
+		describe_site(site, ret_site);
+	else if (named)
+		describe_address(caller, ret_site);
+	else
+		ret_site->address = (uintptr_t)caller;
+}
+
+/* ---- rings ---- */
+
+/* Rare, and idempotent: several may commit the same pages at once. */
+static bool rings_ready(struct pool *p)
+{
+	if (atomic_load_explicit(&p->live->rings_committed, memory_order_acquire))
+		return true;
+	if (commit(p, META_FAILURES, META_FAILURES + RING_MAX * sizeof(struct meta_failure)) ||
+	    commit(p, META_FAULTS, META_FAULTS + RING_MAX * sizeof(struct meta_fault)))
+		return false;
+	/* release: whoever sees 1 may touch the pages */
+	atomic_store_explicit(&p->live->rings_committed, 1, memory_order_release);
+	return true;
+}
+
+/* An entry counts when its seq is its place + 1; while it is written its seq is 0. */
+static void ring_put(void *ring, size_t bytes, uint64_t place, const void *entry)
+{
+	char *to = (char *)ring + place % RING_MAX * bytes;
+	_Atomic uint64_t *seq = (_Atomic uint64_t *)(void *)to;
+
+	atomic_store_explicit(seq, 0, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release); /* nobody sees new bytes under the old seq */
+	memcpy(to + sizeof *seq, (const char *)entry + sizeof *seq, bytes - sizeof *seq);
+	atomic_store_explicit(seq, place + 1, memory_order_release); /* pairs with the reader's first load */
+}
+
+COLD void note_failure(struct pool *p, const struct meta_failure *f)
+{
+	uint64_t place = atomic_fetch_add_explicit(&p->live->failures, 1, memory_order_relaxed);
+
+	if (rings_ready(p))
+		ring_put(p->meta + META_FAILURES, sizeof *f, place, f);
+}
+
+COLD void note_fault(struct pool *p, const struct meta_fault *f)
+{
+	uint64_t place = atomic_fetch_add_explicit(&p->live->faults, 1, memory_order_relaxed);
+
+	if (rings_ready(p))
+		ring_put(p->meta + META_FAULTS, sizeof *f, place, f);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sites, records and rings of META: what the front end stores there.
+ *
+ * site.c is compiled once a domain, as the front end: in shm HEAP_SET logs, in pkg it stores. Who calls holds the
+ * pool's lock, unless a function says otherwise.
+ */
+#ifndef META_STORE_H
+#define META_STORE_H
+
+#include "mem/pool.h"
+
+#ifdef MEM_DOMAIN_SHM
+#define DOMAIN(name) shm_##name
+enum { DOMAIN_INDEX = 1 };
+#else
+#define DOMAIN(name) pkg_##name
+enum { DOMAIN_INDEX = 0 };
+#endif
+
+/** Step of the sites' memory; as records_grow(). */
+int sites_grow(struct pool *p);
+
+/**
+ * Put memory behind one more step of records. Not inside a transaction. -ENOSPC: META or the disk is full.
+ * A pkg pool maps its ledger here when it is needed first.
+ */
+int records_grow(struct pool *p);
+
+struct known_site { const void *address; uint64_t site; };
+enum { KNOWN_SITES = 32 };
+/** Of this thread: return address -> site, for callers without a static site. */
+extern _Thread_local struct known_site DOMAIN(known_sites)[KNOWN_SITES];
+
+/**
+ * Describe a place in code. Without the lock: it asks the loader, whose own lock may be held by one who waits for us.
+ * @named: false: do not ask, the address has to do
+ */
+void site_describe(const struct mem_site *site, const void *caller, bool named, struct meta_site *ret_site);
+/** Its number, interned if it is new: a transaction of its own, not inside of another. 0: the table is full. */
+uint32_t DOMAIN(site_intern)(struct pool *p, struct meta_site *site);
+
+/** The number, if this process or thread knows it already; 0: not. No lock needed. */
+static inline uint32_t site_known(const struct pool *p, const struct mem_site *site, const void *caller)
+{
+	uint64_t known;
+
+	if (site) {
+		known = site->cache ? site->cache[DOMAIN_INDEX] : 0;
+	} else {
+		const struct known_site *k = &DOMAIN(known_sites)[((uintptr_t)caller >> 2) % KNOWN_SITES];
+
+		known = k->address == caller ? k->site : 0;
+	}
+	return (known & ~0xffffffffull) == p->generation ? (uint32_t)known : 0;
+}
+
+static inline void site_remember(const struct pool *p, const struct mem_site *site, const void *caller, uint32_t number)
+{
+	if (site && site->cache)
+		site->cache[DOMAIN_INDEX] = p->generation | number;
+	else if (!site)
+		DOMAIN(known_sites)[((uintptr_t)caller >> 2) % KNOWN_SITES] =
+			(struct known_site){ caller, p->generation | number };
+}
+
+/* Lock-free: a place in the ring is taken first, `seq` is written last. No lock needed. */
+void note_failure(struct pool *p, const struct meta_failure *f);
+void note_fault(struct pool *p, const struct meta_fault *f);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One process's view of a pool: private memory that ties together META, DATA, the manager's operations and files.
+ *
+ * Shared state is in META alone. What is here is either the same for the pool's life (addresses, ops), or belongs to
+ * this process (descriptors, caches), or is set by each holder of the pool's lock (heap.log, heap.len).
+ */
+#ifndef MEM_POOL_H
+#define MEM_POOL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mem/meta/layout.h"
+#include "mem/region/region.h"
+#include "memapi/manager.h"
+#include "memapi/memapi.h"
+#include "memapi/memcore.h"
+
+/** Who calls: one thread of this process, with its slot in a shared pool. In pkg all zeros. */
+struct owner {
+	struct meta_slot *slot;
+	uint32_t number;		/* of the slot */
+	uint32_t holds;			/* shm_lock() was called */
+	uint64_t tag;			/* slot + 1 and generation, as a lock word holds them */
+};
+
+struct pool {
+	const struct mem_manager *manager;
+	const struct mem_manager_ops *ops;	/* of this domain's build */
+	struct mem_heap heap;
+	struct meta_identity *id;
+	struct meta_live *live;
+	unsigned char *meta;
+	uint64_t meta_bytes;		/* mapped */
+	struct meta_sites *sites;
+	struct meta_record *records;
+	uint64_t generation;		/* of META, low 32 bits, << 32: upper half of tails and site caches */
+	uint64_t features;		/* what this process follows of live.wanted */
+	uint64_t epoch;			/* pkg: of the process that META belongs to */
+	struct region_file meta_file, data_file;
+	bool seen;			/* META is a file in the registry */
+	char path[192];			/* of META; "" when not seen */
+	/* pkg only */
+	uint64_t data_size;
+	struct mem_cursors pkg_cursors;
+	struct meta_counters counters;	/* the truth; META has a copy, since a child shares META but not the heap */
+	_Atomic uint32_t mutex;		/* 0 free, 1 held, 2 held and waited for */
+	bool at_fork;			/* the mutex is held by our own atfork handler */
+	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */
+};
+
+static inline struct meta_slot *pool_slot(const struct pool *p, uint32_t number)
+{
+	return (struct meta_slot *)(void *)(p->meta + META_SLOTS + (uint64_t)number * SLOT_BYTES);
+}
+
+static inline bool pool_holds(const struct pool *p, const void *at)
+{
+	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
+}
+
+/** The pools of this process; made by pkg.c and shm.c. */
+extern struct pool mem_pkg_pool, mem_shm_pool;
+
+/** The same, ready to be used by this thread of this process, or NULL. shm: *ret_owner is the thread's slot. */
+struct pool *mem_pkg_ready(void);
+struct pool *mem_shm_ready(struct owner **ret_owner);
+
+#endif

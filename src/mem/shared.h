@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Shared pools: made, attached, let go. For applications (shm.c) and for a daemon that hosts them (host.c).
+ */
+#ifndef MEM_SHARED_H
+#define MEM_SHARED_H
+
+#include "mem/pool.h"
+
+struct shared_spec {
+	const char *name;		/* of the pool */
+	uint64_t size;			/* that it may grow to; rounded up to 2 MiB, 64 GiB at most */
+	const struct mem_manager *manager;
+	unsigned on_death;
+	uint64_t features;
+	bool hosted, keep;
+	bool observer;			/* the caller's slot is a daemon's */
+};
+
+/** What a wish for `size` becomes: rounded up, 0: memory.shm.size. */
+uint64_t shared_size(uint64_t size);
+
+/** Make the next incarnation. *ret_owner: the caller's slot. -ENOSPC, -ENOMEM, -EINVAL (name, size) … */
+int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *ret_owner);
+/**
+ * Map incarnation `incarnation` of `name`, 0: the newest one that takes new users.
+ * -ENOENT; -EADDRINUSE: its addresses are taken here; -EUCLEAN: not believed; -ENOTSUP: its manager is not in this build.
+ */
+int shared_attach(const char *name, uint32_t incarnation, struct pool *p);
+/** Unmap; the slot was left before. */
+void shared_detach(struct pool *p);
+/** Unlink the files; those who have it mapped keep it. */
+int shared_unlink(const char *name, uint32_t incarnation);
+/** Living slots but for `except` (NULL: none). */
+unsigned shared_users(const struct pool *p, const struct owner *except);
+
+#endif

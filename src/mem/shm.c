@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The shared pool of this process: made or attached at the first use, inherited by forked children.
+ *
+ * Each thread claims a slot at its first call. A child's threads find out that the slot in their TLS is the parent's
+ * because the epoch word differs, and claim their own before their first store.
+ */
+#define MEM_DOMAIN_SHM 1		/* named roots are stored as a heap is: logged */
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mem/base/compiler.h"
+#include "mem/front/front.h"
+#include "mem/init.h"
+#include "mem/meta/lock.h"
+#include "mem/meta/process.h"
+#include "mem/meta/registry.h"
+#include "mem/meta/slot.h"
+#include "mem/shared.h"
+
+struct pool mem_shm_pool;
+
+static const struct mem_manager *chosen;		/* by shm_init_manager() */
+static struct { char name[POOL_NAME_MAX + 1]; uint64_t size; bool create; } wanted;	/* by shm_create(), shm_attach() */
+
+struct shm_thread { struct owner owner; uint64_t epoch; };
+static _Thread_local struct shm_thread self __attribute__((tls_model("initial-exec")));
+static pthread_key_t leave_key;
+static bool leave_key_made;
+
+/* ---- slots of threads ---- */
+
+static void thread_ends(void *arg)
+{
+	struct shm_thread *t = arg;
+
+	if (t->epoch && t->epoch == *epoch_word)
+		slot_leave(&mem_shm_pool, &t->owner);
+	t->epoch = 0;
+}
+
+static void adopt(const struct owner *o)
+{
+	self.owner = *o;
+	self.epoch = *epoch_word;
+	if (!leave_key_made)
+		leave_key_made = pthread_key_create(&leave_key, thread_ends) == 0;
+	if (leave_key_made)
+		pthread_setspecific(leave_key, &self);
+}
+
+static int claim(struct pool *p)
+{
+	struct owner o;
+	int rc = slot_claim(p, false, &o);
+
+	if (rc == -EAGAIN) {
+		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that */
+		struct owner nobody = { 0 };
+
+		if (slot_reap(p, &nobody))
+			rc = slot_claim(p, false, &o);
+	}
+	if (rc == 0)
+		adopt(&o);
+	else
+		mem_set_error("no slot in the shared pool %s: %s", p->id->name, strerror(-rc));
+	return rc;
+}
+
+/* ---- the pool ---- */
+
+static int make(struct pool *p, const char *name, uint64_t size)
+{
+	const struct conf *c = mem_conf();
+	struct shared_spec spec = { .name = name, .size = size, .manager = chosen, .on_death = c->on_death };
+	struct owner o;
+	int rc = chosen ? 0 : mem_choose_manager(c->manager[CONF_SHM].name, MEM_SHM, &spec.manager);
+
+	if (rc)
+		return rc;
+	spec.features = mem_features(spec.manager->shm, MEM_SHM);
+	rc = shared_create(&spec, p, &o);
+	if (rc == 0)
+		adopt(&o);
+	else
+		mem_set_error("the shared pool %s of %llu bytes could not be made: %s", name, (unsigned long long)size,
+			      strerror(-rc));
+	return rc;
+}
+
+static int attach(struct pool *p, const char *name)
+{
+	int rc = shared_attach(name, 0, p);
+
+	if (rc == 0)
+		return claim(p);
+	*p = (struct pool){ 0 };
+	mem_set_error("the shared pool %s could not be attached: %s", name,
+		      rc == -ENOENT	 ? "there is none of this name; mmd hosts those of its configuration"
+		      : rc == -EUCLEAN	 ? "its META is damaged or of another version"
+		      : rc == -ENOTSUP	 ? "its manager is not in this build"
+		      : rc == -EADDRINUSE ? "its addresses are taken in this process"
+					  : strerror(-rc));
+	return rc;
+}
+
+static int first_use(struct pool *p)
+{
+	const struct conf *c = mem_conf();
+	char own[24];
+
+	mem_register_handlers();
+	if (wanted.name[0])
+		return wanted.create ? make(p, wanted.name, wanted.size) : attach(p, wanted.name);
+	if (c->shm_pool[0])
+		return attach(p, c->shm_pool);
+	snprintf(own, sizeof own, "%d", process_self()->pid);
+	return make(p, own, c->shm_size);
+}
+
+COLD static int get_ready(void)
+{
+	struct pool *p = &mem_shm_pool;
+	int rc = 0;
+
+	mem_setup_lock();
+	if (!*epoch_word)
+		epoch_renew();
+	if (!p->id)
+		rc = first_use(p);
+	else if (self.epoch != *epoch_word)
+		rc = claim(p);
+	mem_setup_unlock();
+	return rc;
+}
+
+COLD static void follow(struct pool *p)
+{
+	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed) | FEATURE_SITES;
+	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
+	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+}
+
+static inline bool ready(struct pool *p)
+{
+	if (UNLIKELY(self.epoch != *epoch_word || !self.epoch) && get_ready())
+		return false;
+	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
+		follow(p);
+	return true;
+}
+
+struct pool *mem_shm_ready(struct owner **ret_owner)
+{
+	if (!ready(&mem_shm_pool))
+		return NULL;
+	*ret_owner = &self.owner;
+	return &mem_shm_pool;
+}
+
+static int already(void)
+{
+	mem_set_error("this process already has the shared pool %s", mem_shm_pool.id->name);
+	return -EALREADY;
+}
+
+int shm_init_manager(const char *name)
+{
+	const struct mem_manager *m;
+	int rc = mem_choose_manager(name, MEM_SHM, &m);
+
+	if (rc)
+		return rc;
+	if (mem_shm_pool.id)
+		return already();
+	chosen = m;
+	return get_ready();
+}
+
+static int use_named(const char *name, uint64_t size, bool create)
+{
+	int rc;
+
+	if (!registry_pool_name_ok(name)) {
+		mem_set_error("%.60s: a pool's name is 1 to 48 of A-Z a-z 0-9 _ . -, not digits alone, no dot first", name);
+		return -EINVAL;
+	}
+	if (mem_shm_pool.id)
+		return already();
+	snprintf(wanted.name, sizeof wanted.name, "%s", name);
+	wanted.size = size;
+	wanted.create = create;
+	rc = get_ready();
+	if (rc)
+		wanted.name[0] = 0;
+	return rc;
+}
+
+static bool a_live_one(const char *name)
+{
+	struct pool probe;
+	bool live;
+
+	if (shared_attach(name, 0, &probe))
+		return false;
+	live = atomic_load_explicit(&probe.live->state, memory_order_acquire) == POOL_LIVE &&
+	       (probe.id->hosted || shared_users(&probe, NULL));
+	shared_detach(&probe);
+	return live;
+}
+
+int shm_create(const char *name, size_t size)
+{
+	if (!mem_shm_pool.id && registry_pool_name_ok(name) && a_live_one(name)) {
+		mem_set_error("a live shared pool is already called %s", name);
+		return -EEXIST;
+	}
+	return use_named(name, size, true);
+}
+
+int shm_attach(const char *name) { return use_named(name, 0, false); }
+
+/* The last one to leave a pool that is nobody's takes its files away. */
+void mem_shm_at_exit(void)
+{
+	struct pool *p = &mem_shm_pool;
+
+	if (!p->id || self.epoch != *epoch_word || !self.epoch)
+		return;
+	if (!p->id->hosted && !mem_conf()->keep_exited && shared_users(p, &self.owner) == 0) {
+		atomic_store_explicit(&p->live->state, POOL_EXITED, memory_order_release);
+		shared_unlink(p->id->name, p->id->incarnation);
+	}
+	slot_leave(p, &self.owner);
+	self.epoch = 0;
+}
+
+/* ---- calls ---- */
+
+#define CALL(extra) \
+	(&(const struct front_call){ &mem_shm_pool, &self.owner, site, __builtin_return_address(0), (extra) })
+
+static void *not_ready(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+void *mem_shm_malloc(size_t size, const struct mem_site *site)
+{
+	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(0), 16, size) : not_ready();
+}
+
+void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
+{
+	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(FRONT_ZERO), 16, size) : not_ready();
+}
+
+void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site)
+{
+	if (UNLIKELY(!ready(&mem_shm_pool) || !self.owner.holds)) {
+		errno = EPERM;
+		return NULL;
+	}
+	return shm_front_alloc(CALL(FRONT_HELD), 16, size);
+}
+
+void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
+{
+	if (!align || align & (align - 1)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(0), align < 16 ? 16 : align, size) : not_ready();
+}
+
+void *mem_shm_realloc(void *p, size_t size, const struct mem_site *site)
+{
+	return LIKELY(ready(&mem_shm_pool)) ? shm_front_realloc(CALL(0), p, size) : not_ready();
+}
+
+void *mem_shm_reallocxf(void *p, size_t size, const struct mem_site *site)
+{
+	return LIKELY(ready(&mem_shm_pool)) ? shm_front_realloc(CALL(FRONT_XF), p, size) : not_ready();
+}
+
+void mem_shm_free(void *p, const struct mem_site *site)
+{
+	if (p && LIKELY(ready(&mem_shm_pool)))
+		shm_front_free(CALL(0), p);
+}
+
+void mem_shm_free_unsafe(void *p, const struct mem_site *site)
+{
+	if (p && LIKELY(ready(&mem_shm_pool)) && LIKELY(self.owner.holds))
+		shm_front_free(CALL(FRONT_HELD), p);
+}
+
+void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
+{
+	void *fresh;
+
+	if (UNLIKELY(!ready(&mem_shm_pool)))
+		return not_ready();
+	if (self.owner.holds)
+		return shm_front_alloc(CALL(0), 16, size); /* refused there, with a record */
+	shm_lock();
+	shm_front_free(CALL(FRONT_HELD), p);
+	fresh = shm_front_alloc(CALL(FRONT_HELD), 16, size);
+	shm_unlock();
+	return fresh;
+}
+
+size_t shm_usable(const void *p)
+{
+	const struct mem_site *site = NULL;
+
+	return p && ready(&mem_shm_pool) ? shm_front_usable(CALL(self.owner.holds ? FRONT_HELD : 0), p) : 0;
+}
+
+void shm_lock(void)
+{
+	if (!ready(&mem_shm_pool))
+		return;
+	if (!self.owner.holds)
+		lock_take(&mem_shm_pool, &self.owner);
+	self.owner.holds++;
+}
+
+void shm_unlock(void)
+{
+	if (ready(&mem_shm_pool) && self.owner.holds && --self.owner.holds == 0)
+		lock_leave(&mem_shm_pool);
+}
+
+/* ---- named roots ---- */
+
+static struct meta_named_root *find_root(struct pool *p, const char *name)
+{
+	for (unsigned i = 0; i < NAMED_ROOTS; i++)
+		if (strncmp(p->live->named[i].name, name, sizeof p->live->named[i].name) == 0)
+			return &p->live->named[i];
+	return NULL;
+}
+
+static void store_root(struct mem_heap *h, struct meta_named_root *root, const uint64_t words[7], uint64_t address)
+{
+	uint64_t *name = (uint64_t *)(void *)root->name;
+
+	for (unsigned i = 0; i < sizeof root->name / sizeof *name; i++)
+		HEAP_SET(h, name[i], words[i]);
+	HEAP_SET(h, root->address, address);
+	HEAP_COMMIT(h);
+}
+
+int shm_root_set(const char *name, void *ptr)
+{
+	struct pool *p = &mem_shm_pool;
+	struct meta_named_root *root, fresh = { 0 };
+	uint64_t words[7];
+	int rc = 0;
+
+	if (!*name || strlen(name) >= sizeof root->name || !ready(p))
+		return -EINVAL;
+	memcpy(fresh.name, name, strlen(name));
+	memcpy(words, fresh.name, sizeof words);
+	shm_lock();
+	p->heap.log = &self.owner.slot->log;
+	root = find_root(p, name);
+	if (!root)
+		root = find_root(p, "");
+	if (root)
+		store_root(&p->heap, root, words, (uintptr_t)ptr);
+	else
+		rc = -ENOSPC;
+	shm_unlock();
+	return rc;
+}
+
+void *shm_root_get(const char *name)
+{
+	struct meta_named_root *root;
+	void *ptr = NULL;
+
+	if (!*name || strlen(name) >= sizeof root->name || !ready(&mem_shm_pool))
+		return NULL;
+	shm_lock();
+	root = find_root(&mem_shm_pool, name);
+	if (root)
+		ptr = (void *)root->address;
+	shm_unlock();
+	return ptr;
+}
