@@ -2,9 +2,10 @@
 /*
  * gen TEMPLATE - the template on stdout, with lists put in from the tables that the programs themselves read
  *
- * A line `@NAME@` of the template becomes the list of that name (the table at the end of this file); `@version@` inside a
- * line becomes the version. How a list is written follows from the template's name: *.md.in is Markdown, *.conf.in an
- * example file, all else man(7). So a manual page cannot tell of a key, method, verb, option or manager that is not there.
+ * A line `@NAME@` of the template becomes the list of that name (the table at the end of this file); `@version@` inside
+ * a line becomes the version. How a list is written follows from the template's name: *.md.in is Markdown, *.conf.in an
+ * example file, all else man(7). So a manual page cannot tell of a key, method, verb, option or manager that is not
+ * there.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -156,8 +157,8 @@ static void list_methods(void)
 		say(m->summary);
 		printf(" Role: %s.\n", rpc_role_name(m->role));
 		param_rows(m);
-		printf("\n```\n--> {\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"params\":%s,\"id\":1}\n<-- %s\n```\n\n", m->name,
-		       m->example, m->result);
+		printf("\n```\n--> {\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"params\":%s,\"id\":1}\n<-- %s\n```\n\n",
+		       m->name, m->example, m->result);
 	}
 }
 
@@ -266,7 +267,8 @@ static void list_managers(void)
 	if (form == MARKDOWN)
 		puts("| manager | domains | |\n|---|---|---|");
 	for (size_t i = 0; managers[i]; i++) {
-		const char *domains = managers[i]->domains == MEM_PKG ? "pkg" : managers[i]->domains == MEM_SHM ? "shm" : "pkg shm";
+		static const char *const domain_names[] = { "", "pkg", "shm", "pkg shm" };
+		const char *domains = domain_names[managers[i]->domains & (MEM_PKG | MEM_SHM)];
 
 		if (form == MARKDOWN) {
 			printf("| `%s` | %s | ", managers[i]->name, domains);

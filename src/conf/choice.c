@@ -77,7 +77,8 @@ static int choice_line(const struct file_line *line, void *arg, struct conf_erro
 	while (d <= CONF_SHM && strcmp(line->name, key_name[d]) != 0)
 		d++;
 	if (!c->version || d > CONF_SHM)
-		return key_refuse(error, line->place, line->name, c->version ? "pkg, shm" : "version = 1 as the first line");
+		return key_refuse(error, line->place, line->name,
+				  c->version ? "pkg, shm" : "version = 1 as the first line");
 	if (!*line->value || strlen(line->value) >= sizeof c->choice->name[d])
 		return key_refuse(error, place, line->value, "the name of a manager");
 	snprintf(c->choice->name[d], sizeof c->choice->name[d], "%s", line->value);
@@ -193,7 +194,8 @@ int conf_choice_write(const struct conf_choice *choice, struct conf_error *ret_e
 		size_t len = strnlen(choice->name[d], sizeof choice->name[d]);
 
 		if (len == sizeof choice->name[d] || strcspn(choice->name[d], " \t\r\n;#=[]") != len)
-			return key_refuse(ret_error, key_name[d], len < sizeof choice->name[d] ? choice->name[d] : "", "the name of a manager");
+			return key_refuse(ret_error, key_name[d], len < sizeof choice->name[d] ? choice->name[d] : "",
+					  "the name of a manager");
 		if (len)
 			n += snprintf(text + n, sizeof text - (size_t)n, "%s = %s\n", key_name[d], choice->name[d]);
 	}

@@ -52,10 +52,11 @@ static int check_manager(struct load *l, const char *place, const char *name, en
 	if (known && *name && strlen(name) < sizeof l->conf->manager[0].name)
 		return 0;
 	if (*names)
-		snprintf(allowed, sizeof allowed, "for %s %s", domain_name[domain], words_text(names, list, sizeof list));
+		snprintf(allowed, sizeof allowed, "for %s %s", domain_name[domain],
+			 words_text(names, list, sizeof list));
 	else
-		snprintf(allowed, sizeof allowed, "the name of a manager for %s, at most %zu bytes", domain_name[domain],
-			 sizeof l->conf->manager[0].name - 1);
+		snprintf(allowed, sizeof allowed, "the name of a manager for %s, at most %zu bytes",
+			 domain_name[domain], sizeof l->conf->manager[0].name - 1);
 	return key_refuse(l->error, place, name, allowed);
 }
 
@@ -126,7 +127,8 @@ static int find_pool(struct load *l, const struct file_line *line, struct conf_p
 		if (!pool_name_good(name))
 			return key_refuse(l->error, line->place, line->section, "[pool.NAME], NAME " POOL_NAME_RULE);
 		if (l->conf->pools == CONF_POOLS) {
-			error_set(l->error, "%s: [%s]: too many pools, allowed: %d", line->place, line->section, CONF_POOLS);
+			error_set(l->error, "%s: [%s]: too many pools, allowed: %d", line->place, line->section,
+				  CONF_POOLS);
 			return -EINVAL;
 		}
 		l->conf->pools++;
@@ -248,7 +250,7 @@ static int from_defaults(struct load *l)
 		char *name = l->conf->manager[d].name;
 
 		snprintf(name, sizeof l->conf->manager[d].name, "%s", CONF_MANAGER);
-		if (l->ok && !l->ok(name, d, names, sizeof names) && *names)	/* left out of this build: its first one */
+		if (l->ok && !l->ok(name, d, names, sizeof names) && *names)	/* not in this build: its first */
 			snprintf(name, sizeof l->conf->manager[d].name, "%.*s", (int)strcspn(names, " "), names);
 	}
 	l->conf->pools = 1;
@@ -281,7 +283,8 @@ static int from_environment(struct load *l)
 
 	l->from = FROM_ENVIRONMENT;
 	for (const struct conf_key *k = conf_keys; k->name; k++)
-		if (key_environment(k, name, sizeof name) && (value = secure_getenv(name)) && set_key(l, k, name, value))
+		if (key_environment(k, name, sizeof name) && (value = secure_getenv(name)) &&
+		    set_key(l, k, name, value))
 			return -EINVAL;
 	return 0;
 }
@@ -317,8 +320,8 @@ static int option_mb(struct load *l, const char *place, const char *text, const 
 		*to = mb << 20;
 		return 0;
 	}
-	snprintf(allowed, sizeof allowed, "%s%llu to %llu megabytes", k->zero ? "0, or " : "", (unsigned long long)least,
-		 (unsigned long long)(k->max >> 20));
+	snprintf(allowed, sizeof allowed, "%s%llu to %llu megabytes", k->zero ? "0, or " : "",
+		 (unsigned long long)least, (unsigned long long)(k->max >> 20));
 	return key_refuse(l->error, place, text, allowed);
 }
 

@@ -29,7 +29,7 @@ struct conf_pool {
 	uint64_t size;
 	char manager[32];		/* "": as memory.shm.manager */
 	bool keep;
-	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine; unless given, size and this are memory.shm's */
+	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine; size and this: memory.shm's unless given */
 };
 
 struct conf {
@@ -70,14 +70,15 @@ typedef bool conf_manager_fn(const char *name, enum conf_domain domain, char *al
  * @opts: or NULL
  * @ok: or NULL: any name will do
  *
- * File: opts->file, else MEMAPI_CONFIG, else $XDG_CONFIG_HOME/memapi/mmd.conf (~/.config), else /etc/memapi/mmd.conf; one
- * that was named must exist. A key memory.a.b has the environment name MEMAPI_A_B (secure_getenv).
+ * File: opts->file, else MEMAPI_CONFIG, else $XDG_CONFIG_HOME/memapi/mmd.conf (~/.config), else /etc/memapi/mmd.conf;
+ * one that was named must exist. A key memory.a.b has the environment name MEMAPI_A_B (secure_getenv).
  * memory.pkg.manager beats memory.manager of the same source only; a stronger source beats both.
- * Returns 0, or -EINVAL, -ENOENT, … with *ret_error filled and *ret_conf holding the defaults, which a program may go on with.
- * A stored choice that cannot be used is left out, and no failure: the return is 0, and ret_error->text says why; otherwise
- * it is "". Costs three failing open() when nothing is configured, allocates nothing.
+ * Returns 0, or -EINVAL, -ENOENT, … with *ret_error filled and *ret_conf holding the defaults, which a program may go
+ * on with. A stored choice that cannot be used is left out, and no failure: the return is 0, and ret_error->text says
+ * why; otherwise it is "". Costs three failing open() when nothing is configured, allocates nothing.
  */
-int conf_load(const struct conf_options *opts, conf_manager_fn *ok, struct conf *ret_conf, struct conf_error *ret_error);
+int conf_load(const struct conf_options *opts, conf_manager_fn *ok, struct conf *ret_conf,
+	      struct conf_error *ret_error);
 
 /** The manager that a build without any configuration uses, where the program has it. */
 #define CONF_MANAGER "fm"
@@ -101,7 +102,7 @@ int conf_choice_path(char *ret_path, size_t bytes);
  */
 int conf_choice_read(struct conf_choice *ret_choice, struct conf_error *ret_error);
 
-/** Written beside, fsync, rename, fsync of the directory: whole or not at all, whenever it is killed. Makes the directory. */
+/** Written beside, fsync, rename, fsync of the directory: whole or not at all, whenever it is killed. */
 int conf_choice_write(const struct conf_choice *choice, struct conf_error *ret_error);
 
 #endif /* CONF_CONF_H */

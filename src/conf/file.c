@@ -107,7 +107,7 @@ static int key_line(void *user, const char *section, const char *name, const cha
 	return !r->result;
 }
 
-/** The whole file into `buf`, with a 0 behind it; its length, or -errno. O_NONBLOCK: a FIFO must not stop a program's start. */
+/** The whole file into `buf`, with a 0 behind it; its length, or -errno. */
 static ssize_t slurp(int fd, char *buf, size_t bytes)
 {
 	size_t n = 0;
@@ -149,6 +149,7 @@ static int parse(const char *path, char *text, size_t len, file_line_fn *fn, voi
 
 int file_read(const char *path, file_line_fn *fn, void *arg, struct conf_error *error)
 {
+	/* O_NONBLOCK: a FIFO must not stop a program's start */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), result = -errno;
 	char *buf = MAP_FAILED;			/* a mapping: the first thread to need memory may have a small stack */
 	ssize_t n;

@@ -121,7 +121,8 @@ char *key_allowed(const struct conf_key *k, char *buf, size_t bytes)
 			 key_size_text(k->min, least, sizeof least), key_size_text(k->max, most, sizeof most));
 		break;
 	case KEY_NUMBER:
-		snprintf(buf, bytes, "%llu to %llu %s", (unsigned long long)k->min, (unsigned long long)k->max, k->words);
+		snprintf(buf, bytes, "%llu to %llu %s", (unsigned long long)k->min, (unsigned long long)k->max,
+			 k->words);
 		break;
 	case KEY_FLAG:
 	case KEY_WORD:

@@ -119,8 +119,9 @@ Test(choice, garbage_is_told_and_programs_go_on_without)
 		choice = choice_of("un", "touched");
 		cr_expect_eq(conf_choice_read(&choice, &e), -EINVAL, "%zu", i);
 		cr_expect_str_eq(choice.name[0], "un");
-		snprintf(said, sizeof said, "%s%s; the stored choice does not count, `mmctl manager set` or `reset` replaces it",
-			 path, row[i].said);
+		snprintf(said, sizeof said,
+			 "%s%s; the stored choice does not count, `mmctl manager set` or `reset` replaces it", path,
+			 row[i].said);
 		cr_expect_str_eq(e.text, said, "%zu:\n said     %s\n expected %s", i, e.text, said);
 		cr_expect_eq(conf_load(NULL, some_managers, &c, &e), 0);
 		cr_expect_str_eq(c.manager[CONF_SHM].name, CONF_MANAGER);

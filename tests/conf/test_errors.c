@@ -23,7 +23,8 @@ static const char *error_of(const char *text, size_t len)
 		return "";
 	snprintf(short_text, sizeof short_text, "%s", e.text);
 	if ((at = strstr(e.text, sandbox_file)))
-		snprintf(short_text, sizeof short_text, "%.*sFILE%s", (int)(at - e.text), e.text, at + strlen(sandbox_file));
+		snprintf(short_text, sizeof short_text, "%.*sFILE%s", (int)(at - e.text), e.text,
+			 at + strlen(sandbox_file));
 	conf_load(NULL, some_managers, &defaults, &e);
 	cr_assert(memcmp(&c, &defaults, sizeof c) == 0, "after an error there are the defaults: %s", short_text);
 	return short_text;
@@ -43,12 +44,15 @@ Test(errors, a_bad_value_is_told_with_what_is_allowed)
 	SAYS("\n\nmemory.track = yes\n", "FILE:3: memory.track: \"yes\" found, allowed: off, sites, stacks");
 	SAYS("memory.debug = maybe", "FILE:1: memory.debug: \"maybe\" found, allowed: no, yes");
 	SAYS("memory.safety = no", "FILE:1: memory.safety: \"no\" found, allowed: report, abort");
-	SAYS("memory.shm.on_death = burn", "FILE:1: memory.shm.on_death: \"burn\" found, allowed: keep, reclaim, quarantine");
+	SAYS("memory.shm.on_death = burn",
+	     "FILE:1: memory.shm.on_death: \"burn\" found, allowed: keep, reclaim, quarantine");
 	SAYS("control.log = file", "FILE:1: control.log: \"file\" found, allowed: stderr, syslog");
 	SAYS("leaks.samples = 1", "FILE:1: leaks.samples: \"1\" found, allowed: 2 to 64 samples");
 	SAYS("leaks.interval = 10s", "FILE:1: leaks.interval: \"10s\" found, allowed: 1 to 86400 seconds");
-	SAYS("control.max_connections = -1", "FILE:1: control.max_connections: \"-1\" found, allowed: 1 to 65536 connections");
-	SAYS("memory.shm.pool = 42", "FILE:1: memory.shm.pool: \"42\" found, allowed: nothing, or 1 to 48 of A-Z a-z 0-9 _ . -, "
+	SAYS("control.max_connections = -1",
+	     "FILE:1: control.max_connections: \"-1\" found, allowed: 1 to 65536 connections");
+	SAYS("memory.shm.pool = 42",
+	     "FILE:1: memory.shm.pool: \"42\" found, allowed: nothing, or 1 to 48 of A-Z a-z 0-9 _ . -, "
 	     "not digits alone");
 	SAYS("control.group = a-name-that-is-longer-than-groups-have", "FILE:1: control.group: "
 	     "\"a-name-that-is-longer-than-groups-have\" found, allowed: at most 31 bytes");
@@ -63,10 +67,12 @@ Test(errors, a_bad_size_is_told_with_its_limits)
 	SAYS("memory.shm.size = 64Q", "FILE:1: memory.shm.size: \"64Q\" found, allowed: " SIZES);
 	SAYS("memory.shm.size = -64M", "FILE:1: memory.shm.size: \"-64M\" found, allowed: " SIZES);
 	SAYS("memory.shm.size = 64MM", "FILE:1: memory.shm.size: \"64MM\" found, allowed: " SIZES);
-	SAYS("memory.shm.size = 18446744073709551617", "FILE:1: memory.shm.size: \"18446744073709551617\" found, allowed: " SIZES);
+	SAYS("memory.shm.size = 18446744073709551617",
+	     "FILE:1: memory.shm.size: \"18446744073709551617\" found, allowed: " SIZES);
 	SAYS("memory.shm.size = 99999999999G", "FILE:1: memory.shm.size: \"99999999999G\" found, allowed: " SIZES);
 	SAYS("memory.shm.size =", "FILE:1: memory.shm.size: \"\" found, allowed: " SIZES);
-	SAYS("memory.pkg.size = 1", "FILE:1: memory.pkg.size: \"1\" found, allowed: 0, or 64K to 16T, in bytes or with K, M, G or T");
+	SAYS("memory.pkg.size = 1",
+	     "FILE:1: memory.pkg.size: \"1\" found, allowed: 0, or 64K to 16T, in bytes or with K, M, G or T");
 }
 
 Test(errors, a_manager_that_there_is_not_is_told_with_those_that_are)
@@ -84,10 +90,12 @@ Test(errors, an_unknown_key_is_told_with_its_neighbours)
 {
 	SAYS("leaks.sample = 3", "FILE:1: leaks.sample: unknown key, allowed: leaks.samples, leaks.interval");
 	SAYS("[leaks]\nsample = 3", "FILE:2: leaks.sample: unknown key, allowed: leaks.samples, leaks.interval");
-	SAYS("[leaks]\nleaks.samples = 3", "FILE:2: leaks.leaks.samples: unknown key, allowed: leaks.samples, leaks.interval");
+	SAYS("[leaks]\nleaks.samples = 3",
+	     "FILE:2: leaks.leaks.samples: unknown key, allowed: leaks.samples, leaks.interval");
 	SAYS("manager = fm", "FILE:1: manager: unknown key, allowed: keys of memory, control and leaks");
 	SAYS("= fm", "FILE:1: : unknown key, allowed: keys of memory, control and leaks");
-	SAYS("memory = fm", "FILE:1: memory: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, "
+	SAYS("memory = fm",
+	     "FILE:1: memory: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, "
 	     "memory.pkg.size, memory.shm.size, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, "
 	     "memory.safety, memory.keep_exited, memory.module_path");
 	SAYS("[pool.big]\nmemory.manager = fm", "FILE:2: [pool.big] memory.manager: unknown key, allowed: " POOL_KEYS);
@@ -115,9 +123,11 @@ Test(errors, a_pool_has_rules_of_its_own)
 	SAYS("[pool.a]\nkeep = often", "FILE:2: [pool.a] keep: \"often\" found, allowed: no, yes");
 	SAYS("[pool.a]\nsize = 1", "FILE:2: [pool.a] size: \"1\" found, allowed: " SIZES);
 	SAYS("[pool.a]\n[pool.b]\n[pool.c]\n[pool.d]\n[pool.e]\n[pool.f]\n[pool.g]\n[pool.h]\n[pool.i]\n[pool.j]\n[pool.k]\n"
-	     "[pool.l]\n[pool.m]\n[pool.n]\n[pool.o]\n", "");
+	     "[pool.l]\n[pool.m]\n[pool.n]\n[pool.o]\n",
+	     "");
 	SAYS("[pool.a]\n[pool.b]\n[pool.c]\n[pool.d]\n[pool.e]\n[pool.f]\n[pool.g]\n[pool.h]\n[pool.i]\n[pool.j]\n[pool.k]\n"
-	     "[pool.l]\n[pool.m]\n[pool.n]\n[pool.o]\n[pool.p]\n", "FILE:16: [pool.p]: too many pools, allowed: 16");
+	     "[pool.l]\n[pool.m]\n[pool.n]\n[pool.o]\n[pool.p]\n",
+	     "FILE:16: [pool.p]: too many pools, allowed: 16");
 }
 
 Test(errors, a_key_that_is_given_twice_is_told_with_both_lines)
@@ -130,10 +140,12 @@ Test(errors, a_key_that_is_given_twice_is_told_with_both_lines)
 Test(errors, a_line_that_is_none_is_told_and_the_first_error_wins)
 {
 	SAYS("memory.debug = no\nwhat is this\nmemory.track = x", "FILE:2: \"what is this\" found, "
-	     "allowed: KEY = VALUE, [SECTION], or a comment");
+								  "allowed: KEY = VALUE, [SECTION], or a comment");
 	SAYS("memory.track = x\nwhat is this", "FILE:1: memory.track: \"x\" found, allowed: off, sites, stacks");
-	SAYS("memory.debug = no # fast", "FILE:1: \"no # fast\" found, allowed: a comment on a line of its own, or after \" ;\"");
-	SAYS("memory.debug = no\n\tmemory.track = x\n", "FILE:2: memory.track: \"x\" found, allowed: off, sites, stacks");
+	SAYS("memory.debug = no # fast",
+	     "FILE:1: \"no # fast\" found, allowed: a comment on a line of its own, or after \" ;\"");
+	SAYS("memory.debug = no\n\tmemory.track = x\n",
+	     "FILE:2: memory.track: \"x\" found, allowed: off, sites, stacks");
 	SAYS("memory.track = \033[2J\a\n", "FILE:1: memory.track: \"?[2J?\" found, allowed: off, sites, stacks");
 	SAYS("memory.track = 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890",
 	     "FILE:1: memory.track: \"01234567890123456789012345678901234567890123456789012345678901234567890123456789…\" "
@@ -146,8 +158,10 @@ Test(errors, a_file_that_is_no_text_is_refused)
 
 	SAYS("memory.debug = no\n\0\n", "FILE:2: \"\" found, allowed: " LINES);
 	memset(big, 'x', sizeof big);
-	cr_expect_str_eq(error_of(big, 300), "FILE:1: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" "
-			 "found, allowed: " LINES);
+	cr_expect_str_eq(
+		error_of(big, 300),
+		"FILE:1: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" "
+		"found, allowed: " LINES);
 	memset(big, '\n', sizeof big);
 	cr_expect_str_eq(error_of(big, sizeof big), "FILE: longer than 64K");
 	cr_expect_str_eq(error_of(big, 65535), "");
@@ -168,8 +182,10 @@ Test(errors, noise_never_does_harm)
 Test(errors, what_is_right_is_no_error)
 {
 	SAYS("", "");
-	SAYS("\xef\xbb\xbf# a comment\r\n; another\r\n  memory.manager = qm ; why\r\n[control]\r\nsocket=/run/x.sock\r\n", "");
-	SAYS("memory.shm.pool =\nmemory.debug: yes\nmemory.keep_exited = on\n[memory.shm]\nsize = 1 GiB\n[pool.default]\n", "");
+	SAYS("\xef\xbb\xbf# a comment\r\n; another\r\n  memory.manager = qm ; why\r\n[control]\r\nsocket=/run/x.sock\r\n",
+	     "");
+	SAYS("memory.shm.pool =\nmemory.debug: yes\nmemory.keep_exited = on\n[memory.shm]\nsize = 1 GiB\n[pool.default]\n",
+	     "");
 }
 
 Test(errors, a_named_file_must_be_there)
@@ -200,7 +216,9 @@ Test(errors, a_fifo_does_not_stop_a_program)
 
 Test(errors, environment_and_command_line_say_which_of_them_it_was)
 {
-	static const char *const keys[][2] = { { "memory.track=yes" }, { "memory.size=1" }, { "memory.track" }, { "x=1" } };
+	static const char *const keys[][2] = {
+		{ "memory.track=yes" }, { "memory.size=1" }, { "memory.track" }, { "x=1" }
+	};
 	static const char *const said[] = {
 		"--memory.track: \"yes\" found, allowed: off, sites, stacks",
 		"--memory.size: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, memory.pkg.size, "
@@ -228,8 +246,10 @@ Test(errors, environment_and_command_line_say_which_of_them_it_was)
 	o = (struct conf_options){ .pkg_mb = "64M" };
 	cr_expect_eq(conf_load(&o, some_managers, &c, &e), -EINVAL);
 	cr_expect_str_eq(e.text, "-M: \"64M\" found, allowed: 0, or 1 to 16777216 megabytes");
-	o = (struct conf_options){ .socket = "/a/path/that/is/longer/than/the/hundred/and/seven/bytes/which/an/address/of/a/unix/"
-					     "socket/has/room/for/by/its/definition" };
+	o = (struct conf_options){
+		.socket = "/a/path/that/is/longer/than/the/hundred/and/seven/bytes/which/an/address/of/a/unix/"
+			  "socket/has/room/for/by/its/definition"
+	};
 	cr_expect_eq(conf_load(&o, some_managers, &c, &e), -EINVAL);
 	cr_expect(strstr(e.text, "--socket: \"/a/path") && strstr(e.text, "allowed: at most 107 bytes"), "%s", e.text);
 	setenv("MEMAPI_SHM_SIZE", "all", 1);

@@ -14,7 +14,8 @@ Test(keys, every_default_is_allowed_by_its_own_row)
 	struct conf_pool p;
 
 	for (const struct conf_key *k = conf_keys; k->name; k++)
-		cr_expect(!k->initial || k->type == KEY_MANAGER || key_store(k, &c, k->initial), "%s = %s", k->name, k->initial);
+		cr_expect(!k->initial || k->type == KEY_MANAGER || key_store(k, &c, k->initial), "%s = %s", k->name,
+			  k->initial);
 	for (const struct conf_key *k = conf_pool_keys; k->name; k++)
 		cr_expect(!k->initial || key_store(k, &p, k->initial), "%s = %s", k->name, k->initial);
 }
@@ -41,7 +42,8 @@ Test(keys, names_in_the_environment_follow_from_the_key)
 {
 	char name[64];
 
-	cr_expect(key_environment(key_find(conf_keys, "memory.manager"), name, sizeof name) && !strcmp(name, "MEMAPI_MANAGER"));
+	cr_expect(key_environment(key_find(conf_keys, "memory.manager"), name, sizeof name) &&
+		  !strcmp(name, "MEMAPI_MANAGER"));
 	cr_expect(key_environment(key_find(conf_keys, "memory.shm.on_death"), name, sizeof name));
 	cr_expect_str_eq(name, "MEMAPI_SHM_ON_DEATH");
 	cr_expect_not(key_environment(key_find(conf_keys, "control.socket"), name, sizeof name));
@@ -50,11 +52,12 @@ Test(keys, names_in_the_environment_follow_from_the_key)
 Test(keys, sizes_are_read_in_all_their_forms)
 {
 	static const struct { const char *text; uint64_t value; } good[] = {
-		{ "0", 0 }, { "1", 1 }, { "64K", 65536 }, { "64k", 65536 }, { "64 KiB", 65536 }, { "64KB", 65536 }, { "1M", 1 << 20 },
-		{ "1G", 1 << 30 }, { "2T", 1ull << 41 }, { "18446744073709551615", UINT64_MAX }, { "16777215T", 16777215ull << 40 },
+		{ "0", 0 }, { "1", 1 }, { "64K", 65536 }, { "64k", 65536 }, { "64 KiB", 65536 }, { "64KB", 65536 },
+		{ "1M", 1 << 20 }, { "1G", 1 << 30 }, { "2T", 1ull << 41 }, { "18446744073709551615", UINT64_MAX },
+		{ "16777215T", 16777215ull << 40 },
 	};
-	static const char *const bad[] = { "", " ", "K", "-1", "+1", "1.5M", "1X", "1KK", "1 K B", "1  K", "0x10", "1e3", "16777216T",
-					   "18446744073709551616", "184467440737095516150" };
+	static const char *const bad[] = { "", " ", "K", "-1", "+1", "1.5M", "1X", "1KK", "1 K B", "1  K", "0x10", "1e3",
+					   "16777216T", "18446744073709551616", "184467440737095516150" };
 	uint64_t value;
 
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {

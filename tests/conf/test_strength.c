@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * default < file < choice < environment < command line, and a specific key beats the general one of its own source only.
+ * default < file < choice < environment < command line, and a specific key beats the general one of its own source
+ * only.
  */
 #include "sandbox.h"
 
@@ -151,13 +152,17 @@ Test(strength, pools_take_what_they_leave_open_from_memory_shm)
 {
 	struct conf c;
 
-	user_file("[pool.big]\nsize = 1G\nkeep = yes\nmanager = qm\n[pool.small]\non_death = reclaim\n[pool.default]\nkeep = yes\n"
-		  "[memory.shm]\nsize = 8M\non_death = quarantine\n");
+	user_file(
+		"[pool.big]\nsize = 1G\nkeep = yes\nmanager = qm\n[pool.small]\non_death = reclaim\n[pool.default]\nkeep = yes\n"
+		"[memory.shm]\nsize = 8M\non_death = quarantine\n");
 	c = load(NULL);
 	cr_assert_eq(c.pools, 3);
-	cr_expect(!strcmp(c.pool[0].name, "default") && c.pool[0].size == 8 << 20 && c.pool[0].keep && c.pool[0].on_death == 2);
-	cr_expect(!strcmp(c.pool[1].name, "big") && c.pool[1].size == 1 << 30 && c.pool[1].keep && c.pool[1].on_death == 2);
-	cr_expect(!strcmp(c.pool[2].name, "small") && c.pool[2].size == 8 << 20 && !c.pool[2].keep && c.pool[2].on_death == 1);
+	cr_expect(!strcmp(c.pool[0].name, "default") && c.pool[0].size == 8 << 20 && c.pool[0].keep &&
+		  c.pool[0].on_death == 2);
+	cr_expect(!strcmp(c.pool[1].name, "big") && c.pool[1].size == 1 << 30 && c.pool[1].keep &&
+		  c.pool[1].on_death == 2);
+	cr_expect(!strcmp(c.pool[2].name, "small") && c.pool[2].size == 8 << 20 && !c.pool[2].keep &&
+		  c.pool[2].on_death == 1);
 	cr_expect_str_eq(c.pool[1].manager, "qm");
 	cr_expect_str_eq(c.pool[2].manager, "");
 }

@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	expect((result != 0) == (e.text[0] != 0), "an error has a text");
 	for (const char *at = e.text; *at; at++)
 		expect(!iscntrl((unsigned char)*at), "a text is printable");
-	expect(c.pools >= 1 && c.pools <= CONF_POOLS && !strcmp(c.pool[0].name, "default"), "there is always the default pool");
+	expect(c.pools >= 1 && c.pools <= CONF_POOLS && !strcmp(c.pool[0].name, "default"),
+	       "there is always the default pool");
 	for (unsigned i = 0; i < c.pools; i++)
 		expect(c.pool[i].size >= 65536 && c.pool[i].on_death <= 2, "a pool is complete");
 	return 0;

@@ -30,8 +30,10 @@ static void intact(struct held *held, struct held *called, const struct held *be
 {
 	for (unsigned k = 0; k < LIVE; k++) {
 		struct held *x = &held[k];
-		size_t size = x != called ? x->size : x->p != before->p ? 0 : x->size < before->size ? x->size : before->size;
+		size_t size = x->size;
 
+		if (x == called)
+			size = x->p != before->p ? 0 : size < before->size ? size : before->size;
 		for (size_t i = 0; i < size; i++)
 			expect(x->p[i] == k, "bytes of a fragment changed");
 		if (x == called && x->p)
@@ -49,7 +51,8 @@ static void call_alloc(struct mem_heap *h, struct held *x, size_t size, unsigned
 	expect((uintptr_t)x->p % align == 0, "not aligned");
 	x->size = FUZZ_OPS.usable(h, x->p);
 	expect(x->size >= size, "smaller than asked for");
-	expect(x->p >= h->base && x->size <= h->len && (uint64_t)(x->p - h->base) <= h->len - x->size, "outside of the heap");
+	expect(x->p >= h->base && x->size <= h->len && (uint64_t)(x->p - h->base) <= h->len - x->size,
+	       "outside of the heap");
 }
 
 static void one_call(struct mem_heap *h, struct held *x, const uint8_t byte[3])

@@ -23,7 +23,8 @@ static void echo(struct rpc_call *call)
 {
 	jw_open(call->out, '[');
 	for (const struct rpc_param *const *p = call->method->params; *p; p++) {
-		const char *text = (*p)->type == RPC_STRING || (*p)->type == RPC_ENUM ? rpc_text(call, (*p)->name) : NULL;
+		const char *text =
+			(*p)->type == RPC_STRING || (*p)->type == RPC_ENUM ? rpc_text(call, (*p)->name) : NULL;
 
 		if (text)
 			jw_string(call->out, text);

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""format.py [--show] FILE... - the layout of C files is what .clang-format decides, but for what a person does better
+"""format.py [--show | --fix] FILE... - the layout of C files is what .clang-format decides, but for what a person does better
 
 clang-format may be overruled in three things, since version 14 knows no way to keep them:
 	- the column of a trailing comment: a table of members has its comments one below the other, by tabs;
 	- what fits one line stays there: a struct of two members, an initialiser, a function of two statements; and where
 	  a long line is broken;
 	- the layout of macros.
-It decides everything else: indentation, spaces inside a line, braces, 120 columns. Exit status 1: something is to mend.
+It decides everything else: indentation, spaces inside a line, braces, 120 columns but for texts. Exit status 1: something is to mend.
+--show says how; --fix does it, line by line, and is to be looked at afterwards.
 """
 import difflib
 import re
 import subprocess
 import sys
+import tempfile
 
 COLUMNS = 120
 
@@ -44,7 +46,7 @@ def macro_lines(lines):
 
 def same_words(a, b):
 	words = lambda lines: re.sub(r"\s*\\\s", " ", re.sub(r"\s+", " ", " ".join(plain(x).strip() for x in lines)))
-	tight = lambda text: re.sub(r"([({\[]) | ([)}\]])", r"\1\2", re.sub(r"\s+", " ", text))
+	tight = lambda text: re.sub(r"([({\[]) | ([)}\]])", r"\1\2", re.sub(r"\s+", " ", text)).replace("}* ", "} *")
 	return tight(words(a)) == tight(words(b))
 
 
@@ -55,7 +57,7 @@ def faults(path):
 	have, want = text.split("\n"), made.split("\n")
 	macros = macro_lines(have)
 	for i, line in enumerate(have):
-		if width(line) > COLUMNS:
+		if width(line) > COLUMNS and '"' not in line:	# a text is not broken: people look for it
 			yield i, [line], ["(at most %d columns)" % COLUMNS]
 		if line != line.rstrip():
 			yield i, [line], ["(blanks at the end)"]
@@ -63,16 +65,32 @@ def faults(path):
 	for tag, a, b, c, d in pairs.get_opcodes():
 		if tag == "equal" or all(i in macros for i in range(a, b)) and a < b:
 			continue
-		if a < b and c < d and indent(have[a]) == indent(want[c]) and same_words(have[a:b], want[c:d]):
+		same_place = a < b and c < d and (indent(have[a]) == indent(want[c]) or have[a].startswith("\t."))
+		if same_place and same_words(have[a:b], want[c:d]):	# "\t.": initialisers, which macros among them confuse
 			continue
 		yield a, have[a:b], want[c:d]
 
 
+def fix(path):
+	"""clang-format on the lines with faults, from the last to the first. Comments are wrapped anew there."""
+	with open(".clang-format", encoding="utf-8") as f:
+		style = f.read().replace("ReflowComments: false", "ReflowComments: true")
+	with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+		config.write(style)
+		config.flush()
+		lines = sorted({(at + 1, at + max(1, len(have))) for at, have, _ in faults(path)}, reverse=True)
+		for first, last in lines:
+			subprocess.run(["clang-format", "-i", "--style=file:" + config.name, "--lines=%d:%d" % (first, last), path],
+				       check=True)
+
+
 def main():
-	show = sys.argv[1:2] == ["--show"]
+	show, mend = sys.argv[1:2] == ["--show"], sys.argv[1:2] == ["--fix"]
 	bad = 0
-	for path in sys.argv[1 + show:]:
-		for line, have, want in faults(path):
+	for path in sys.argv[1 + (show or mend):]:
+		if mend:
+			fix(path)
+		for line, have, want in [] if mend else faults(path):
 			bad += 1
 			print("%s:%d: layout" % (path, line + 1))
 			if show:
