@@ -625,6 +625,9 @@ Test(observe, a_shared_pool_is_judged_by_its_slots)
 	s = stats_of(p);
 	cr_assert_eq(s.users, 0u);
 	cr_assert_eq(s.dead, 2u);
+	fixture_slot(f, 41, SLOT_LIVE, getpid(), "mmd");
+	((struct meta_slot *)(void *)(f->meta + META_SLOTS + 41 * SLOT_BYTES))->observer = 1;	/* reading is not using */
+	cr_assert_eq(stats_of(p).users, 0u);
 	f->live->state = POOL_DRAINING;
 	cr_assert_eq(stats_of(p).state, OBS_DRAINING);
 	obs_close(o);

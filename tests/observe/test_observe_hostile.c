@@ -21,86 +21,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ask_everything.h"
 #include "meta_fixture.h"
 
 TestSuite(hostile, .fini = fixture_registry_drop, .timeout = 100);
 
-/* ---- everything ---- */
-
-static bool text_ok(const char *s, size_t room)
-{
-	size_t len = strnlen(s, room);
-
-	if (len == room)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
-			return false;
-	return true;
-}
-
-struct asked { struct obs_pool *p; uint64_t told; };
-
-static bool see(const struct obs_fragment *f, void *arg)
-{
-	struct asked *a = arg;
-	struct obs_owner owner;
-	struct obs_site site;
-
-	if (a->told++ % 64)
-		return true;
-	obs_site(a->p, f->site, &site);
-	cr_assert(text_ok(site.file, sizeof site.file) && text_ok(site.function, sizeof site.function) &&
-		  text_ok(site.module, sizeof site.module));
-	obs_owner(a->p, f->slot, &owner);
-	cr_assert(text_ok(owner.command, sizeof owner.command) && owner.pid >= 0);
-	return true;
-}
-
-static bool see_failure(const struct obs_failure *f, void *arg) { (void)f; ++*(unsigned *)arg; return true; }
-static bool see_fault(const struct obs_fault *f, void *arg) { (void)f; ++*(unsigned *)arg; return true; }
-static void see_error(uint64_t at, const char *what, void *arg) { (void)at; cr_assert(*what); ++*(unsigned *)arg; }
-
-static void ask(struct obs_pool *p)
-{
-	const struct obs_info *i = obs_info(p);
-	struct asked a = { .p = p };
-	struct obs_stats s;
-	struct obs_check c;
-	uint64_t cursor = 0;
-	unsigned n = 0;
-
-	cr_assert(text_ok(i->id, sizeof i->id) && text_ok(i->name, sizeof i->name) && text_ok(i->command, sizeof i->command) &&
-		  text_ok(i->manager, sizeof i->manager));
-	cr_assert_eq(obs_stats(p, &s), 0);
-	cr_assert(text_ok(s.reason, sizeof s.reason));
-	if (s.committed != OBS_UNKNOWN)
-		cr_assert_eq(s.real_used + s.cached + s.free, s.committed);
-	for (unsigned k = 0; k < 40; k++)
-		if (obs_records(p, &cursor, 1000, see, &a) || !cursor)
-			break;
-	cr_assert_leq(a.told, 40000u);
-	for (unsigned k = 0; k < 40; k++)
-		if (obs_walk(p, &cursor, 1000, see, &a) || !cursor)
-			break;
-	cursor = (uint64_t)random() % FIXTURE_SIZE;
-	obs_walk(p, &cursor, 1000, see, &a);
-	obs_failures(p, see_failure, &n);
-	obs_faults(p, see_fault, &n);
-	cr_assert_leq(n, 128u);
-	n = 0;
-	cr_assert_eq(obs_check(p, &c, see_error, &n), 0);
-	cr_assert_eq(n, c.errors);
-	cr_assert(c.ok == (c.known && !c.errors));
-}
-
 static void ask_all(struct obs *o)
 {
-	struct obs_pool *p;
+	const char *wrong = ask_everything(o);
 
-	for (size_t i = 0; (p = obs_at(o, i)); i++)
-		ask(p);
+	cr_assert(!wrong, "%s", wrong);
 }
+
+static bool see(const struct obs_fragment *f, void *arg) { (void)f; ++*(unsigned *)arg; return true; }
+static void see_error(uint64_t at, const char *what, void *arg) { (void)at, (void)what; ++*(unsigned *)arg; }
 
 /* ---- damage ---- */
 
@@ -450,8 +384,8 @@ Test(hostile, a_registry_that_others_may_write_to_is_refused)
 Test(hostile, another_users_file_gives_no_look_into_a_process_that_is_not_his, .disabled = false)
 {
 	struct fixture *f = fixture_pkg(getpid(), 1, NULL);
-	struct asked a = { 0 };
 	struct skipped skipped = { 0 };
+	unsigned told = 0;
 	uint64_t cursor = 0;
 	struct obs *o;
 	char path[256];
@@ -465,10 +399,9 @@ Test(hostile, another_users_file_gives_no_look_into_a_process_that_is_not_his, .
 		obs_close(o);
 		cr_assert_eq(chown(fixture_registry(), 12345, 12345), 0);
 		o = fixture_observer(NULL, NULL);
-		a.p = obs_at(o, 0);
-		cr_assert(a.p);
-		cr_assert_eq(obs_walk(a.p, &cursor, 100, see, &a), -EACCES);
-		cr_assert_eq(a.told, 0u);
+		cr_assert(obs_at(o, 0));
+		cr_assert_eq(obs_walk(obs_at(o, 0), &cursor, 100, see, &told), -EACCES);
+		cr_assert_eq(told, 0u);
 		obs_close(o);
 	}
 	fixture_free_pool(f);
@@ -582,7 +515,7 @@ Test(hostile, a_heap_in_motion_is_never_called_damaged)
 				cr_assert_eq(cursor, 0u, "a record that never was");
 			}
 			do
-				e = obs_walk(p, &cursor, 7, see, &(struct asked){ .p = p });
+				e = obs_walk(p, &cursor, 7, see, &(unsigned){ 0 });
 			while (!e && cursor && ++n < 1000);
 			cr_assert(e == 0 || e == -EAGAIN, "%s", strerror(-e));
 			cr_assert_lt(n, 1000u, "a walk without end");

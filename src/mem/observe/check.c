@@ -19,10 +19,12 @@
 
 enum { ERRORS_MAX = 64, PASSES = 10, PASS_SLICE = 4096 };
 #define PASSES_NS 2000000000ull		/* no new pass after that */
+#define PASS_NS 10000000000ull		/* longest pass: a hostile ledger may claim any length */
 #define MOVED 1				/* of a pass: the heap changed */
 
 struct pass {
 	struct obs_pool *pool;
+	uint64_t deadline;
 	struct peek_heap h;
 	struct obs_totals walked, counted;
 	uint64_t marked, marked_sum;	/* fragments that have a record */
@@ -111,19 +113,31 @@ static bool see(const struct mem_frag *f, void *arg)
 
 static void fault(const struct mem_fault *f, void *arg) { wrong(arg, (uintptr_t)f->at, f->what); }
 
-static void walk_all(struct pass *c)
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/** 0, or -ETIME. */
+static int walk_all(struct pass *c)
 {
 	uint64_t at = 0;
 
 	do {
+		if (now_ns() > c->deadline)
+			return -ETIME;
 		at = c->h.ops->walk(&c->h.heap, at, PASS_SLICE, see, c);
 		if (at == MEM_WALK_FAULT)
 			wrong(c, 0, "the walk does not come through");
 		if (c->walked.fragments + c->walked.free_fragments > c->h.heap.len / 16) {
 			wrong(c, 0, "more fragments than the pool has room for");
-			return;
+			break;
 		}
 	} while (at && at != MEM_WALK_FAULT);
+	return 0;
 }
 
 static int ledger(struct pass *c)
@@ -142,7 +156,7 @@ static int ledger(struct pass *c)
 		wrong(c, 0, "the ledger ends before its last record");
 	for (uint64_t at = 0; at < end; at += n) {
 		n = end - at < PEEK_CHUNK ? end - at : PEEK_CHUNK;
-		e = peek_records(c->pool, at, n, &r);
+		e = now_ns() > c->deadline ? -ETIME : peek_records(c->pool, at, n, &r);
 		if (e)
 			return e;
 		for (uint64_t i = 0; i < n; i++) {
@@ -168,6 +182,8 @@ static int free_list(struct pass *c)
 	struct meta_record r;
 
 	for (; next && next <= k->records_used && free <= k->records_used; free++) {
+		if (free % PEEK_CHUNK == 0 && now_ns() > c->deadline)
+			return -ETIME;
 		at = META_RECORDS + (next - 1) * sizeof r;
 		int e = peek_meta(c->pool, at, &r, sizeof r);
 
@@ -239,10 +255,12 @@ static int pass(struct pass *c)
 			    "counters are impossible: nothing is committed");
 		e = 0;
 	} else {
-		walk_all(c);
-		c->h.ops->check(&c->h.heap, fault, c);
-		compare_heap(c);
-		e = ledger(c);
+		e = walk_all(c);
+		if (!e) {
+			c->h.ops->check(&c->h.heap, fault, c);
+			compare_heap(c);
+			e = ledger(c);
+		}
 		if (!e)
 			e = free_list(c);
 		compare_ledger(c);
@@ -250,19 +268,11 @@ static int pass(struct pass *c)
 	holder = c->pool->key.domain == OBS_SHM ? LOCK_SLOT(c->h.moment.lock) : 0;
 	if (holder > SLOTS_MAX)
 		wrong(c, 0, "the lock word names no slot");
-	if (e == 0)
+	if (!e)
 		e = peek_heap_error(&c->h);
 	if (e && e != -EFAULT)		/* a page that is not there is damage; this is another thing */
 		return e;
 	return peek_heap_same(c->pool, &c->h) ? 0 : MOVED;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /** A pass of a heap that stood still; with errors, a second one of the same state that found errors too. */
@@ -274,13 +284,13 @@ static int check(struct pass *c)
 	int e = MOVED;
 
 	for (unsigned i = 0; e == MOVED && i < PASSES && (i == 0 || now_ns() < end); i++) {
-		*c = (struct pass){ .pool = p };
+		*c = (struct pass){ .pool = p, .deadline = now_ns() + PASS_NS };
 		e = pass(c);
 		if (e || !c->errors)
 			continue;
 		lock = c->h.moment.lock;
 		ledger_wrong = c->ledger_wrong;
-		*c = (struct pass){ .pool = p, .detail = ledger_wrong };
+		*c = (struct pass){ .pool = p, .deadline = now_ns() + PASS_NS, .detail = ledger_wrong };
 		e = pass(c);
 		if (!e && c->h.moment.lock != lock)
 			e = MOVED;
@@ -299,6 +309,8 @@ static const char *why_not(int e)
 		return "could not be checked: the memory of its process may not be read from here";
 	case -ENOTSUP:
 		return "could not be checked: its manager has no view in this build";
+	case -ETIME:
+		return "could not be checked: it is too large, or says so";
 	case -ENOENT:
 		return "could not be checked: its DATA is gone from the registry";
 	default:

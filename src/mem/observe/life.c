@@ -129,6 +129,8 @@ void peek_crowd(struct obs_pool *p, struct peek_crowd *ret_crowd)
 			i = (uint32_t)((data - META_SLOTS) / SLOT_BYTES);
 		if (data >= META_RECORDS || !peek_slot(p, i, &slot))
 			break;
+		if (slot.observer && SLOT_STATE(slot.state) != SLOT_CLAIMING)
+			continue;		/* a daemon: reading is not using, and it leaves nothing */
 		if (peek_slot_lives(p, &slot))
 			c.living++;
 		else if (SLOT_STATE(slot.state) == SLOT_LEFT)
@@ -139,12 +141,12 @@ void peek_crowd(struct obs_pool *p, struct peek_crowd *ret_crowd)
 	*ret_crowd = c;
 }
 
-/** An exec left the process but took its heap. Where the kernel does not let us look, the heap is taken to be there. */
+/** An exec left the process but took its heap. Where we may not look, the heap is taken to be there. */
 static bool pkg_heap_there(struct obs_pool *p)
 {
 	uint64_t word;
 
-	return !p->id.size || peek_bytes(p, p->id.base, &word, sizeof word) != -EFAULT;
+	return !p->id.size || !same_user(p) || peek_bytes(p, p->id.base, &word, sizeof word) != -EFAULT;
 }
 
 static enum obs_state pkg_state(struct obs_pool *p)

@@ -21,7 +21,7 @@
 
 #include "mem/observe/peek.h"
 
-enum { POOLS_MAX = 65536, SKIPS_MAX = 256, DIRS_MAX = 4096, OPEN_MAX_HERE = 1024 };
+enum { POOLS_MAX = 16384, FILES_MAX = 65536, SKIPS_MAX = 256, DIRS_MAX = 4096, OPEN_MAX_HERE = 1024 };
 
 #define ALL_IN "/dev/shm"
 #define ALL_PREFIX "mmd-"
@@ -286,6 +286,7 @@ static int dir_read(struct obs *o, size_t known, struct peek_dir *d)
 {
 	int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), e = 0;
 	DIR *files = fd == -1 ? NULL : fdopendir(fd);
+	struct dirent *entry;
 
 	if (!files) {
 		e = errno == ENOENT ? 0 : -errno;
@@ -293,8 +294,13 @@ static int dir_read(struct obs *o, size_t known, struct peek_dir *d)
 			close(fd);
 		return e;
 	}
-	for (struct dirent *entry; !e && (entry = readdir(files)); )
+	for (unsigned n = 0; !e && (entry = readdir(files)); n++) {
+		if (n == FILES_MAX) {		/* who fills his registry hides no more than his own pools */
+			skip_add(o, d, d->path, "too many files");
+			break;
+		}
 		e = file_look(o, known, d, entry);
+	}
 	closedir(files);
 	return e;
 }
