@@ -89,7 +89,7 @@ static bool places_ok(const struct meta_identity *d)
 		return false;
 	if (d->records_max > RECORDS_END || d->root_bytes > META_ROOTS_MAX || d->roots % 8 || d->root_bytes % 8)
 		return false;
-	if (!range_ok(d->roots, d->root_bytes) || !range_ok(d->meta_at, 0))
+	if (!range_ok(d->roots, d->root_bytes) || !range_ok(d->meta_at, 0) || (d->size && (!d->base || !d->roots)))
 		return false;
 	return d->domain == MEM_PKG || shm_place_ok(d);
 }
