@@ -21,16 +21,16 @@ struct hosted {
 	const char *held_back;
 };
 
-struct host {
+struct mem_host {
 	struct hosted *pool[HOSTED_MAX];
 	size_t count;
 };
 
 enum { REAP_REGISTRY_EVERY = 30 };
 
-int host_open(struct host **ret_host)
+int mem_host_open(struct mem_host **ret_host)
 {
-	struct host *h = calloc(1, sizeof *h);
+	struct mem_host *h = calloc(1, sizeof *h);
 
 	if (!h)
 		return -ENOMEM;
@@ -42,7 +42,7 @@ int host_open(struct host **ret_host)
 
 /* ---- one pool ---- */
 
-static struct hosted *host_add(struct host *h)
+static struct hosted *add(struct mem_host *h)
 {
 	struct hosted *x = h->count < HOSTED_MAX ? calloc(1, sizeof *x) : NULL;
 
@@ -51,7 +51,7 @@ static struct hosted *host_add(struct host *h)
 	return x;
 }
 
-static void let_go(struct host *h, size_t i, bool drop)
+static void let_go(struct mem_host *h, size_t i, bool drop)
 {
 	struct hosted *x = h->pool[i];
 	char name[64];
@@ -74,7 +74,7 @@ static void set_state(struct hosted *x, enum pool_state state)
 	x->draining = state == POOL_DRAINING;
 }
 
-void host_close(struct host *h)
+void mem_host_close(struct mem_host *h)
 {
 	if (!h)
 		return;
@@ -88,9 +88,9 @@ void host_close(struct host *h)
 
 /* ---- wishes ---- */
 
-static int make(struct host *h, const struct host_wish *wish, const struct mem_manager *m)
+static int make(struct mem_host *h, const struct mem_host_wish *wish, const struct mem_manager *m)
 {
-	struct hosted *x = host_add(h);
+	struct hosted *x = add(h);
 	struct shared_spec spec = { .name = wish->name,
 				    .size = wish->size,
 				    .manager = m,
@@ -112,9 +112,9 @@ static int make(struct host *h, const struct host_wish *wish, const struct mem_m
 }
 
 /* An incarnation that another daemon, or we before a restart, has left. */
-static int adopt(struct host *h, const char *name, uint32_t incarnation)
+static int adopt(struct mem_host *h, const char *name, uint32_t incarnation)
 {
-	struct hosted *x = host_add(h);
+	struct hosted *x = add(h);
 	int rc;
 
 	if (!x)
@@ -134,7 +134,7 @@ static int adopt(struct host *h, const char *name, uint32_t incarnation)
 	return 0;
 }
 
-static size_t find(const struct host *h, const char *name, uint32_t incarnation)
+static size_t find(const struct mem_host *h, const char *name, uint32_t incarnation)
 {
 	size_t i;
 
@@ -144,7 +144,7 @@ static size_t find(const struct host *h, const char *name, uint32_t incarnation)
 	return i;
 }
 
-struct adopting { struct host *h; const char *name; };
+struct adopting { struct mem_host *h; const char *name; };
 
 static bool adopt_each(int dir, const char *file, const struct registry_name *name, void *arg)
 {
@@ -157,7 +157,7 @@ static bool adopt_each(int dir, const char *file, const struct registry_name *na
 	return true;
 }
 
-static void adopt_all(struct host *h, const char *name)
+static void adopt_all(struct mem_host *h, const char *name)
 {
 	int dir;
 
@@ -167,7 +167,7 @@ static void adopt_all(struct host *h, const char *name)
 	close(dir);
 }
 
-static struct hosted *newest(const struct host *h, const char *name)
+static struct hosted *newest(const struct mem_host *h, const char *name)
 {
 	struct hosted *best = NULL;
 
@@ -181,12 +181,12 @@ static struct hosted *newest(const struct host *h, const char *name)
 	return best;
 }
 
-static bool as_wished(const struct hosted *x, const struct host_wish *wish, const struct mem_manager *m)
+static bool as_wished(const struct hosted *x, const struct mem_host_wish *wish, const struct mem_manager *m)
 {
 	return strcmp(x->p.id->manager, m->name) == 0 && x->p.id->size == shared_size(wish->size);
 }
 
-int host_want(struct host *h, const struct host_wish *wish, char *why, size_t bytes)
+int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *why, size_t bytes)
 {
 	const struct mem_manager *m;
 	struct hosted *x;
@@ -217,7 +217,7 @@ int host_want(struct host *h, const struct host_wish *wish, char *why, size_t by
 	return rc;
 }
 
-int host_drop(struct host *h, const char *name, bool force)
+int mem_host_drop(struct mem_host *h, const char *name, bool force)
 {
 	bool found = false, busy = false;
 
@@ -246,7 +246,7 @@ static unsigned count_dead(const struct hosted *x)
 	return dead;
 }
 
-unsigned host_reap(struct host *h)
+unsigned mem_host_reap(struct mem_host *h)
 {
 	static uint64_t last;
 	uint64_t now = clock_mono_seconds();
@@ -269,14 +269,14 @@ unsigned host_reap(struct host *h)
 	return dead;
 }
 
-bool host_at(const struct host *h, size_t i, struct host_pool *ret_pool)
+bool mem_host_at(const struct mem_host *h, size_t i, struct mem_host_pool *ret_pool)
 {
 	const struct hosted *x;
 
 	if (i >= h->count)
 		return false;
 	x = h->pool[i];
-	*ret_pool = (struct host_pool){ .incarnation = x->p.id->incarnation,
+	*ret_pool = (struct mem_host_pool){ .incarnation = x->p.id->incarnation,
 					.draining = x->draining,
 					.keep = x->p.id->keep,
 					.held_back = x->held_back };
