@@ -130,16 +130,16 @@ Test(render, csv_quotes_what_needs_it)
 /* Every member replaced by every kind of value, in every form: refused or shown, nothing else. */
 Test(render, any_value_anywhere_is_shown_or_refused)
 {
-	static const char *const values[] = { "null", "true", "-1", "0", "1.5", "1e999", "\"\"", "\"x\"", "[]", "[7]", "[\"x\"]",
+	static const char *const values[] = { "null", "true", "-1", "0", "1.5", "1e999", "\"\"", "\"x\"", "[]", "[7]", "[-7]", "[\"x\"]",
 					      "[null]", "{}", "{\"file\":{}}", "{\"line\":\"x\"}", "{\"pid\":[],\"alive\":1}", "99999999999999999999" };
-	static const char *const members[] = { "t", "s", "o", "c", "b", "n", "a", "r", "m", "f", "w", "k", "y", "i", "p" };
+	static const char *const members[] = { "t", "s", "o", "c", "b", "n", "a", "r", "m", "f", "w", "k", "y", "i", "p", "e" };
 	static const struct column all[] = {
 		{ "T", "t", TEXT_OF, .elastic = true }, { "S", "s", STATE_OF, .elastic = false }, { "O", "o", OK_OF, .elastic = false },
 		{ "C", "c", COUNT_OF, .other = "w.x", .may_lack = true }, { "B", "b", BYTES_OF, .elastic = false }, { "N", "n", NUMBER_OF, .elastic = false },
 		{ "A", "a", SECONDS_OF, .elastic = false }, { "R", "r", RATE_OF, .elastic = false }, { "M", "m", TIME_OF, .elastic = false },
 		{ "F", "f", TRUTH_OF, .elastic = false }, { "W", "w", WORDS_OF, .elastic = false }, { "K", "k", MARK_OF, .elastic = false },
 		{ "Y", "y", ANY_OF, .elastic = true }, { "I", "i", SITE_OF, .elastic = true, .other = "t" },
-		{ "P", "p", OWNER_OF, .elastic = true }, { 0 },
+		{ "P", "p", OWNER_OF, .elastic = true }, { "E", "e", SERIES_OF, .elastic = true }, { 0 },
 	};
 	unsigned shown = 0;
 
@@ -160,5 +160,5 @@ Test(render, any_value_anywhere_is_shown_or_refused)
 				fclose(style.out);
 				json_object_put(o);
 			}
-	cr_assert_geq(shown, 8 * 15, "null will do everywhere");
+	cr_assert_geq(shown, 8 * 16, "null will do everywhere");
 }

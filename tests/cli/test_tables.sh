@@ -39,7 +39,7 @@ gives 0 <<END
 $status
 END
 
-stats='{"pools":[{"pool":"pkg:99:1","domain":"pkg","name":null,"pid":99,"command":"registrar","manager":"fm","size":68719476736,"used":1048576,"real_used":1053000,"max_used":18446744073709551615,"free":0,"cached":512,"fragments":12345,"free_fragments":2,"largest_free":null,"failures":0,"untracked":3,"tracking":"off"}],"total":{"size":null,"used":1048576,"real_used":1053000,"max_used":null,"free":0,"cached":512,"fragments":12345,"free_fragments":2,"largest_free":null,"failures":0,"untracked":3}}'
+stats='{"pools":[{"pool":"pkg:99:1","domain":"pkg","name":null,"pid":99,"command":"registrar","manager":"fm","state":"live","size":68719476736,"used":1048576,"real_used":1053000,"max_used":18446744073709551615,"free":0,"cached":512,"fragments":12345,"free_fragments":2,"largest_free":null,"failures":0,"untracked":3,"tracking":"off"}],"total":{"size":null,"used":1048576,"real_used":1053000,"max_used":null,"free":0,"cached":512,"fragments":12345,"free_fragments":2,"largest_free":null,"failures":0,"untracked":3}}'
 serve <<END
 stats $stats
 stats $stats
@@ -49,14 +49,14 @@ stats $stats
 END
 run stats pkg
 gives 0 <<'END'
-POOL      COMMAND    MANAGER     USED  REAL USED              MAX USED  FREE  CACHED  FRAGMENTS  LARGEST FREE  FAILURES  TRACKING
-pkg:99:1  registrar  fm       1048576    1053000  18446744073709551615     0     512      12345             -         0  off
-total     -          -        1048576    1053000                     -     0     512      12345             -         0  -
+POOL      COMMAND    MANAGER  STATE     USED  REAL USED              MAX USED  FREE  CACHED  FRAGMENTS  LARGEST FREE  FAILURES  TRACKING
+pkg:99:1  registrar  fm       live   1048576    1053000  18446744073709551615     0     512      12345             -         0  off
+total     -          -        -      1048576    1053000                     -     0     512      12345             -         0  -
 END
 run stats -o csv
 gives 0 <<'END'
-pool,domain,name,pid,command,manager,size,used,real_used,max_used,free,cached,fragments,free_fragments,largest_free,failures,untracked,tracking
-pkg:99:1,pkg,,99,registrar,fm,68719476736,1048576,1053000,18446744073709551615,0,512,12345,2,,0,3,off
+pool,domain,name,pid,command,manager,state,size,used,real_used,max_used,free,cached,fragments,free_fragments,largest_free,failures,untracked,tracking
+pkg:99:1,pkg,,99,registrar,fm,live,68719476736,1048576,1053000,18446744073709551615,0,512,12345,2,,0,3,off
 END
 run stats -o ndjson
 gives 0 <<END
@@ -64,9 +64,9 @@ $(echo "$stats" | sed 's/^{"pools":\[//; s/\],"total".*//')
 END
 COLUMNS=200 NO_COLOR=1 terminal stats
 gives 0 <<'END'
-POOL      COMMAND    MANAGER  USED  REAL USED  MAX USED  FREE  CACHED  FRAGMENTS  LARGEST FREE  FAILURES  TRACKING
-pkg:99:1  registrar  fm       1.0M       1.0M     16.0E     0     512      12345             -         0  off
-total     -          -        1.0M       1.0M         -     0     512      12345             -         0  -
+POOL      COMMAND    MANAGER  STATE  USED  REAL USED  MAX USED  FREE  CACHED  FRAGMENTS  LARGEST FREE  FAILURES  TRACKING
+pkg:99:1  registrar  fm       live   1.0M       1.0M     16.0E     0     512      12345             -         0  off
+total     -          -        -      1.0M       1.0M         -     0     512      12345             -         0  -
 END
 COLUMNS=200 terminal stats
 grep -q "^$(printf '\033')\[1mPOOL" "$T/out" || bad 'no bold head on a terminal'
@@ -139,6 +139,18 @@ $f2
 ],"next":"c9","pause_us":1}
 END
 
+# What could not be read is named beside the rest, once.
+serve <<END
+dump {"fragments":[$f1],"next":"c1","pause_us":1,"errors":[{"pool":"pkg:7:1","reason":"Operation not permitted"}]}
+dump {"fragments":[],"next":null,"pause_us":1,"errors":[{"pool":"pkg:7:1","reason":"Operation not permitted"},{"pool":"pkg:8:1","reason":"No such process"}]}
+END
+run dump shm -o ndjson
+gives 0 <<END
+$f1
+END
+[ "$(cat "$T/err")" = 'mmctl: pkg:7:1: Operation not permitted
+mmctl: pkg:8:1: No such process' ] || bad "says: $(cat "$T/err")"
+
 # Nothing there.
 serve <<END
 dump {"fragments":[],"next":null,"pause_us":0}
@@ -159,9 +171,9 @@ gives 0 <<'END'
 END
 
 # leaks: both domains; exit 10.
-suspect() { echo '{"evidence":"'$1'","pool":"'$2'","site":'$3',"owner":'$4',"count":3,"bytes":192,"oldest":3600,"rate":'$5',"examples":["0x350000001000"]}'; }
+suspect() { echo '{"evidence":"'$1'","pool":"'$2'","site":'$3',"owner":'$4',"count":3,"bytes":192,"oldest":3600,"rate":'$5',"examples":["0x350000001000"]'"${6-}"'}'; }
 s1=$(suspect owner_dead shm:a:1 "$site" "$dead" null)
-s2=$(suspect growing pkg:99:1 "$site" null 12.5)
+s2=$(suspect growing pkg:99:1 "$site" null 12.5 ',"samples":3,"interval":10,"figures":[64,128,150,192]')
 serve <<END
 leaks {"suspects":[$s2],"next":null}
 leaks {"suspects":[$s1],"next":null}
@@ -169,12 +181,16 @@ leaks {"suspects":[],"next":null}
 leaks {"suspects":[],"next":null}
 stats {"pools":[],"total":{}}
 leaks {"suspects":[$s1],"next":null}
+leaks {"suspects":[$s2],"next":null}
 END
 run leaks
 gives 10 <<'END'
 EVIDENCE    POOL      COUNT  BYTES  OLDEST  RATE  OWNER                SITE
 growing     pkg:99:1      3    192    3600  12.5  -                    src/main.c:120 save
 owner_dead  shm:a:1       3    192    3600     -  98 registrar (dead)  src/main.c:120 save
+
+GROWING   RISES  EVERY  SITE                 BYTES, THE OLDEST FIRST
+pkg:99:1      3     10  src/main.c:120 save  64 128 150 192
 END
 run leaks
 gives 0 <<'END'
@@ -185,6 +201,11 @@ run leaks shm --evidence owner_dead -o ndjson
 gives 10 <<END
 $s1
 END
+run leaks pkg -o csv
+gives 10 <<'END'
+evidence,pool,count,bytes,oldest,rate,owner_pid,owner_command,owner_alive,file,line,function,module,samples,interval,figures
+growing,pkg:99:1,3,192,3600,12.5,,,,src/main.c,120,save,reg,3,10,64 128 150 192
+END
 sent <<'END'
 leaks {"domain":"pkg","limit":1000}
 leaks {"domain":"shm","limit":1000}
@@ -192,6 +213,7 @@ leaks {"domain":"pkg","limit":1000}
 leaks {"domain":"shm","limit":1000}
 stats {"domain":"pkg"}
 leaks {"evidence":"owner_dead","domain":"shm","limit":1000}
+leaks {"domain":"pkg","limit":1000}
 END
 
 # dump --leaks: the suspects' fragments, and no others.
@@ -223,16 +245,16 @@ END
 same='{"used":64,"free":100,"fragments":1,"free_fragments":1,"largest_free":100}'
 less='{"used":60,"free":100,"fragments":1,"free_fragments":1,"largest_free":100}'
 serve <<END
-check {"pools":[{"pool":"shm:a:1","ok":true,"walked":$same,"counted":$same,"errors":[]},{"pool":"shm:b:1","ok":false,"walked":$same,"counted":$less,"errors":[{"address":"0x1000","what":"links lead nowhere"}]}]}
+check {"pools":[{"pool":"shm:a:1","ok":true,"walked":$same,"counted":$same,"errors":[],"error_count":0},{"pool":"shm:b:1","ok":false,"walked":$same,"counted":$less,"errors":[{"address":"0x1000","what":"links lead nowhere"}],"error_count":1}]}
 check {"pools":[{"pool":"shm:a:1","ok":true,"walked":$same,"counted":$same,"errors":[]}]}
 check {"pools":[{"pool":"pkg:1:1","ok":null,"walked":null,"counted":null,"errors":[{"address":null,"what":"Operation not permitted"}]}]}
 check {"pools":[{"pool":"shm:b:1","ok":false,"walked":$same,"counted":$less,"errors":[]}]}
 END
 run check
 gives 10 <<'END'
-POOL     RESULT    USED  FRAGMENTS  FREE  FREE FRAGMENTS  LARGEST FREE
-shm:a:1  ok          64          1   100               1           100
-shm:b:1  damaged  64/60          1   100               1           100
+POOL     RESULT    USED  FRAGMENTS  FREE  FREE FRAGMENTS  LARGEST FREE  ERRORS
+shm:a:1  ok          64          1   100               1           100       0
+shm:b:1  damaged  64/60          1   100               1           100       1
 
 POOL     ADDRESS  WHAT
 shm:b:1  0x1000   links lead nowhere
@@ -242,8 +264,8 @@ run check shm
 says nothing
 run check pkg
 gives 1 <<'END'
-POOL     RESULT   USED  FRAGMENTS  FREE  FREE FRAGMENTS  LARGEST FREE
-pkg:1:1  unknown     -          -     -               -             -
+POOL     RESULT   USED  FRAGMENTS  FREE  FREE FRAGMENTS  LARGEST FREE  ERRORS
+pkg:1:1  unknown     -          -     -               -             -       -
 
 POOL     ADDRESS  WHAT
 pkg:1:1  -        Operation not permitted
@@ -251,8 +273,8 @@ END
 says '1 of 1 pools could not be checked'
 run check -o csv
 gives 10 <<'END'
-pool,ok,walked_used,counted_used,walked_fragments,counted_fragments,walked_free,counted_free,walked_free_fragments,counted_free_fragments,walked_largest_free,counted_largest_free
-shm:b:1,false,64,60,1,1,100,100,1,1,100,100
+pool,ok,walked_used,counted_used,walked_fragments,counted_fragments,walked_free,counted_free,walked_free_fragments,counted_free_fragments,walked_largest_free,counted_largest_free,error_count
+shm:b:1,false,64,60,1,1,100,100,1,1,100,100,
 END
 
 # The rest.
@@ -262,7 +284,7 @@ summary {"rows":[{"key":"src/main.c:120","site":$site,"count":3,"bytes":192,"lar
 summary {"rows":[{"key":"reg","site":null,"count":3,"bytes":192,"largest":64,"oldest":null}],"total":{"count":3,"bytes":192}}
 failures {"failures":[{"time":1700000000,"pool":"shm:a:1","pid":99,"site":$site,"requested":4096,"free":8192,"largest_free":2048,"verdict":"fragmented"}]}
 failures {"failures":[{"time":1700000000,"pool":"shm:a:1","pid":99,"site":$site,"requested":4096,"free":8192,"largest_free":2048,"verdict":"fragmented"}]}
-track {"pools":[{"pool":"pkg:99:1","tracking":"sites"}]}
+track {"pools":[{"pool":"pkg:99:1","tracking":"sites"},{"pool":"pkg:98:1","tracking":null,"reason":"No such process"}]}
 pool.list {"pools":[{"pool":"shm:a:1","name":"a","manager":"fm","incarnation":1,"state":"live","size":67108864,"used":64,"users":2,"keep":false,"on_death":"keep","held_back":null}]}
 pool.drop {"name":"a","dropped":["shm:a:1"]}
 manager.list {"managers":[{"name":"fm","source":"built in","domains":["pkg","shm"],"capabilities":["aligned","extend"],"advice":"mixed sizes","default":true},{"name":"qm","source":"built in","domains":["pkg","shm"],"capabilities":[],"advice":"debugging","default":false}]}
@@ -298,7 +320,9 @@ run track on pkg --pid 99
 gives 0 <<'END'
 POOL      TRACKING
 pkg:99:1  sites
+pkg:98:1  -
 END
+says 'pkg:98:1: No such process'
 run pool list
 gives 0 <<'END'
 NAME  POOL     STATE  MANAGER      SIZE  USED  USERS  KEEP  ON DEATH  HELD BACK

@@ -61,18 +61,22 @@ static bool owner(struct json_object *v)
 	       (!alive || json_object_is_type(alive, json_type_boolean));
 }
 
-static bool words(struct json_object *v)
+static bool string(struct json_object *v) { return json_object_is_type(v, json_type_string); }
+
+static bool array(struct json_object *v, bool (*is)(struct json_object *))
 {
 	if (!json_object_is_type(v, json_type_array))
 		return false;
 	for (size_t i = 0; i < json_object_array_length(v); i++)
-		if (!json_object_is_type(json_object_array_get_idx(v, i), json_type_string))
+		if (!is(json_object_array_get_idx(v, i)))
 			return false;
 	return true;
 }
 
+static bool words(struct json_object *v) { return array(v, string); }
+static bool series(struct json_object *v) { return array(v, whole); }
+
 static bool truth(struct json_object *v) { return json_object_is_type(v, json_type_boolean); }
-static bool string(struct json_object *v) { return json_object_is_type(v, json_type_string); }
 static bool mark(struct json_object *v) { return truth(v) || string(v) || words(v); }
 static bool any(struct json_object *v) { (void)v; return true; }
 
@@ -90,6 +94,7 @@ static const struct { bool (*is)(struct json_object *); const char *name; } want
 	[MARK_OF] = { mark, "a mark" },
 	[ANY_OF] = { any, "a value" },
 	[WORDS_OF] = { words, "an array of strings" },
+	[SERIES_OF] = { series, "an array of whole numbers" },
 	[SITE_OF] = { site, "a site {file, function, line, module}" },
 	[OWNER_OF] = { owner, "an owner {pid, command, alive}" },
 };
@@ -189,17 +194,28 @@ static size_t table_words(struct text *to, struct json_object *v)
 	return width;
 }
 
+static size_t table_series(struct text *to, struct json_object *v, bool human)
+{
+	size_t width = 0;
+
+	for (size_t i = 0; i < json_object_array_length(v); i++)
+		width += (i ? plain(to, " ") : 0) + table_bytes(to, json_object_array_get_idx(v, i), human);
+	return width ? width : plain(to, "-");
+}
+
 /* file:line function; where the file is not known what is known: function, module, address */
 static size_t table_site(struct text *to, struct json_object *v)
 {
 	static const char *const names[] = { "function", "module", "address" };
-	struct json_object *file = member(v, "file"), *line = member(v, "line"), *part;
+	struct json_object *file = member(v, "file"), *line = member(v, "line"), *address = member(v, "address"), *part;
 	size_t width = 0;
 
 	if (file) {
 		width += safe(to, file);
 		if (line)
 			width += plain(to, ":") + raw(to, line);
+		else if (address)
+			width += plain(to, "+") + safe(to, address);
 	}
 	for (size_t i = 0; i < (file ? 1 : 3); i++)
 		if ((part = member(v, names[i])))
@@ -252,6 +268,8 @@ static size_t table_one(const struct column *c, struct json_object *v, bool huma
 		return plain(to, json_object_get_boolean(v) ? "yes" : "no");
 	case WORDS_OF:
 		return table_words(to, v);
+	case SERIES_OF:
+		return table_series(to, v, human);
 	case SITE_OF:
 		return table_site(to, v);
 	case OWNER_OF:
@@ -326,10 +344,10 @@ static void csv_words(struct text *to, struct json_object *v, bool terminal)
 	struct text all = { 0 };
 
 	for (size_t i = 0; v && i < json_object_array_length(v); i++) {
-		struct json_object *word = json_object_array_get_idx(v, i);
+		const char *word = json_object_get_string(json_object_array_get_idx(v, i));
 
 		text_add(&all, " ", i > 0);
-		text_add(&all, json_object_get_string(word), (size_t)json_object_get_string_len(word));
+		text_add(&all, word, strlen(word));
 	}
 	csv_string(to, all.at ? all.at : "", all.len, terminal);
 	text_free(&all);
@@ -348,7 +366,7 @@ void cell_csv(const struct column *c, struct json_object *row, bool terminal, st
 	const char *const *fields = fields_of(c);
 	struct json_object *value = member(row, c->member);
 
-	if (json_object_is_type(value, json_type_array) && words(value)) {
+	if (c->kind != ANY_OF && json_object_is_type(value, json_type_array)) {
 		csv_words(to, value, terminal);
 	} else if (!fields) {
 		csv_value(to, value, terminal);

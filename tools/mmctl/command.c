@@ -173,7 +173,9 @@ static enum exit_code set_option(struct command *cmd, enum option_id id, const c
 	struct json_object *value;
 	char what[40];
 
-	cmd->given[id] = text ? text : "";
+	if (!text)
+		text = "";			/* takes no argument */
+	cmd->given[id] = text;
 	if (id == O_OUTPUT)
 		return set_output(cmd, text);
 	if (id == O_LIMIT || id == O_TIMEOUT)
@@ -219,7 +221,7 @@ static void build_table(struct getopt_table *t, const struct verb *verb)
 	size_t at = 0;
 
 	*t = (struct getopt_table){ 0 };
-	strcpy(t->letters, verb ? ":" : "+:");
+	snprintf(t->letters, sizeof t->letters, "%s", verb ? ":" : "+:");
 	for (int id = O_NONE + 1; id < OPTIONS_END; id++)
 		if (option_rows[id].how == GLOBAL)
 			add_option(t, (enum option_id)id, at++);

@@ -48,6 +48,9 @@ enum exit_code show(struct mmctl *m, const char *member, const struct column *co
 enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char *member, const struct column *columns,
 			 const char *total);
 
+/** Say the pool and the reason of each row that has both: what an answer could not tell. */
+void say_errors(struct json_object *list);
+
 /** A row of pages(): returns whether to print it; may add members to it. */
 typedef bool page_fn(struct json_object *row, void *arg);
 

@@ -45,6 +45,7 @@ enum kind {
 	MARK_OF,			/* true a star, false nothing; strings, alone or in an array, as they are */
 	ANY_OF,				/* a string, or any other value as JSON */
 	WORDS_OF,			/* an array of strings */
+	SERIES_OF,			/* an array of bytes */
 	SITE_OF,			/* {file, function, line, module} */
 	OWNER_OF,			/* {pid, command, alive} */
 };

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { PAGE = 1000 };
+enum { PAGE = 1000, ERRORS_MAX = 1000 };
 
 enum exit_code ask(struct mmctl *m, const char *method, struct json_object *params, struct json_object **ret_result)
 {
@@ -108,20 +108,60 @@ enum exit_code show(struct mmctl *m, const char *member, const struct column *co
 	return code;
 }
 
+void say_errors(struct json_object *list)
+{
+	for (size_t i = 0; json_object_is_type(list, json_type_array) && i < json_object_array_length(list); i++) {
+		struct json_object *row = json_object_array_get_idx(list, i), *pool = NULL, *reason = NULL;
+		struct text t = { 0 };
+
+		if (!json_at(row, "pool", &pool) || !json_object_is_type(pool, json_type_string) ||
+		    !json_at(row, "reason", &reason) || !json_object_is_type(reason, json_type_string))
+			continue;
+		text_safe(&t, json_object_get_string(pool), (size_t)json_object_get_string_len(pool));
+		text_add(&t, ": ", 2);
+		text_safe(&t, json_object_get_string(reason), (size_t)json_object_get_string_len(reason));
+		say("%s", t.at ? t.at : "");
+		text_free(&t);
+	}
+}
+
 /* ---- pages ---- */
 
-/* What came beside the rows: of the last page, but pause_us the longest of all. */
+static bool holds(struct json_object *array, struct json_object *value)
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++)
+		if (json_object_equal(json_object_array_get_idx(array, i), value))
+			return true;
+	return false;
+}
+
+/* Each page may tell the same error again. */
+static void keep_errors(struct json_object *before, struct json_object *more)
+{
+	for (size_t i = 0; i < json_object_array_length(more); i++) {
+		struct json_object *error = json_object_array_get_idx(more, i);
+
+		if (json_object_array_length(before) < ERRORS_MAX && !holds(before, error))
+			json_object_array_add(before, json_object_get(error));
+	}
+}
+
+/* What came beside the rows: of the last page, but pause_us the longest of all, and errors those of all. */
 static void keep_tail(struct json_object *tail, struct json_object *result, const char *member)
 {
-	struct json_object *before = NULL;
+	struct json_object *before;
 
 	json_object_object_foreach(result, name, value) {
+		before = NULL;
+		json_object_object_get_ex(tail, name, &before);
 		if (!strcmp(name, member))
 			continue;
-		if (!strcmp(name, "pause_us") && json_object_object_get_ex(tail, name, &before) &&
-		    json_object_get_int64(before) > json_object_get_int64(value))
+		if (!strcmp(name, "pause_us") && json_object_get_int64(before) > json_object_get_int64(value))
 			continue;
-		json_object_object_add(tail, name, json_object_get(value));
+		if (json_object_is_type(before, json_type_array) && json_object_is_type(value, json_type_array))
+			keep_errors(before, value);
+		else
+			json_object_object_add(tail, name, json_object_get(value));
 	}
 }
 

@@ -153,9 +153,11 @@ char *text_bytes(double bytes, char buf[static 32])
 		snprintf(buf, 32, "%.0f", bytes);
 		return buf;
 	}
-	/* 1023.95 would round to 1024.0 */
-	for (bytes /= 1024; bytes >= 1023.95 && unit < sizeof units - 2; bytes /= 1024)
+	bytes /= 1024;
+	while (bytes >= 1023.95 && unit < sizeof units - 2) {	/* 1023.95 would round to 1024.0 */
+		bytes /= 1024;
 		unit++;
+	}
 	snprintf(buf, 32, "%.1f%c", bytes, units[unit]);
 	return buf;
 }

@@ -12,6 +12,7 @@ static const struct column check_columns[] = {
 	{ .head = "FREE", BOTH("free"), .kind = BYTES_OF },
 	{ .head = "FREE FRAGMENTS", BOTH("free_fragments"), .kind = COUNT_OF },
 	{ .head = "LARGEST FREE", BOTH("largest_free"), .kind = BYTES_OF },
+	{ .head = "ERRORS", .member = "error_count", .kind = COUNT_OF, .may_lack = true },
 	{ 0 },
 };
 

@@ -48,9 +48,19 @@ enum exit_code verb_pool_list(struct mmctl *m) { return show(m, "pools", pool_co
 /* `on` is what most people want of it. */
 enum exit_code verb_track(struct mmctl *m)
 {
+	struct json_object *result;
+	enum exit_code code;
+
 	if (!strcmp(m->cmd.operand[0], "on"))
 		json_object_object_add(m->cmd.params, "mode", json_object_new_string("sites"));
-	return show(m, "pools", track_columns, NULL);
+	code = ask_own(m, &result);
+	if (code)
+		return code;
+	code = show_rows(m, result, "pools", track_columns, NULL);
+	if (!code)
+		say_errors(array_of(m, result, "pools"));	/* of heaps that could not be switched */
+	json_object_put(result);
+	return code;
 }
 
 static const struct column dropped_columns[] = { { .head = "DROPPED", .member = "pool", .kind = TEXT_OF }, { 0 } };

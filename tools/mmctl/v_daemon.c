@@ -178,7 +178,7 @@ static enum exit_code show_lives(struct mmctl *m, const struct life *before, con
 enum exit_code verb_restart(struct mmctl *m)
 {
 	struct json_object *result = NULL;
-	struct life before, after;
+	struct life before = { 0 }, after = { 0 };
 	enum exit_code code = life_of(m, &before, false);
 	double asked = now();
 

@@ -37,6 +37,19 @@ static const struct column suspect_columns[] = {
 	{ .head = "RATE", .member = "rate", .kind = RATE_OF, .may_lack = true },
 	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = true },
 	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
+	{ .head = "SAMPLES", .member = "samples", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "INTERVAL", .member = "interval", .kind = SECONDS_OF, .may_lack = true, .hidden = true },
+	{ .head = "FIGURES", .member = "figures", .kind = SERIES_OF, .may_lack = true, .hidden = true },
+	{ 0 },
+};
+
+/* What the evidence `growing` rests on: a second table. */
+static const struct column growing_columns[] = {
+	{ .head = "GROWING", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "RISES", .member = "samples", .kind = COUNT_OF, .may_lack = true },
+	{ .head = "EVERY", .member = "interval", .kind = SECONDS_OF, .may_lack = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
+	{ .head = "BYTES, THE OLDEST FIRST", .member = "figures", .kind = SERIES_OF, .may_lack = true, .elastic = true },
 	{ 0 },
 };
 
@@ -109,8 +122,34 @@ static void say_nothing(struct mmctl *m, const char *what)
 
 /* ---- leaks ---- */
 
+enum { GROWING_MAX = 1000 };
+
+/* A page_fn that keeps what the second table is made of. */
+static bool keep_growing(struct json_object *row, void *arg)
+{
+	struct json_object *growing = arg, *evidence = get(row, "evidence");
+
+	if (json_object_is_type(evidence, json_type_string) && !strcmp(json_object_get_string(evidence), "growing") &&
+	    json_object_array_length(growing) < GROWING_MAX)
+		json_object_array_add(growing, json_object_get(row));
+	return true;
+}
+
+static enum exit_code show_growing(struct mmctl *m, struct json_object *growing)
+{
+	struct render r;
+
+	if (m->style.format != TABLE || !json_object_array_length(growing))
+		return RC_OK;
+	fputc('\n', m->style.out);
+	render_open(&r, &m->style, "suspects", growing_columns);
+	for (size_t i = 0; i < json_object_array_length(growing); i++)
+		render_row(&r, json_object_array_get_idx(growing, i));
+	return finish(m, &r, RC_OK, NULL);
+}
+
 /* leaks has one domain a call; without one on the command line both are asked. */
-static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json_object *tail)
+static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json_object *growing, struct json_object *tail)
 {
 	static const char *const domains[] = { "pkg", "shm" };
 	struct json_object *given = get(m->cmd.params, "domain"), *params;
@@ -122,7 +161,7 @@ static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json
 			continue;
 		params = copy_params(m);
 		json_object_object_add(params, "domain", json_object_new_string(domains[i]));
-		code = pages(m, r, "leaks", params, &left, NULL, NULL, tail);
+		code = pages(m, r, "leaks", params, &left, keep_growing, growing, tail);
 		json_object_put(params);
 	}
 	return code;
@@ -130,12 +169,15 @@ static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json
 
 enum exit_code verb_leaks(struct mmctl *m)
 {
-	struct json_object *tail = json_object_new_object();
+	struct json_object *tail = json_object_new_object(), *growing = json_object_new_array();
 	enum exit_code code;
 	struct render r;
 
 	render_open(&r, &m->style, "suspects", suspect_columns);
-	code = finish(m, &r, each_domain(m, &r, tail), tail);
+	code = finish(m, &r, each_domain(m, &r, growing, tail), tail);
+	if (!code)
+		code = show_growing(m, growing);
+	json_object_put(growing);
 	json_object_put(tail);
 	if (!code && !r.rows)
 		say_nothing(m, "nothing is suspected");
@@ -169,10 +211,12 @@ static void narrow_site(struct json_object *params, struct json_object *suspect)
 	struct json_object *file = get(suspect, "site.file"), *line = get(suspect, "site.line"), *value;
 	struct text t = { 0 };
 
-	if (!json_object_is_type(file, json_type_string) || !json_object_is_type(line, json_type_int))
-		return;
-	text_format(&t, "%s:%jd", json_object_get_string(file), (intmax_t)json_object_get_int64(line));
-	value = t.failed ? NULL : json_object_new_string(t.at);
+	if (json_object_is_type(file, json_type_string) && json_object_is_type(line, json_type_int)) {
+		text_format(&t, "%s:%jd", json_object_get_string(file), (intmax_t)json_object_get_int64(line));
+		value = t.failed ? NULL : json_object_new_string(t.at);
+	} else {
+		value = json_object_get(get(suspect, "site.address"));
+	}
 	narrow(params, "site", value);
 	json_object_put(value);
 	text_free(&t);
@@ -225,6 +269,7 @@ static enum exit_code dump_leaks(struct mmctl *m)
 	unused = (struct render){ .member = "suspects" };
 	code = pages(m, &unused, "leaks", params, &all, dump_suspect, &s, NULL);
 	code = finish(m, &r, code ? code : s.code, s.tail);
+	say_errors(get(s.tail, "errors"));
 	json_object_put(params);
 	json_object_put(s.tail);
 	if (!code && !r.rows)
@@ -245,6 +290,7 @@ enum exit_code verb_dump(struct mmctl *m)
 	params = copy_params(m);
 	render_open(&r, &m->style, "fragments", fragment_columns);
 	code = finish(m, &r, pages(m, &r, "dump", params, &left, NULL, NULL, tail), tail);
+	say_errors(get(tail, "errors"));
 	json_object_put(params);
 	json_object_put(tail);
 	if (!code && !r.rows)

@@ -30,6 +30,7 @@ static const struct column stats_pools[] = {
 	{ .head = "PID", .member = "pid", .kind = COUNT_OF, .hidden = true },
 	{ .head = "COMMAND", .member = "command", .kind = TEXT_OF, .elastic = true },
 	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF },
+	{ .head = "STATE", .member = "state", .kind = STATE_OF, .may_lack = true },
 	{ .head = "SIZE", .member = "size", .kind = BYTES_OF, .hidden = true },
 	{ .head = "USED", .member = "used", .kind = BYTES_OF },
 	{ .head = "REAL USED", .member = "real_used", .kind = BYTES_OF },
