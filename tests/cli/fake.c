@@ -58,8 +58,8 @@ static void answer(FILE *out, char *rule, long long id, const char *method)
 	if (rest)
 		*rest++ = 0;
 	if (strcmp(rule, method)) {
-		fprintf(out, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"error\":{\"code\":-1,\"message\":\"%s was expected, not %s\"}}\n",
-			id, rule, method);
+		fprintf(out, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"error\":{\"code\":-1,", id);
+		fprintf(out, "\"message\":\"%s was expected, not %s\"}}\n", rule, method);
 	} else if (kind == '!') {
 		for (; rest && *rest; rest++)
 			if (*rest == '@')

@@ -189,7 +189,7 @@ EVIDENCE    POOL      COUNT  BYTES  OLDEST  RATE  OWNER                SITE
 growing     pkg:99:1      3    192    3600  12.5  -                    src/main.c:120 save
 owner_dead  shm:a:1       3    192    3600     -  98 registrar (dead)  src/main.c:120 save
 
-GROWING   RISES  EVERY  SITE                 BYTES, THE OLDEST FIRST
+GROWING   RISES  EVERY  SITE                 BYTES OVER TIME
 pkg:99:1      3     10  src/main.c:120 save  64 128 150 192
 END
 run leaks

@@ -35,7 +35,10 @@ static struct json_object *member(struct json_object *row, const char *path)
 
 /* ---- what a value must be ---- */
 
-static bool whole(struct json_object *v) { return json_object_is_type(v, json_type_int) && json_object_get_int64(v) >= 0; }
+static bool whole(struct json_object *v)
+{
+	return json_object_is_type(v, json_type_int) && json_object_get_int64(v) >= 0;
+}
 
 static bool number(struct json_object *v)
 {
@@ -122,14 +125,16 @@ bool cell_check(const struct column *c, struct json_object *row, char *error, si
 
 	if (c->kind == SITE_OF)
 		other.kind = TEXT_OF;
-	return check_one(c, c->member, row, error, bytes) && (!c->other || check_one(&other, c->other, row, error, bytes));
+	return check_one(c, c->member, row, error, bytes) &&
+	       (!c->other || check_one(&other, c->other, row, error, bytes));
 }
 
 /* ---- a table's cell ---- */
 
 bool cell_right(const struct column *c)
 {
-	return c->kind == COUNT_OF || c->kind == BYTES_OF || c->kind == NUMBER_OF || c->kind == SECONDS_OF || c->kind == RATE_OF;
+	return c->kind == COUNT_OF || c->kind == BYTES_OF || c->kind == NUMBER_OF || c->kind == SECONDS_OF ||
+	       c->kind == RATE_OF;
 }
 
 static size_t plain(struct text *to, const char *s)

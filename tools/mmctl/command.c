@@ -73,18 +73,17 @@ bool command_bytes(const char *text, uint64_t *ret)
 
 bool command_age(const char *text, double *ret)
 {
-	static const struct { char unit; double seconds; } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-	const char *rest;
+	static const char units[] = "smhd";
+	static const double seconds[] = { 1, 60, 3600, 86400 };
+	const char *rest, *unit;
 	double value;
 
 	if (!number_of(text, &value, &rest))
 		return false;
-	for (size_t i = 0; *rest && i < sizeof units / sizeof units[0]; i++)
-		if (*rest == units[i].unit) {
-			value *= units[i].seconds;
-			rest++;
-			break;
-		}
+	if (*rest && (unit = strchr(units, *rest))) {
+		value *= seconds[unit - units];
+		rest++;
+	}
 	if (*rest || value > 1e12)
 		return false;
 	*ret = value;
@@ -135,7 +134,9 @@ static struct json_object *value_of(const struct option_row *row, const char *te
 		return age_of(text);
 	case WORD:
 		*ret_allowed = row->value ? row->value : "not empty";
-		return *text && (!row->value || word_in(row->value, text, strlen(text))) ? json_object_new_string(text) : NULL;
+		if (!*text || (row->value && !word_in(row->value, text, strlen(text))))
+			return NULL;
+		return json_object_new_string(text);
 	default:
 		return NULL;
 	}
@@ -210,7 +211,9 @@ static void add_option(struct getopt_table *t, enum option_id id, size_t at)
 	const struct option_row *row = &option_rows[id];
 	size_t len = strlen(t->letters);
 
-	t->longs[at] = (struct option){ row->name, row->metavar ? required_argument : no_argument, NULL, LONG + (int)id };
+	t->longs[at].name = row->name;
+	t->longs[at].has_arg = row->metavar ? required_argument : no_argument;
+	t->longs[at].val = LONG + (int)id;
 	if (row->letter)
 		snprintf(t->letters + len, sizeof t->letters - len, "%c%s", row->letter, row->metavar ? ":" : "");
 }
@@ -320,24 +323,21 @@ static unsigned distance(const char *a, const char *b)
 /* "manager" alone, "manager frob", "stat": say what was meant. */
 static enum exit_code no_verb(struct command *cmd, char *const *words, int count)
 {
-	size_t len = strlen(words[0]), at = 0, left = sizeof cmd->error;
+	size_t len = strlen(words[0]);
 	const char *near = NULL;
+	char list[128] = "";
 	unsigned best = 3, far;
 
 	for (int id = 0; id < VERBS_END; id++) {
 		const char *name = verbs[id].words;
+		size_t at = strlen(list);
 
-		if (!strncmp(name, words[0], len) && name[len] == ' ') {
-			at += (size_t)snprintf(cmd->error + at, left - at, "%s%s", at ? ", " : "after it comes one of: ", name + len + 1);
-			near = name;
-		}
+		if (!strncmp(name, words[0], len) && name[len] == ' ')
+			snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", name + len + 1);
 	}
-	if (near) {
-		char list[sizeof cmd->error];
-
-		memcpy(list, cmd->error, sizeof list);
-		return usage(cmd, "%s%s%.24s: %.150s", words[0], count > 1 ? " " : "", count > 1 ? words[1] : "", list);
-	}
+	if (*list)
+		return usage(cmd, "%s%s%.24s: after it comes one of: %s", words[0], count > 1 ? " " : "",
+			     count > 1 ? words[1] : "", list);
 	for (int id = 0; id < VERBS_END; id++) {
 		far = len >= 3 && !strncmp(verbs[id].words, words[0], len) ? 1 : distance(words[0], verbs[id].words);
 		if (far < best) {

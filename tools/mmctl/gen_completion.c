@@ -87,7 +87,12 @@ static void put_options(void)
 			put_option(verbs[i].options[o]);
 		printf("' ;;\n");
 	}
-	printf("\tesac\n}\n\n# The words of an option's value; fails for one that takes none.\n_mmctl_value() {\n\tcase $1 in\n");
+	printf("\tesac\n}\n\n");
+}
+
+static void put_values(void)
+{
+	printf("# The words of an option's value; fails for one that takes none.\n_mmctl_value() {\n\tcase $1 in\n");
 	for (int id = O_NONE + 1; id < OPTIONS_END; id++) {
 		const struct option_row *o = &option_rows[id];
 
@@ -105,9 +110,12 @@ static void put_operands(void)
 {
 	printf("_mmctl_operand() {\n\tcase $1/$2 in\n");
 	for (size_t i = 0; i < VERBS_END; i++)
-		for (size_t o = 0; o < OPERANDS_MAX && verbs[i].operands[o]; o++)
-			if (*operand_words(verbs[i].operands[o]))
-				printf("\t'%s/%zu') echo '%s' ;;\n", verbs[i].words, o, operand_words(verbs[i].operands[o]));
+		for (size_t o = 0; o < OPERANDS_MAX && verbs[i].operands[o]; o++) {
+			const char *offers = operand_words(verbs[i].operands[o]);
+
+			if (*offers)
+				printf("\t'%s/%zu') echo '%s' ;;\n", verbs[i].words, o, offers);
+		}
 	printf("\tesac\n}\n\n_mmctl_methods='");
 	for (size_t i = 0; i < RPC_METHODS; i++)
 		printf("%s%s", i ? " " : "", rpc_methods[i].name);
@@ -127,6 +135,7 @@ int main(int argc, char **argv)
 	       "# bash completion for mmctl; generated from verbs.def and methods.def, never edited by hand.\n\n");
 	put_verbs();
 	put_options();
+	put_values();
 	put_operands();
 	while (fgets(line, sizeof line, rest))
 		fputs(line, stdout);

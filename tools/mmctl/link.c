@@ -58,13 +58,15 @@ static bool nobody(int err) { return err == -ENOENT || err == -ECONNREFUSED || e
 
 static enum exit_code unreachable(struct link *l, const char *path, int err)
 {
+	const char *why = strerror(-err);
+
 	if (err == -EACCES || err == -EPERM)
-		return fail(l, RC_DENIED, "%s: %s; control.group in mmd.conf says who may use it", path, strerror(-err));
+		return fail(l, RC_DENIED, "%s: %s; control.group in mmd.conf says who may use it", path, why);
 	if (err == -ETIMEDOUT)
-		return fail(l, RC_TIMEOUT, "%s: mmd took no connection in %g s; -t SECONDS waits longer", path, l->timeout);
+		return fail(l, RC_TIMEOUT, "%s: mmd took no connection in %g s; -t waits longer", path, l->timeout);
 	if (nobody(err))
-		return fail(l, RC_NO_DAEMON, "no daemon on %s (%s); start one: mmd --socket %s", path, strerror(-err), path);
-	return fail(l, RC_NO_DAEMON, "no daemon on %s: %s", path, strerror(-err));
+		return fail(l, RC_NO_DAEMON, "no daemon on %s (%s); start one: mmd --socket %s", path, why, path);
+	return fail(l, RC_NO_DAEMON, "no daemon on %s: %s", path, why);
 }
 
 /* Nobody named a socket: the user's own daemon, then the system's. */
@@ -83,7 +85,8 @@ static enum exit_code open_usual(struct link *l)
 		return RC_OK;
 	if (!nobody(err))
 		return unreachable(l, system_socket, err);
-	return fail(l, RC_NO_DAEMON, "no daemon on %s%s%s; start one: `mmd`, or `systemctl start mmd`; elsewhere: -s SOCKET",
+	return fail(l, RC_NO_DAEMON,
+		    "no daemon on %s%s%s; start one: `mmd`, or `systemctl start mmd`; elsewhere: -s SOCKET",
 		    two ? own : "", two ? " or " : "", system_socket);
 }
 
@@ -113,7 +116,8 @@ static enum exit_code unanswered(struct link *l, const char *method, int err)
 	link_close(l);
 	switch (err) {
 	case -ETIMEDOUT:
-		return fail(l, RC_TIMEOUT, "%s: no answer from %s in %g s; -t SECONDS waits longer", method, l->path, l->timeout);
+		return fail(l, RC_TIMEOUT, "%s: no answer from %s in %g s; -t SECONDS waits longer", method, l->path,
+			    l->timeout);
 	case -EPIPE:
 		return fail(l, RC_REFUSED, "%s: mmd on %s closed the connection before it answered", method, l->path);
 	case -EPROTO:
@@ -132,7 +136,8 @@ static enum exit_code refused(struct link *l, const char *method, const struct c
 	return fail(l, reply->code == RPC_ROLE ? RC_DENIED : RC_REFUSED, "%s: %s (%d)", method, text, reply->code);
 }
 
-enum exit_code link_call(struct link *l, const char *method, struct json_object *params, struct json_object **ret_result)
+enum exit_code link_call(struct link *l, const char *method, struct json_object *params,
+			 struct json_object **ret_result)
 {
 	enum exit_code code = link_open(l);
 	struct client_error error;

@@ -28,8 +28,10 @@ void link_close(struct link *l);
 /**
  * link_open - connect, unless that is done
  *
- * The first that is given: -s, MMD_SOCKET, control.socket of the configuration; where none is, $XDG_RUNTIME_DIR/mmd.sock
- * and then /run/mmd/mmd.sock. Returns RC_OK, or RC_NO_DAEMON, RC_DENIED, RC_TIMEOUT with l->error.
+ * The first that is given: -s, MMD_SOCKET, control.socket of the configuration; where none is,
+ * $XDG_RUNTIME_DIR/mmd.sock and then /run/mmd/mmd.sock.
+ *
+ * Returns RC_OK, or RC_NO_DAEMON, RC_DENIED, RC_TIMEOUT with l->error.
  */
 enum exit_code link_open(struct link *l);
 
@@ -37,10 +39,11 @@ enum exit_code link_open(struct link *l);
  * link_call - one request, one answer
  * @params: an object or array, or NULL; stays the caller's
  *
- * Connects on first use. RC_OK with *ret_result (the caller puts it; NULL is JSON's null), or the exit code with l->error.
- * Where there was no answer the connection is closed; the next call opens a new one.
+ * Connects on first use. RC_OK with *ret_result (the caller puts it; NULL is JSON's null), or the exit code with
+ * l->error. Where there was no answer the connection is closed; the next call opens a new one.
  */
-enum exit_code link_call(struct link *l, const char *method, struct json_object *params, struct json_object **ret_result);
+enum exit_code link_call(struct link *l, const char *method, struct json_object *params,
+			 struct json_object **ret_result);
 
 /** Wait until the daemon has closed the connection. False: it has not in time. */
 bool link_wait_end(struct link *l);

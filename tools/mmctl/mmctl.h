@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What every verb of mmctl works with. A verb is a row of verbs.def and a function verb_ID() in one of the v_*.c files. */
+/* What every verb of mmctl works with. A verb is a row of verbs.def and a function verb_ID() in a file v_FAMILY.c. */
 #ifndef MMCTL_MMCTL_H
 #define MMCTL_MMCTL_H
 
@@ -65,7 +65,7 @@ typedef bool page_fn(struct json_object *row, void *arg);
 enum exit_code pages(struct mmctl *m, struct render *r, const char *method, struct json_object *params, uint64_t *left,
 		     page_fn *fn, void *arg, struct json_object *tail);
 
-/** The managers now and after the next restart as a table. @prefix: of the domains' members; @only: a domain, or NULL. */
+/** The managers now and after the next restart. @prefix: of the domains' members; @only: a domain, or NULL. */
 enum exit_code show_choice(struct mmctl *m, struct json_object *result, const char *prefix, const char *only);
 
 /** All rows are printed, or could not be: close the table, complain about a refused row, pass the code on. */

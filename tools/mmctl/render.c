@@ -2,7 +2,7 @@
 /*
  * Rows become a table, CSV, JSON or newline-delimited JSON; see render.h.
  *
- *	held back:	cells[row × count + column] -> text[at, len)	at most TABLE_BLOCK rows, then written and forgotten
+ *	held back:	cells[row * count + column] -> text[at, len)	at most TABLE_BLOCK rows, then forgotten
  *
  * Memory is that of one block, whatever the number of rows. Numbers stand to the right, the last column is not padded.
  */
@@ -29,18 +29,26 @@ static void pad(FILE *out, size_t count)
 
 /* ---- JSON ---- */
 
+/* U+200B to U+202E, U+2060 to U+207F: marks of direction, separators. `p` has two bytes more, or a 0. */
+static bool directs(const unsigned char *p)
+{
+	return p[0] == 0xe2 && ((p[1] == 0x80 && p[2] >= 0x8b && p[2] <= 0xae) || (p[1] == 0x81 && p[2] >= 0xa0));
+}
+
 /* json-c leaves DEL, C1 and marks of direction as they are; inside strings, and nowhere else can they be. */
 static void write_safe_json(FILE *out, const char *s)
 {
 	for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
-		if (*p == 0x7f)
+		if (*p == 0x7f) {
 			fputs("\\u007f", out);
-		else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+		} else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) {
 			fprintf(out, "\\u%04x", *++p);
-		else if (*p == 0xe2 && ((p[1] == 0x80 && p[2] >= 0x8b && p[2] <= 0xae) || (p[1] == 0x81 && p[2] >= 0xa0)))
-			fprintf(out, "\\u%04x", 0x2000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)), p += 2;
-		else
+		} else if (directs(p)) {
+			fprintf(out, "\\u%04x", 0x2000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu));
+			p += 2;
+		} else {
 			fputc(*p, out);
+		}
 	}
 }
 
@@ -58,7 +66,9 @@ static void write_json(const struct style *st, struct json_object *value, int fl
 
 void render_json(const struct style *st, struct json_object *value)
 {
-	write_json(st, value, st->terminal ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : JSON_C_TO_STRING_PLAIN);
+	int pretty = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
+
+	write_json(st, value, st->terminal ? pretty : JSON_C_TO_STRING_PLAIN);
 	fputc('\n', st->out);
 }
 
@@ -118,20 +128,23 @@ static void squeeze(const struct render *r, size_t *widths)
 	for (unsigned i = 0; i < r->count; i++)
 		total += widths[i];
 	for (; human(r) && r->st->width && total > r->st->width; total--) {
-		unsigned widest = r->count;
+		size_t most = ELASTIC_MIN, *widest = NULL;
 
 		for (unsigned i = 0; i < r->count; i++)
-			if (r->columns[i]->elastic && widths[i] > ELASTIC_MIN && (widest == r->count || widths[i] > widths[widest]))
-				widest = i;
-		if (widest == r->count)
+			if (r->columns[i]->elastic && widths[i] > most) {
+				widest = &widths[i];
+				most = *widest;
+			}
+		if (!widest)
 			return;
-		widths[widest]--;
+		--*widest;
 	}
 }
 
 /* A site is told by its end, other texts by their start. */
-static void put_cut(const struct render *r, const struct column *c, const char *s, const struct cell *cell, size_t width)
+static void put_cut(const struct render *r, const struct column *c, const struct cell *cell, size_t width)
 {
+	const char *s = r->text.at + cell->at;
 	const char *mark = MB_CUR_MAX > 1 ? "…" : "~";
 	size_t at;
 
@@ -155,7 +168,7 @@ static void put_cell(const struct render *r, unsigned column, const struct cell 
 	if (r->st->color && cell->red)
 		fputs(RED, r->st->out);
 	if (cell->width > width)
-		put_cut(r, c, s, cell, width);
+		put_cut(r, c, cell, width);
 	else
 		fwrite(s, 1, cell->len, r->st->out);
 	if (r->st->color && cell->red)

@@ -88,7 +88,7 @@ bool render_row(struct render *r, struct json_object *row);
 /** The check alone; the row counts as written. */
 bool render_check(struct render *r, struct json_object *row);
 
-/** In a table: a last line with `label` in the first column, or in the last where the first is a number. Members that are absent or null are `-`. */
+/** In a table: a last line, `label` in its first column, or in its last where the first is a number. Null is `-`. */
 bool render_total(struct render *r, const char *label, struct json_object *total);
 
 /** Write what is held back. @tail: an object or NULL; its members follow the rows in json. Frees all. */

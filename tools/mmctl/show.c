@@ -195,8 +195,8 @@ static enum exit_code turn(struct mmctl *m, struct json_object *params, struct j
 	return RC_FOUND;
 }
 
-static enum exit_code one_page(struct mmctl *m, struct render *r, struct json_object *result, uint64_t *left, page_fn *fn,
-			       void *arg, struct json_object *tail)
+static enum exit_code one_page(struct mmctl *m, struct render *r, struct json_object *result, uint64_t *left,
+			       page_fn *fn, void *arg, struct json_object *tail)
 {
 	struct json_object *rows;
 

@@ -62,27 +62,31 @@ static enum exit_code count_pools(const struct mmctl *m, struct json_object *poo
 	return RC_OK;
 }
 
-/* All errors of all pools as one table, each with its pool. */
+/* The pool's errors become rows that name it. */
+static void add_errors(struct mmctl *m, struct render *r, struct json_object *pool)
+{
+	struct json_object *name = NULL, *errors = array_of(m, pool, "errors");
+
+	json_at(pool, "pool", &name);
+	for (size_t i = 0; i < json_object_array_length(errors) && !r->refused; i++) {
+		struct json_object *error = json_object_array_get_idx(errors, i);
+
+		if (json_object_is_type(error, json_type_object))
+			json_object_object_add(error, "pool", json_object_get(name));
+		if (!r->rows)
+			fputc('\n', m->style.out);
+		render_row(r, error);
+	}
+}
+
+/* All errors of all pools as one table. That each pool has an array of them, count_pools() has seen. */
 static enum exit_code show_errors(struct mmctl *m, struct json_object *pools)
 {
 	struct render r;
-	bool good = true;
 
 	render_open(&r, &m->style, "errors", error_columns);
-	for (size_t i = 0; i < json_object_array_length(pools); i++) {
-		struct json_object *pool = json_object_array_get_idx(pools, i), *name = NULL, *errors = array_of(m, pool, "errors");
-
-		json_at(pool, "pool", &name);
-		for (size_t j = 0; good && j < json_object_array_length(errors); j++) {
-			struct json_object *error = json_object_array_get_idx(errors, j);
-
-			if (json_object_is_type(error, json_type_object))
-				json_object_object_add(error, "pool", json_object_get(name));
-			if (!r.rows && !r.refused)
-				fputc('\n', m->style.out);
-			good = render_row(&r, error);
-		}
-	}
+	for (size_t i = 0; i < json_object_array_length(pools); i++)
+		add_errors(m, &r, json_object_array_get_idx(pools, i));
 	if (!r.rows && !r.refused) {
 		render_abandon(&r);
 		return RC_OK;

@@ -189,7 +189,8 @@ enum exit_code verb_restart(struct mmctl *m)
 		return code;
 	code = wait_for_new(m, asked, &after);
 	if (code == RC_TIMEOUT)
-		say("restart: mmd said yes, but does not answer on %s after %g s; its log says why", m->link.path, m->link.timeout);
+		say("restart: mmd said yes, but does not answer on %s after %g s; its log says why", m->link.path,
+		    m->link.timeout);
 	else if (code)
 		say("%s", m->link.error);
 	return code ? code : show_lives(m, &before, &after);

@@ -2,8 +2,8 @@
 /*
  * Fragments and who made them: dump, summary, leaks.
  *
- * `dump --leaks` asks for the suspects first and then for the fragments of each: those of its pool that are used, of its
- * site and of its owner. A fragment for which there are two kinds of evidence is two rows.
+ * `dump --leaks` asks for the suspects first and then for the fragments of each: those of its pool that are used, of
+ * its site and of its owner. A fragment for which there are two kinds of evidence is two rows.
  */
 #include "mmctl.h"
 
@@ -49,7 +49,7 @@ static const struct column growing_columns[] = {
 	{ .head = "RISES", .member = "samples", .kind = COUNT_OF, .may_lack = true },
 	{ .head = "EVERY", .member = "interval", .kind = SECONDS_OF, .may_lack = true },
 	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
-	{ .head = "BYTES, THE OLDEST FIRST", .member = "figures", .kind = SERIES_OF, .may_lack = true, .elastic = true },
+	{ .head = "BYTES OVER TIME", .member = "figures", .kind = SERIES_OF, .may_lack = true, .elastic = true },
 	{ 0 },
 };
 
@@ -115,7 +115,7 @@ static void say_nothing(struct mmctl *m, const char *what)
 	if (m->style.format != TABLE)
 		return;
 	if ((!domain || !strcmp(json_object_get_string(domain), "pkg")) && untracked(m, "pkg"))
-		say("%s; some private heaps are not tracked: `mmctl track on pkg` notes what is allocated from then on", what);
+		say("%s; some private heaps are not tracked: `mmctl track on pkg` notes what is allocated then", what);
 	else
 		say("%s", what);
 }
@@ -149,7 +149,8 @@ static enum exit_code show_growing(struct mmctl *m, struct json_object *growing)
 }
 
 /* leaks has one domain a call; without one on the command line both are asked. */
-static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json_object *growing, struct json_object *tail)
+static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json_object *growing,
+				  struct json_object *tail)
 {
 	static const char *const domains[] = { "pkg", "shm" };
 	struct json_object *given = get(m->cmd.params, "domain"), *params;
