@@ -74,6 +74,13 @@ struct mem_site {
  *
  * Returns 0, or -errno: -EINVAL for a bad option, key or value, and the text is in memapi_error(). Unlike the
  * first use, which goes on with defaults, it does not forgive. Call it before any thread is made.
+ * Example:
+ *	int argc = 2;
+ *	char *argv[] = { "server", "-xfm", NULL };
+ *	if (memapi_init(&argc, argv)) {
+ *		fprintf(stderr, "%s: %s\n", argv[0], memapi_error());
+ *		return 2;
+ *	}
  */
 MEMAPI_EXPORT int memapi_init(int *argc, char **argv);
 
@@ -86,6 +93,9 @@ MEMAPI_EXPORT const char *memapi_error(void);
  * `name` as in `mmctl manager list`, or an alias of Kamailio's (f_malloc, q_malloc …). Before the first
  * allocation of the domain only. Returns 0; -ENOENT: no such manager or compiled out, memapi_error() lists what is
  * available; -EALREADY: the domain already has its pool; or another -errno.
+ * Example:
+ *	if (pkg_init_manager("fm") || shm_init_manager("fm"))
+ *		return -1;
  */
 MEMAPI_EXPORT int pkg_init_manager(const char *name);
 MEMAPI_EXPORT int shm_init_manager(const char *name);
@@ -237,6 +247,12 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
  *
  * A caller that is killed inside got nothing, and nothing is lost. Takes the pool's lock; the holder of
  * shm_lock() gets NULL, EDEADLK and a failure record, and uses the _unsafe form.
+ * Example:
+ *	int *counter = shm_malloc(sizeof *counter);
+ *	if (!counter)
+ *		return -1;
+ *	*counter = 1;		// as every process that is forked from here on sees it
+ *	shm_free(counter);
  */
 #define shm_malloc(size) mem_shm_malloc((size), MEM_HERE_)
 #define shm_mallocxz(size) mem_shm_mallocxz((size), MEM_HERE_)
@@ -262,6 +278,13 @@ MEMAPI_EXPORT void shm_unlock(void);
  *
  * Before the first shm allocation. create: -EEXIST when a live pool has the name. attach: the newest live
  * incarnation; -ENOENT: there is none. -EADDRINUSE: its address range is taken in this process.
+ * Example:
+ *	if (shm_attach("table") == -ENOENT && shm_create("table", 1 << 20) == 0)
+ *		shm_root_set("visits", shm_mallocxz(sizeof(int)));
+ *	int *visits = shm_root_get("visits");
+ *	if (!visits)
+ *		return -1;
+ *	++*visits;
  */
 MEMAPI_EXPORT int shm_create(const char *name, size_t size);
 MEMAPI_EXPORT int shm_attach(const char *name);
@@ -281,6 +304,17 @@ struct mem_lock { uint64_t word; };
  * Returns 0; EOWNERDEAD: locked too, and the owner before died with it: what it guards may be half changed;
  * -EDEADLK: this thread holds it; -EINVAL: not in the pool. A stopped owner is waited for: only the kernel's word
  * that it is dead counts.
+ * Example:
+ *	struct queue { struct mem_lock lock; int length; } *q = shm_mallocxz(sizeof *q);
+ *	if (!q)
+ *		return -1;
+ *	int rc = mem_lock_acquire(&q->lock);
+ *	if (rc == EOWNERDEAD)
+ *		q->length = 0;		// who had it died in the middle: make it whole again
+ *	else if (rc)
+ *		return -1;
+ *	q->length++;
+ *	mem_lock_release(&q->lock);
  */
 MEMAPI_EXPORT int mem_lock_acquire(struct mem_lock *lock);
 /** As acquire, or -EBUSY at once when a living owner has it. */
@@ -299,7 +333,13 @@ struct mem_fault_report {
 	const char *text;		/* one line with both places */
 };
 
-/** Called after a fault was recorded, without any lock; NULL: nobody. memory.safety = abort aborts after it. */
+/**
+ * memapi_on_fault - tell the program of faults
+ * @fn: called after a fault was recorded, without any lock; NULL: nobody. memory.safety = abort aborts after it.
+ *
+ * Example:
+ *	memapi_on_fault(write_to_my_log);	// void write_to_my_log(const struct mem_fault_report *report)
+ */
 MEMAPI_EXPORT void memapi_on_fault(void (*fn)(const struct mem_fault_report *report));
 
 #ifdef __cplusplus

@@ -105,6 +105,16 @@ struct obs_check {
  * @dir: the directory, or NULL: MEMAPI_REGISTRY, else /dev/shm/mmd-UID; for root every /dev/shm/mmd-*
  *
  * A directory that is not there is an empty registry and is looked for again by each scan.
+ * Example:
+ *	struct obs *o;
+ *	struct obs_stats stats;
+ *	if (obs_open(NULL, &o))
+ *		return -1;
+ *	obs_scan(o, NULL, NULL);
+ *	for (size_t n = 0; obs_at(o, n); n++)
+ *		if (obs_stats(obs_at(o, n), &stats) == 0)
+ *			printf("%s: %llu bytes used\n", obs_info(obs_at(o, n))->id, (unsigned long long)stats.used);
+ *	obs_close(o);
  */
 MEMAPI_EXPORT int obs_open(const char *dir, struct obs **ret_obs);
 MEMAPI_EXPORT void obs_close(struct obs *o);
