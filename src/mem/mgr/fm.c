@@ -403,6 +403,15 @@ static uint64_t fm_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 
 static size_t fm_usable(const struct mem_heap *h, const void *p) { (void)h; return fm_size(fm_of(p)) - FM_HEAD; }
 static bool fm_marked(const struct mem_heap *h, const void *p) { (void)h; return fm_of(p)->size & FM_MARK; }
+/** A used fragment's size leads to one whose prev is that size: what is inside of a fragment hardly ever looks so. */
+static bool fm_owns(const struct mem_heap *h, const void *p)
+{
+	uint64_t at = fm_off(h, fm_of(p)), size = fm_size(fm_of(p));
+
+	return at < TOP(h) && (fm_of(p)->size & FM_BITS & ~(uint64_t)FM_MARK) == FM_USED && size >= FM_LEAST &&
+	       size <= TOP(h) - at && fm_at(h, at + size)->prev == size;
+}
+
 static void fm_mark(struct mem_heap *h, void *p, bool on)
 {
 	HEAP_SET(h, fm_of(p)->size, (fm_of(p)->size & ~(uint64_t)FM_MARK) | (on ? FM_MARK : 0));
@@ -552,6 +561,7 @@ const struct mem_manager_ops MEM_OPS(fm) = {
 	.summary = "fast first fit over a size hash: the choice for servers that ask for the same few sizes again and again",
 	.domains = MEM_PKG | MEM_SHM, .root_bytes = sizeof(struct fm_roots), .max_stores = FM_MOST,
 	MEM_MUTATORS(.init = fm_init, .alloc = fm_alloc, .free = fm_free, .resize = fm_resize, .usable = fm_usable,
-		     .extend = fm_extend, .idle = fm_idle, .mark = fm_mark, .marked = fm_marked)
+		     .extend = fm_extend, .idle = fm_idle, .mark = fm_mark, .marked = fm_marked,
+		     .owns = fm_owns)
 	.walk = fm_walk, .check = fm_check, .largest = fm_largest,
 };
