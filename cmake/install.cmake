@@ -26,6 +26,8 @@ configure_file(packaging/memapi.pc.in ${CMAKE_BINARY_DIR}/memapi.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/memapi.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 if(TARGET mmd)
+	# In whatever prefix: mmd finds the library that it came with.
+	set_target_properties(mmd PROPERTIES INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 	configure_file(packaging/mmd.service.in ${CMAKE_BINARY_DIR}/mmd.service @ONLY)
 	install(FILES ${CMAKE_BINARY_DIR}/mmd.service DESTINATION lib/systemd/system)
 endif()
