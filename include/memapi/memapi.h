@@ -150,7 +150,8 @@ typedef struct sr_pkg_api {
 	void *(*xreallocxf)(void *mbp, void *p, size_t size, const struct mem_site *site);	/* frees p when it fails */
 	void (*xfree)(void *mbp, void *p, const struct mem_site *site);
 	size_t (*xusable)(void *mbp, const void *p);
-	void (*xsetfunc)(void *mbp, void *p, const struct mem_site *site);	/* a new call site for p */
+	/* a new call site for p; in shm the caller is its owner from then on */
+	void (*xsetfunc)(void *mbp, void *p, const struct mem_site *site);
 	void (*xstatus)(void *mbp, FILE *out);				/* totals, then every fragment */
 	void (*xstatus_filter)(void *mbp, const char *file_or_function, FILE *out);
 	void (*xinfo)(void *mbp, struct mem_info *info);

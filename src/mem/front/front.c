@@ -551,7 +551,7 @@ void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
 
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == GOOD)
-		HEAP_SET(h, r->owner, (r->owner & ~0xffffffffull) | site);
+		HEAP_SET(h, r->owner, (r->owner & ~0xffffffffffffull) | slot_of(call->o) << 32 | site);
 	leave(p, call->flags);
 }
 
