@@ -216,6 +216,8 @@ void fixture_slot(struct fixture *f, uint32_t i, enum slot_state state, int32_t 
 	snprintf(s->command, sizeof s->command, "%s", command);
 	memcpy(&s->life, &life, sizeof life);
 	s->state = (uint64_t)state | (uint64_t)(uint32_t)pid << 32;
+	if (f->live->slots_used <= i)
+		f->live->slots_used = i + 1;
 	if (f->slot == i)
 		f->heap.log = &s->log;
 }

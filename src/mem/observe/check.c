@@ -142,6 +142,7 @@ static int walk_all(struct pass *c)
 
 static int ledger(struct pass *c)
 {
+	struct peek_present present;
 	struct obs_fragment f;
 	const struct meta_record *r;
 	struct meta_live live;
@@ -151,6 +152,7 @@ static int ledger(struct pass *c)
 	if (e)
 		return e;
 	live.counters = c->h.counters;
+	present = peek_present(live.counters.stamp);
 	end = peek_records_end(c->pool, &live);
 	if (end < c->h.counters.records_used)
 		wrong(c, 0, "the ledger ends before its last record");
@@ -162,7 +164,7 @@ static int ledger(struct pass *c)
 		for (uint64_t i = 0; i < n; i++) {
 			if (!r[i].address || (r[i].address & RECORD_FREE))
 				continue;
-			if (!peek_record_tells(c->pool, at + i, &r[i], 0, &f)) {
+			if (!peek_record_tells(c->pool, at + i, &r[i], &present, &f)) {
 				wrong(c, r[i].address, "a record of something that is not in the pool");
 				continue;
 			}

@@ -113,28 +113,16 @@ bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot)
 	return (!slot->observer && (life & LIFE_TID)) || peek_process_lives(pid, slot->start_time);
 }
 
-void peek_crowd(struct obs_pool *p, struct peek_crowd *ret_crowd)
+void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_crowd)
 {
-	struct peek_crowd c = { 0, 0, 0 };
+	struct peek_crowd c = { 0, 0 };
 	struct meta_slot slot;
-	int fd = p->key.domain == OBS_SHM ? peek_fd(p) : -1;
 
-	for (uint32_t i = 0; fd >= 0 && i < SLOTS_MAX; i++) {
-		/* Only slots that have memory behind them; on a file system without holes, all. */
-		off_t at = META_SLOTS + (off_t)i * SLOT_BYTES, data = lseek(fd, at, SEEK_DATA);
-
-		if (data == -1 && errno == ENXIO)
-			break;
-		if (data >= at + META_PAGE)
-			i = (uint32_t)((data - META_SLOTS) / SLOT_BYTES);
-		if (data >= META_RECORDS || !peek_slot(p, i, &slot))
-			break;
+	for (uint32_t i = 0; i < slots_used && peek_slot(p, i, &slot); i++) {
 		if (slot.observer && SLOT_STATE(slot.state) != SLOT_CLAIMING)
 			continue;		/* a daemon: reading is not using, and it leaves nothing */
 		if (peek_slot_lives(p, &slot))
 			c.living++;
-		else if (SLOT_STATE(slot.state) == SLOT_LEFT)
-			c.left++;
 		else if (SLOT_STATE(slot.state) == SLOT_LIVE || SLOT_STATE(slot.state) == SLOT_DEAD)
 			c.dead++;
 	}

@@ -176,8 +176,8 @@ int peek_heap_there(struct obs_pool *p);
 /** First part of a slot, up to its log. false: not there. */
 bool peek_slot(struct obs_pool *p, uint32_t i, struct meta_slot *ret_slot);
 bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot);
-struct peek_crowd { unsigned living, dead, left; };
-void peek_crowd(struct obs_pool *p, struct peek_crowd *ret_crowd);
+struct peek_crowd { unsigned living, dead; };
+void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_crowd);
 enum obs_state peek_state(struct obs_pool *p, const struct meta_live *live, const struct peek_crowd *crowd);
 
 /* ---- records.c, stats.c ---- */
@@ -185,9 +185,12 @@ enum obs_state peek_state(struct obs_pool *p, const struct meta_live *live, cons
 /** Records that may be read: the smallest of what counters, identity and file say. */
 uint64_t peek_records_end(struct obs_pool *p, const struct meta_live *live);
 int peek_record(struct obs_pool *p, uint64_t index, struct meta_record *ret_record);
+/** What records' short numbers are completed from. */
+struct peek_present { uint64_t stamp, time; };
+struct peek_present peek_present(uint64_t stamp);
 /** Whether the record is in use and possible; then what it says. */
-bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r, uint64_t stamp,
-		       struct obs_fragment *ret_fragment);
+bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r,
+		       const struct peek_present *present, struct obs_fragment *ret_fragment);
 /** `count` records, at most PEEK_CHUNK, each of one state. They stay until the next call. */
 int peek_records(struct obs_pool *p, uint64_t from, size_t count, const struct meta_record **ret_records);
 /** Of a copy of the counters: NULL, or what is impossible about it. */

@@ -42,8 +42,16 @@ static uint64_t whole_stamp(uint32_t low, uint64_t now)
 	return now >= behind ? now - behind : low;
 }
 
-bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r, uint64_t stamp,
-		       struct obs_fragment *ret_fragment)
+struct peek_present peek_present(uint64_t stamp)
+{
+	return (struct peek_present){ .stamp = stamp, .time = (uint64_t)time(NULL) };
+}
+
+/** Two clocks were read when the pool was made, so that a sum of theirs may be a second ahead. */
+static uint64_t past(uint64_t time, uint64_t now) { return time < now ? time : now; }
+
+bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r,
+		       const struct peek_present *present, struct obs_fragment *ret_fragment)
 {
 	uint64_t size = (r->sizes & UINT32_MAX) * 16, slack = r->sizes >> 32;
 	uint64_t flags = r->owner >> 48, off = r->address - p->id.base;
@@ -58,8 +66,8 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
 		.slot = (uint32_t)(r->owner >> 32) & 0xffff,
-		.time = p->id.created + (uint32_t)r->time,
-		.stamp = whole_stamp((uint32_t)(r->time >> 32), stamp),
+		.time = past(p->id.created + (uint32_t)r->time, present->time),
+		.stamp = whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;
 }
@@ -113,6 +121,7 @@ int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment
 {
 	uint64_t at = *cursor, end;
 	const struct meta_record *r;
+	struct peek_present present;
 	struct obs_fragment f;
 	struct meta_live live;
 	int e = peek_live(p, &live);
@@ -122,6 +131,7 @@ int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment
 	if (at > p->id.records_max)
 		return -EINVAL;
 	end = peek_records_end(p, &live);
+	present = peek_present(live.counters.stamp);
 	while (at < end && max) {
 		uint64_t n = end - at < PEEK_CHUNK ? end - at : PEEK_CHUNK;
 
@@ -131,7 +141,7 @@ int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment
 			return e;
 		max -= n;
 		for (uint64_t i = 0; i < n; i++)
-			if (peek_record_tells(p, at + i, &r[i], live.counters.stamp, &f) && !fn(&f, arg)) {
+			if (peek_record_tells(p, at + i, &r[i], &present, &f) && !fn(&f, arg)) {
 				n = i + 1;
 				max = 0;
 			}

@@ -5,7 +5,7 @@
  *	committed = real_used + cached + free		whatever is neither free nor in a magazine counts as used by the
  *							manager: so the sum holds also where the copy is of a heap in motion
  *
- * Cost: some ten system calls, and two for each slot that was ever used.
+ * Cost: some ten system calls, and one or two for each slot that was ever used.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -94,7 +94,8 @@ static void locked_by(struct obs_pool *p, const struct meta_live *live, struct o
 	if (p->key.domain == OBS_PKG)
 		return;
 	s->lock_turn = LOCK_TURN(word);
-	if (LOCK_SLOT(word) && peek_slot(p, LOCK_SLOT(word) - 1, &slot))
+	if (LOCK_SLOT(word) && peek_slot(p, LOCK_SLOT(word) - 1, &slot) &&
+	    LOCK_GEN(word) == (SLOT_GEN(slot.state) & 0x7ffff))	/* else that slot has another owner by now */
 		s->lock_pid = SLOT_PID(slot.state) > 0 ? SLOT_PID(slot.state) : 0;
 }
 
@@ -130,7 +131,7 @@ int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 		return 0;
 	}
 	torn = peek_whole(p, META_LIVE + offsetof(struct meta_live, counters), &live.counters, sizeof live.counters);
-	peek_crowd(p, &crowd);
+	peek_crowd(p, live.slots_used, &crowd);
 	s.state = peek_state(p, &live, &crowd);
 	if (s.state == OBS_DAMAGED)
 		damaged(&s, live.reason, sizeof live.reason);

@@ -26,6 +26,7 @@ struct batch {
 	struct peek_heap h;
 	uint64_t at, next;		/* cursors: before and after */
 	uint64_t start;			/* where the walk began, at most `at` */
+	struct peek_present present;
 	bool still;			/* the heap did not change while it was read */
 	unsigned max, count;
 	struct mem_frag frag[PEEK_BATCH];
@@ -90,6 +91,7 @@ static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcom
 	if (e)
 		return e == -ENODATA ? -EUCLEAN : e;
 	b->window = UINT64_MAX;
+	b->present = peek_present(b->h.counters.stamp);
 	b->start = from_zero ? 0 : proven(p, b) ? b->at : way_back(p, b->at);
 	peek_heap_note(&b->h);
 	b->next = walk(b, max);
@@ -135,7 +137,7 @@ static void recorded(struct batch *b, const struct mem_frag *f, struct obs_fragm
 		return;
 	if (!record_near(b, (uint32_t)tail, &r))
 		return;
-	if (peek_record_tells(p, (uint32_t)tail, &r, b->h.counters.stamp, &said) && said.address == at)
+	if (peek_record_tells(p, (uint32_t)tail, &r, &b->present, &said) && said.address == at)
 		*ret_fragment = said;
 }
 
