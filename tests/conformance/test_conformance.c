@@ -4,6 +4,7 @@
 #include <criterion/parameterized.h>
 #include <sys/mman.h>
 
+#include "mem/base/bits.h"
 #include "pool.h"
 
 enum { LIVE = 48 };
@@ -254,6 +255,84 @@ EACH_MANAGER(conformance, usable_and_marked_of_any_address_come_back)
 		if (ops->marked)
 			ops->marked(&h, &words[2]);
 	}
+	free(pool);
+}
+
+/* ---- owns ---- */
+
+static bool is_held(const struct model *m, const unsigned char *p)
+{
+	for (size_t k = 0; k < LIVE; k++)
+		if (m->held[k].p == p)
+			return true;
+	return false;
+}
+
+/** Every address that could be a fragment's is asked for: those held are owned, no others. */
+static void expect_owned(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h, const struct model *m)
+{
+	for (uint64_t at = 16; at < h->len; at += 16)
+		cr_assert_eq(ops->owns(h, h->base + at), is_held(m, h->base + at), "%s: offset %zu", name, (size_t)at);
+}
+
+/** Nothing writes into the fragments: what the manager left there must not look like one. */
+static void owns_without_user_bytes(const char *name, const struct mem_manager_ops *ops)
+{
+	struct pool *pool = pool_new();
+	struct mem_heap h = pool_heap(pool, sizeof pool->data, &undo);
+	struct model m = { .count = 0 };
+
+	cr_assert_eq(ops->init(&h), 0);
+	undo_commit(&undo);
+	for (unsigned i = 0; i < 8000; i++, undo_commit(&undo)) {
+		struct held *x = &m.held[pick(LIVE)];
+
+		if (!x->p)
+			x->p = ops->alloc(&h, some_align(ops), some_size());
+		else if (pick(4) == 0)
+			ops->resize(&h, x->p, some_size());
+		else if (ops->mark && pick(4) == 0)
+			ops->mark(&h, x->p, pick(2));
+		else
+			ops->free(&h, x->p), x->p = NULL;
+		expect_owned(name, ops, &h, &m);
+	}
+	free(pool);
+}
+
+EACH_MANAGER(conformance, owns_tells_what_is_held_from_all_else)
+{
+	if (!c->pkg->owns)
+		cr_skip("%s cannot tell", c->name);
+	owns_without_user_bytes(c->name, c->pkg);
+	owns_without_user_bytes(c->name, c->shm);
+}
+
+/** User bytes may deceive owns, but not make it read outside: behind the heap is nothing. */
+EACH_MANAGER(conformance, owns_faults_nowhere_whatever_the_bytes)
+{
+	const struct mem_manager_ops *ops = c->pkg;
+	unsigned char *data = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct pool *pool = pool_new();
+	struct mem_heap h = pool_heap(pool, PAGE, NULL);
+
+	if (!ops->owns)
+		cr_skip("%s cannot tell", c->name);
+	cr_assert_neq(data, MAP_FAILED);
+	cr_assert_eq(mprotect(data, PAGE, PROT_READ | PROT_WRITE), 0);
+	h.base = data;
+	cr_assert_eq(ops->init(&h), 0);
+	for (size_t size = PAGE / 2; size; )
+		if (!ops->alloc(&h, 16, size))
+			size = bits_down(size / 2, 16);
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t *words = (uint64_t *)(void *)(data + 16 * pick(PAGE / 16));
+
+		words[0] = pick(2) ? 16 * pick(2 * PAGE / 16) + pick(8) : (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31);
+		words[1] = pick(2) ? 16 * pick(2 * PAGE / 16) : UINT64_MAX - pick(64);
+		ops->owns(&h, data + 16 * pick(PAGE / 16));
+	}
+	munmap(data, 2 * PAGE);
 	free(pool);
 }
 

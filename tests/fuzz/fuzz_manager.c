@@ -76,6 +76,13 @@ static void one_call(struct mem_heap *h, struct held *x, const uint8_t byte[3])
 	}
 }
 
+/** owns says yes to what is held, whatever has happened. */
+static void expect_owned(const struct mem_heap *h, const struct held *held)
+{
+	for (unsigned k = 0; FUZZ_OPS.owns && k < LIVE; k++)
+		expect(!held[k].p || FUZZ_OPS.owns(h, held[k].p), "does not own what is held");
+}
+
 /** A killed call: what free() had committed in between stays, and the fragment is free then. */
 static void roll_back(struct mem_heap *h, struct held *x, const struct held *before, uint64_t transactions)
 {
@@ -121,6 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		undo_commit(&undo);
 		wrong = measure(&FUZZ_OPS, &h, 7, &seen);
 		expect(!wrong, wrong);
+		expect_owned(&h, held);
 		intact(held, x, &before);
 	}
 	return 0;

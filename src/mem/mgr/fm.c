@@ -15,6 +15,7 @@
  * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the size
  * of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is set, no two free
  * fragments are neighbours and the last one is used; TOP and END are multiples of 16 with a header's room between.
+ * And for owns: a header that was given up, inside of another fragment now or above TOP, is not USED.
  *
  * alloc, free, resize O(1), a failing one too. A request of a page or more can fail though a fragment is large enough,
  * when that is behind FM_LOOKS smaller ones of its list and nothing larger is free.
@@ -264,6 +265,7 @@ static void fm_free_into_top(struct mem_heap *h, struct fm_frag *f, uint64_t siz
 
 	if (prev)
 		fm_unlist(h, prev);
+	HEAP_SET(h, f->size, size);
 	HEAP_SWALLOWED(h, TOP(h), fm_off(h, first));
 	fm_set_top(h, fm_off(h, first), size + (prev ? FM_HEAD : 0), prev ? -1 : 0);
 }
@@ -285,6 +287,7 @@ static void fm_free_joined(struct mem_heap *h, struct fm_frag *f, uint64_t size,
 		fm_make_free(h, f, size, behind);
 		return;
 	}
+	HEAP_SET(h, f->size, size);
 	size += fm_size(prev);
 	fm_relist(h, prev, size);
 	HEAP_SET(h, behind->prev, size);
@@ -403,18 +406,21 @@ static uint64_t fm_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 
 static size_t fm_usable(const struct mem_heap *h, const void *p) { (void)h; return fm_size(fm_of(p)) - FM_HEAD; }
 static bool fm_marked(const struct mem_heap *h, const void *p) { (void)h; return fm_of(p)->size & FM_MARK; }
-/** A used fragment's size leads to one whose prev is that size: what is inside of a fragment hardly ever looks so. */
-static bool fm_owns(const struct mem_heap *h, const void *p)
-{
-	uint64_t at = fm_off(h, fm_of(p)), size = fm_size(fm_of(p));
-
-	return at < TOP(h) && (fm_of(p)->size & FM_BITS & ~(uint64_t)FM_MARK) == FM_USED && size >= FM_LEAST &&
-	       size <= TOP(h) - at && fm_at(h, at + size)->prev == size;
-}
-
 static void fm_mark(struct mem_heap *h, void *p, bool on)
 {
 	HEAP_SET(h, fm_of(p)->size, (fm_of(p)->size & ~(uint64_t)FM_MARK) | (on ? FM_MARK : 0));
+}
+
+static bool fm_owns(const struct mem_heap *h, const void *p)
+{
+	uint64_t at = fm_off(h, p) - FM_HEAD, top = TOP(h), word, size;
+
+	if (at >= top || top > h->len - FM_HEAD)
+		return false;
+	word = fm_at(h, at)->size;
+	size = word & ~(uint64_t)FM_BITS;
+	return (word & FM_USED) && !(word & FM_BITS & ~(uint64_t)(FM_USED | FM_MARK)) && size >= FM_LEAST &&
+	       size <= top - at && fm_at(h, at + size)->prev == size;
 }
 
 #endif	/* ---- what looks at a heap, and trusts nothing ---- */
@@ -551,7 +557,7 @@ static uint64_t fm_largest(const struct mem_heap *h)
 enum {
 	FM_FOUND = LISTS_FIND + FM_TALLY + LISTS_REMOVE + LISTS_PUSH + 4,
 	FM_ALIGNED = FM_TALLY + LISTS_REMOVE + 2 * LISTS_PUSH + 6,
-	FM_JOINED = FM_TALLY + 2 * LISTS_REMOVE + LISTS_PUSH + 2 + 2 * MEM_CURSORS,
+	FM_JOINED = FM_TALLY + 2 * LISTS_REMOVE + LISTS_PUSH + 3 + 2 * MEM_CURSORS,
 	FM_MOST = FM_FOUND > FM_ALIGNED ? FM_FOUND > FM_JOINED ? FM_FOUND : FM_JOINED :
 		  FM_ALIGNED > FM_JOINED ? FM_ALIGNED : FM_JOINED,
 };
@@ -561,7 +567,6 @@ const struct mem_manager_ops MEM_OPS(fm) = {
 	.summary = "fast first fit over a size hash: the choice for servers that ask for the same few sizes again and again",
 	.domains = MEM_PKG | MEM_SHM, .root_bytes = sizeof(struct fm_roots), .max_stores = FM_MOST,
 	MEM_MUTATORS(.init = fm_init, .alloc = fm_alloc, .free = fm_free, .resize = fm_resize, .usable = fm_usable,
-		     .extend = fm_extend, .idle = fm_idle, .mark = fm_mark, .marked = fm_marked,
-		     .owns = fm_owns)
+		     .extend = fm_extend, .idle = fm_idle, .mark = fm_mark, .marked = fm_marked, .owns = fm_owns)
 	.walk = fm_walk, .check = fm_check, .largest = fm_largest,
 };
