@@ -41,6 +41,8 @@ static inline void leave(struct pool *p, unsigned flags)
 		lock_leave(p);
 }
 
+static inline void publish_all(struct pool *p) { (void)p; }	/* META is where they are */
+
 /* In shm every fragment has a record, and a slot its number. */
 static inline bool records(const struct pool *p) { (void)p; return true; }
 
@@ -85,6 +87,32 @@ static inline void turn(struct pool *p)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
+/* Word by word: the compiler would copy pairs of words that were just stored one by one, and the CPU would wait for them. */
+static inline void show(uint64_t *to, uint64_t value) { *(volatile uint64_t *)to = value; }
+
+/* What calls change, to META. */
+static inline void publish(struct pool *p)
+{
+	struct meta_counters *to = &p->live->counters;
+	const struct meta_counters *from = &p->counters;
+
+	show(&to->used, from->used);
+	show(&to->fragments, from->fragments);
+	show(&to->max_used, from->max_used);
+	show(&to->stamp, from->stamp);
+	show(&to->tally.free_bytes, from->tally.free_bytes);
+	show(&to->tally.free_fragments, from->tally.free_fragments);
+	if (UNLIKELY(from->records_used)) {
+		show(&to->recorded, from->recorded);
+		show(&to->recorded_bytes, from->recorded_bytes);
+		show(&to->records_free, from->records_free);
+		show(&to->records_used, from->records_used);
+	}
+}
+
+/* What growth and new sites change, too. */
+static inline void publish_all(struct pool *p) { p->live->counters = p->counters; }
+
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	(void)o, (void)flags;
@@ -95,7 +123,7 @@ static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 static inline void leave(struct pool *p, unsigned flags)
 {
 	(void)flags;
-	p->live->counters = p->counters;
+	publish(p);
 	turn(p);
 	mutex_leave(&p->mutex);
 }
@@ -122,6 +150,7 @@ COLD static uint32_t site_slow(const struct front_call *call)
 	site_describe(call->site, call->caller, !(call->flags & FRONT_HELD), &site);
 	enter(p, call->o, call->flags);
 	number = DOMAIN(site_intern)(p, &site);
+	publish_all(p);
 	leave(p, call->flags);
 	site_remember(p, call->site, call->caller, number);
 	return number;
@@ -168,6 +197,7 @@ COLD static bool grow(struct pool *p, uint64_t need)
 	HEAP_SET(h, COUNTERS(p)->committed, have + step);
 	p->ops->extend(h, have);
 	HEAP_COMMIT(h);
+	publish_all(p);
 	return true;
 }
 
@@ -567,6 +597,7 @@ int DOMAIN(front_init)(struct pool *p, struct owner *o, uint64_t committed)
 		h->len = committed;
 		rc = p->ops->init(h);
 	}
+	publish_all(p);
 	leave(p, 0);
 	return rc;
 }

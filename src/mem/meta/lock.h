@@ -2,7 +2,7 @@
 /*
  * The pool's lock: one futex word that names its owner's slot, so that it can be taken over from the dead.
  *
- * One instruction in, one out, so that no store of ours lies between having it and saying so. A waiter sleeps for
+ * One instruction in, one store out, so that no store of ours lies between having it and saying so. A waiter sleeps for
  * a millisecond at a time and then asks whether the owner is certified dead; if it is, somebody rolls its open
  * transaction back and frees the word. Who repairs says so in live.repair: a repairer that dies too is replaced,
  * and the repair starts again, which is harmless because the log is emptied last.
@@ -26,11 +26,18 @@ static inline bool lock_try_word(_Atomic uint64_t *word, uint64_t tag)
 						       memory_order_relaxed);
 }
 
+/*
+ * A plain store, a third of the cost of a call that nobody waits for. A waiter that marks the word between our load and our
+ * store finds that it has changed when it asks the kernel to sleep; if it is faster than our store is seen, it loses the rest
+ * of its millisecond, not more: nobody sleeps longer than that.
+ */
 static inline void lock_leave_word(_Atomic uint64_t *word)
 {
-	uint64_t turn = atomic_load_explicit(word, memory_order_relaxed) & ~0xffffffffull; /* ours: it does not move */
+	uint64_t held = atomic_load_explicit(word, memory_order_relaxed); /* ours: but for the mark it does not change */
 
-	if (UNLIKELY(atomic_exchange_explicit(word, turn, memory_order_release) & LOCK_WAITERS))
+	/* release: pairs with the acquire in lock_try_word() */
+	atomic_store_explicit(word, held & ~0xffffffffull, memory_order_release);
+	if (UNLIKELY(held & LOCK_WAITERS))
 		lock_wake(word);
 }
 
