@@ -4,7 +4,7 @@
  *
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
  *	h_*.c		one family of methods each			pick.c rows.c tally.c page.c: what they share
- *	sample.c	live bytes by call site over time		host.c: shared pools that live while mmd does
+ *	sample.c	live bytes by call site over time		hosted.c	shared pools that live while mmd does
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -22,7 +22,7 @@
 #include "daemon/rows.h"
 #include "memapi/observe.h"
 
-struct host;
+struct mem_host;
 struct sampler;
 
 struct daemon {
@@ -34,7 +34,8 @@ struct daemon {
 	struct event_base *base;
 	struct server *server;
 	struct obs *obs;
-	struct host *host;
+	struct mem_host *host;		/* mem/host.h */
+	struct event *reap;
 	struct sampler *sampler;
 	struct places places;		/* of the handler that runs */
 	uint64_t started;		/* rpc_now() */

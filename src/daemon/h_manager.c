@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "daemon/choice.h"
-#include "daemon/host.h"
+#include "daemon/hosted.h"
 #include "memapi/manager.h"
 #include "memapi/memcore.h"
 
@@ -102,7 +102,7 @@ static void find_holders(const struct daemon *d, const struct conf *next, const 
 	if (*stored->name[domain] && m->from > FROM_CHOICE)
 		add_word(text, bytes, conf_from_name(m->from));
 	if (domain == CONF_SHM)
-		host_holders(d, next, text, bytes);
+		hosted_holders(d, next, text, bytes);
 }
 
 void choice_write(const struct daemon *d, struct json_writer *w, char *held_back, size_t bytes)

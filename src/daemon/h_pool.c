@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* pool.list, pool.drop: shared pools that this daemon, or one before it, made for others. */
-#include <stdio.h>
 #include <string.h>
 
-#include "daemon/host.h"
+#include "daemon/hosted.h"
 #include "daemon/pick.h"
+#include "mem/host.h"
 
 static void pool_row(struct rpc_call *call, struct obs_pool *p)
 {
@@ -14,7 +14,7 @@ static void pool_row(struct rpc_call *call, struct obs_pool *p)
 	struct obs_stats s;
 	bool known = !obs_stats(p, &s);
 
-	host_held_back(daemon_of(call), i, held_back, sizeof held_back);
+	hosted_held_back(daemon_of(call), i, held_back, sizeof held_back);
 	jw_open(w, '{');
 	jw_key(w, "pool"), jw_string(w, i->id);
 	jw_key(w, "name"), jw_string(w, i->name);
@@ -45,7 +45,37 @@ void rpc_pool_list(struct rpc_call *call)
 	jw_close(call->out, '}');
 }
 
+static void write_ids(struct rpc_call *call, const char *name, bool still)
+{
+	struct daemon *d = daemon_of(call);
+	struct obs_stats s;
+	struct obs_pool *p;
+
+	pick_scan(d, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+		if (obs_info(p)->hosted && !strcmp(obs_info(p)->name, name) &&
+		    (!still || (!obs_stats(p, &s) && s.state == OBS_DRAINING)))
+			jw_string(call->out, obs_info(p)->id);
+}
+
+/* Pools in use drain: their users keep them, and they go with the last. Newcomers get a new one at once. */
 void rpc_pool_drop(struct rpc_call *call)
 {
-	rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+	struct daemon *d = daemon_of(call);
+	const char *name = rpc_text(call, "name");
+
+	jw_open(call->out, '{');
+	jw_key(call->out, "name"), jw_string(call->out, name);
+	jw_key(call->out, "dropped"), jw_open(call->out, '[');
+	write_ids(call, name, false);
+	jw_close(call->out, ']');
+	if (mem_host_drop(d->host, name, true)) {
+		rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+		return;
+	}
+	hosted_configure(d);
+	jw_key(call->out, "draining"), jw_open(call->out, '[');
+	write_ids(call, name, true);
+	jw_close(call->out, ']');
+	jw_close(call->out, '}');
 }

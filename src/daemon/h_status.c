@@ -6,7 +6,7 @@
 #include "ctl/memory.h"
 #include "daemon/choice.h"
 #include "daemon/commit.h"
-#include "daemon/host.h"
+#include "daemon/hosted.h"
 #include "daemon/pick.h"
 
 static void build(struct json_writer *w)
@@ -58,7 +58,7 @@ static void pool_row(struct json_writer *w, const struct daemon *d, struct obs_p
 		if (s.state == OBS_DAMAGED)
 			row_text(w, "reason", s.reason);
 	}
-	host_held_back(d, i, held_back, sizeof held_back);
+	hosted_held_back(d, i, held_back, sizeof held_back);
 	row_text(w, "held_back", held_back);
 	row_bool(w, "hosted", i->hosted);
 	row_count(w, "created", i->created);

@@ -22,7 +22,7 @@
 #include "daemon/choice.h"
 #include "daemon/commit.h"
 #include "daemon/daemon.h"
-#include "daemon/host.h"
+#include "daemon/hosted.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -159,7 +159,7 @@ static void reload(struct daemon *d)
 		log_to(!strcmp(conf.log, "syslog"));
 		server_limit(d->server, &limits);
 		sampler_configure(d->sampler);
-		host_configure(d->host);
+		hosted_configure(d);
 		log_line(LOG_NOTICE, "configuration read again%s%s", *conf.file ? ": " : "", conf.file);
 	}
 	notify("READY=1");
@@ -228,6 +228,18 @@ static bool add_signal(struct daemon *d, struct event **ret, int sig, event_call
 	return *ret && !event_add(*ret, NULL);
 }
 
+/* Outside of the loop signals wait: one that comes before its handler is there, or during an exec, would be the end. */
+static void hold_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(how, &set, NULL);
+}
+
 static void raise_descriptors(void)
 {
 	struct rlimit r;
@@ -275,7 +287,7 @@ static int make_parts(struct daemon *d, const struct rpc_program *program, struc
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;
-	if (!d->leave || obs_open(NULL, &d->obs) || jobs_open(d->base) || sampler_new(d, &d->sampler) || host_new(d, &d->host))
+	if (!d->leave || obs_open(NULL, &d->obs) || jobs_open(d->base) || sampler_new(d, &d->sampler) || hosted_open(d))
 		return -ENOMEM;
 	if (!add_signal(d, &signals[0], SIGTERM, on_end) || !add_signal(d, &signals[1], SIGINT, on_end) ||
 	    !add_signal(d, &signals[2], SIGHUP, on_hangup))
@@ -288,7 +300,7 @@ static void drop_parts(struct daemon *d, struct event *signals[3])
 	server_free(d->server);
 	jobs_close();
 	sampler_free(d->sampler);
-	host_free(d->host, d->restart);
+	hosted_close(d);
 	obs_close(d->obs);
 	for (unsigned i = 0; i < 3; i++)
 		if (signals[i])
@@ -312,7 +324,9 @@ static int serve(struct daemon *d)
 	} else {
 		log_line(LOG_NOTICE, "listens at %s%s%s", d->place.path, *d->conf.file ? ", configured by " : "", d->conf.file);
 		notify("READY=1\nSTATUS=ready");
+		hold_signals(SIG_UNBLOCK);
 		event_base_dispatch(d->base);
+		hold_signals(SIG_BLOCK);
 		if (d->restart)
 			notify_reloading();
 		else
@@ -360,6 +374,7 @@ int main(int argc, char **argv)
 	if (readlink("/proc/self/exe", self, sizeof self - 1) == -1)
 		snprintf(self, sizeof self, "/proc/self/exe");
 	signal(SIGPIPE, SIG_IGN);
+	hold_signals(SIG_BLOCK);
 	raise_descriptors();
 	if (own_socket(&d))
 		return EXIT_FAILURE;

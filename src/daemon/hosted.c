@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/hosted.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "mem/host.h"
+
+enum { REAP_S = 1 };
+
+/* A pool's own manager, or the shared one: as it was at mmd's start, since changes wait for the next. */
+static int want(struct daemon *d, const struct conf_pool *pool)
+{
+	struct mem_host_wish wish = {
+		.name = pool->name,
+		.manager = *pool->manager ? pool->manager : d->now[CONF_SHM].name,
+		.size = pool->size,
+		.keep = pool->keep,
+		.on_death = pool->on_death,
+		.track_stacks = d->conf.track == OBS_STACKS,
+		.debug = d->conf.debug,
+		.safety_abort = d->conf.safety_abort,
+	};
+	char why[512];
+	int error = mem_host_want(d->host, &wish, why, sizeof why);
+
+	if (error)
+		log_line(LOG_ERR, "pool %s: %s", pool->name, why);
+	return error;
+}
+
+static void on_reap(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *d = arg;
+	unsigned dead = mem_host_reap(d->host);
+
+	(void)fd, (void)what;
+	if (dead)
+		log_line(LOG_NOTICE, "%u owner%s of shared memory died", dead, dead == 1 ? "" : "s");
+}
+
+int hosted_open(struct daemon *d)
+{
+	static const struct timeval interval = { .tv_sec = REAP_S };
+	int error = mem_host_open(&d->host);
+
+	if (error)
+		return error;
+	/* One that cannot be made is told, and the others serve; without `default` there is no point in running. */
+	for (unsigned i = 0; i < d->conf.pools; i++) {
+		int failed = want(d, &d->conf.pool[i]);
+
+		if (failed && !i)
+			return failed;
+	}
+	d->reap = event_new(d->base, -1, EV_PERSIST, on_reap, d);
+	return d->reap && !event_add(d->reap, &interval) ? 0 : -1;
+}
+
+void hosted_close(struct daemon *d)
+{
+	if (d->reap)
+		event_free(d->reap);
+	if (d->host && !d->restart)
+		mem_host_close(d->host);
+	d->reap = NULL;
+	d->host = NULL;
+}
+
+static bool is_hosted(const struct daemon *d, const char *name)
+{
+	struct mem_host_pool pool;
+
+	for (size_t i = 0; mem_host_at(d->host, i, &pool); i++)
+		if (!strcmp(pool.name, name))
+			return true;
+	return false;
+}
+
+void hosted_configure(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->conf.pools; i++)
+		if (!is_hosted(d, d->conf.pool[i].name))
+			want(d, &d->conf.pool[i]);
+}
+
+/* ---- what holds a change back ---- */
+
+/* The manager that a pool would get from this configuration; NULL: it is not in it. */
+static const char *wished(const struct conf *conf, const char *name)
+{
+	for (unsigned i = 0; i < conf->pools; i++)
+		if (!strcmp(conf->pool[i].name, name))
+			return *conf->pool[i].manager ? conf->pool[i].manager : conf->manager[CONF_SHM].name;
+	return NULL;
+}
+
+static bool holds(const struct conf *next, const struct mem_host_pool *pool)
+{
+	const char *manager = wished(next, pool->name);
+
+	return !pool->draining && pool->keep && manager && strcmp(manager, pool->manager) != 0;
+}
+
+void hosted_holders(const struct daemon *d, const struct conf *next, char *text, size_t bytes)
+{
+	struct mem_host_pool pool;
+
+	for (size_t i = 0; mem_host_at(d->host, i, &pool); i++)
+		if (holds(next, &pool)) {
+			size_t len = strlen(text);
+
+			snprintf(text + len, bytes - len, "%spool %s (keep)", len ? ", " : "", pool.name);
+		}
+}
+
+void hosted_held_back(const struct daemon *d, const struct obs_info *info, char *text, size_t bytes)
+{
+	struct mem_host_pool pool;
+
+	*text = 0;
+	for (size_t i = 0; info->hosted && mem_host_at(d->host, i, &pool); i++)
+		if (!strcmp(pool.name, info->name) && pool.incarnation == info->incarnation && pool.held_back)
+			snprintf(text, bytes, "%s", pool.held_back);
+}
