@@ -46,6 +46,7 @@ stats $stats
 stats $stats
 stats $stats
 stats $stats
+stats $stats
 END
 run stats pkg
 gives 0 <<'END'
@@ -68,10 +69,19 @@ POOL      COMMAND    MANAGER  STATE  USED  REAL USED  MAX USED  FREE  CACHED  FR
 pkg:99:1  registrar  fm       live   1.0M       1.0M     16.0E     0     512      12345             -         0  off
 total     -          -        -      1.0M       1.0M         -     0     512      12345             -         0  -
 END
+COLUMNS=80 NO_COLOR=1 terminal stats
+gives 0 <<'END'
+                                           REAL    MAX                   LARGEST
+POOL      COMMAND    MANAGER  STATE  USED  USED   USED  FREE  FRAGMENTS     FREE
+pkg:99:1  registrar  fm       live   1.0M  1.0M  16.0E     0      12345        -
+total     -          -        -      1.0M  1.0M      -     0      12345        -
+mmctl: the terminal is too narrow for CACHED, FAILURES, TRACKING
+END
 COLUMNS=200 terminal stats
 grep -q "^$(printf '\033')\[1mPOOL" "$T/out" || bad 'no bold head on a terminal'
 sent <<'END'
 stats {"domain":"pkg"}
+stats {}
 stats {}
 stats {}
 stats {}
@@ -84,7 +94,7 @@ frag() {	# ADDRESS SIZE SITE OWNER
 }
 site='{"file":"src/main.c","function":"save","line":120,"module":"reg"}'
 owner='{"pid":99,"command":"registrar","alive":true}'
-dead='{"pid":98,"command":"registrar","alive":false}'
+dead='{"pid":98,"command":"/usr/sbin/registrar","alive":false}'
 f1=$(frag 0x350000001000 64 "$site" "$owner")
 f2=$(frag 0x350000002000 128 null null)
 f3=$(frag 0x350000003000 4096 '{"file":null,"function":"load","line":null,"module":"lib.so"}' "$dead")
@@ -108,7 +118,7 @@ gives 0 <<'END'
 pool,address,size,requested,state,age,stamp,owner_pid,owner_command,owner_alive,file,line,function,module
 shm:a:1,0x350000001000,64,64,used,12.5,7,99,registrar,true,src/main.c,120,save,reg
 shm:a:1,0x350000002000,128,128,used,12.5,7,,,,,,,
-shm:a:1,0x350000003000,4096,4096,used,12.5,7,98,registrar,false,,,load,lib.so
+shm:a:1,0x350000003000,4096,4096,used,12.5,7,98,/usr/sbin/registrar,false,,,load,lib.so
 END
 run dump shm -o ndjson
 gives 0 <<END
@@ -164,7 +174,7 @@ POOL  ADDRESS  SIZE  REQUESTED  STATE  AGE  OWNER  SITE
 END
 says 'mmctl: no such fragment'
 run dump pkg --used
-says 'no such fragment; some private heaps are not tracked: `mmctl track on pkg`'
+says 'no such fragment; some private heaps are not tracked'
 run dump shm -o json
 gives 0 <<'END'
 {"fragments":[],"next":null,"pause_us":0}
@@ -192,6 +202,7 @@ owner_dead  shm:a:1       3    192    3600     -  98 registrar (dead)  src/main.
 GROWING   RISES  EVERY  SITE                 BYTES OVER TIME
 pkg:99:1      3     10  src/main.c:120 save  64 128 150 192
 END
+says 'owner_dead is memory whose owner is dead, which may be meant to stay'
 run leaks
 gives 0 <<'END'
 EVIDENCE  POOL  COUNT  BYTES  OLDEST  RATE  OWNER  SITE
@@ -335,9 +346,9 @@ shm:a:1
 END
 run manager list
 gives 0 <<'END'
-NAME  DEFAULT  DOMAINS  SOURCE    CAPABILITIES    ADVICE
-fm    *        pkg,shm  built in  aligned,extend  mixed sizes
-qm             pkg,shm  built in  -               debugging
+NAME  DEFAULT  DOMAINS   SOURCE    CAPABILITIES     ADVICE
+fm    *        pkg, shm  built in  aligned, extend  mixed sizes
+qm             pkg, shm  built in  -                debugging
 END
 run manager get pkg
 gives 0 <<'END'
@@ -380,6 +391,25 @@ ping null
 stats {"domain":"shm"}
 END
 
+# Nothing there is no bad news.
+serve <<END
+failures {"failures":[]}
+pool.list {"pools":[]}
+summary {"rows":[],"total":{"count":0,"bytes":0}}
+stats {"pools":[],"total":{}}
+failures {"failures":[]}
+END
+run failures
+says 'no allocation has failed'
+run pool list
+says 'mmd hosts no shared pool'
+run summary shm
+says 'nothing is in use there'
+run stats
+says 'there is no such pool'
+run failures -o csv
+says nothing
+
 # restart: it says yes, ends the connection, and somebody younger answers.
 serve <<END
 status $status
@@ -388,9 +418,9 @@ status $(echo "$status" | sed 's/123.4/0.25/; s/"now":"qm"/"now":"tlsf"/')
 END
 run -t 5 restart
 gives 0 <<'END'
-MMD   PID       UP  PKG  SHM
-old  4711  123.400  fm   qm
-new  4711    0.250  fm   tlsf
+MMD   PID     UP  PKG  SHM
+old  4711  123.4  fm   qm
+new  4711   0.25  fm   tlsf
 END
 
 # It says yes, but never comes back.

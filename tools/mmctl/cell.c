@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { COMMAND_MAX = 20 };
+
 bool json_at(struct json_object *object, const char *path, struct json_object **ret)
 {
 	char name[64];
@@ -85,6 +87,7 @@ static bool any(struct json_object *v) { (void)v; return true; }
 
 static const struct { bool (*is)(struct json_object *); const char *name; } wanted[] = {
 	[TEXT_OF] = { string, "a string" },
+	[COMMAND_OF] = { string, "a string" },
 	[STATE_OF] = { string, "a string" },
 	[OK_OF] = { truth, "true or false" },
 	[COUNT_OF] = { whole, "a whole number" },
@@ -159,6 +162,23 @@ static size_t raw(struct text *to, struct json_object *v)
 	return text_safe(to, s, strlen(s));
 }
 
+/* "/usr/sbin/named -u bind -f …": "named -u bind -f …", and no more of it than COMMAND_MAX columns. */
+static size_t table_command(struct text *to, struct json_object *v)
+{
+	const char *s = json_object_get_string(v), *dir = memrchr(s, '/', strcspn(s, " "));
+	size_t from = to->len, width, at;
+
+	if (dir && dir[1] && dir[1] != ' ')
+		s = dir + 1;
+	width = text_safe(to, s, strlen(s));
+	if (!to->failed && width > COMMAND_MAX) {
+		at = text_fit(to->at + from, to->len - from, COMMAND_MAX - 1);
+		to->len = from + at;
+		width = COMMAND_MAX - 1 + plain(to, TEXT_CUT) - (strlen(TEXT_CUT) - 1);
+	}
+	return width ? width : plain(to, "\"\"");
+}
+
 static size_t table_bytes(struct text *to, struct json_object *v, bool human)
 {
 	char buf[32];
@@ -195,7 +215,7 @@ static size_t table_words(struct text *to, struct json_object *v)
 	if (!count)
 		return plain(to, "-");
 	for (size_t i = 0; i < count; i++)
-		width += (i ? plain(to, ",") : 0) + safe(to, json_object_array_get_idx(v, i));
+		width += (i ? plain(to, ", ") : 0) + safe(to, json_object_array_get_idx(v, i));
 	return width;
 }
 
@@ -234,7 +254,7 @@ static size_t table_owner(struct text *to, struct json_object *v)
 	size_t width = pid ? raw(to, pid) : plain(to, "?");
 
 	if (command)
-		width += plain(to, " ") + safe(to, command);
+		width += plain(to, " ") + table_command(to, command);
 	if (alive && !json_object_get_boolean(alive))
 		width += plain(to, " (dead)");
 	return width;
@@ -247,6 +267,8 @@ static size_t table_one(const struct column *c, struct json_object *v, bool huma
 	if (!v)
 		return plain(to, c->kind == OK_OF ? "unknown" : "-");
 	switch (c->kind) {
+	case COMMAND_OF:
+		return table_command(to, v);
 	case TEXT_OF:
 	case STATE_OF:
 		return safe(to, v);

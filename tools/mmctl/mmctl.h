@@ -40,11 +40,13 @@ struct json_object *array_of(const struct mmctl *m, struct json_object *object, 
  * show - call the verb's method and print the rows of its result
  * @member: the rows' array in the result
  * @total: label of a last line from the result's `total`, or NULL
+ * @none: what stderr is told when a table has no rows, or NULL
  *
  * json is the result as it came, but its rows are checked in every form.
  */
-enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total);
-/** The same with a result that is there already and stays the caller's. */
+enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total,
+		    const char *none);
+/** The same with a result that is there already and stays the caller's; an empty one is not remarked on. */
 enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char *member, const struct column *columns,
 			 const char *total);
 

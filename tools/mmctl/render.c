@@ -15,7 +15,7 @@
 #define RED "\033[31m"
 #define NORMAL "\033[0m"
 
-enum { ELASTIC_MIN = 10, GAP = 2 };
+enum { GAP = 2 };
 
 static const char spaces[] = "                                                                ";
 
@@ -120,18 +120,45 @@ static void csv_line(struct render *r, struct json_object *row)
 
 static bool human(const struct render *r) { return r->st->terminal && r->st->format == TABLE; }
 
+/* Of what is shown. @least: with every elastic column as narrow as may be. */
+static size_t line_width(const struct render *r, const size_t *widths, bool least)
+{
+	size_t total = 0;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		size_t min = r->columns[i]->elastic;
+
+		if (!r->out[i])
+			total += GAP + (least && min && widths[i] > min ? min : widths[i]);
+	}
+	return total - GAP;
+}
+
+/* Before the head is written: leave out spare columns until the rest can be made to fit. */
+static void leave_out(struct render *r, const size_t *widths)
+{
+	while (line_width(r, widths, true) > r->st->width) {
+		unsigned first = r->count;
+
+		for (unsigned i = 0; i < r->count; i++)
+			if (r->columns[i]->spare && !r->out[i] &&
+			    (first == r->count || r->columns[i]->spare < r->columns[first]->spare))
+				first = i;
+		if (first == r->count)
+			return;
+		r->out[first] = true;
+	}
+}
+
 /* Take from the widest elastic column until the line fits, or none can give. */
 static void squeeze(const struct render *r, size_t *widths)
 {
-	size_t total = GAP * (r->count - 1);
-
-	for (unsigned i = 0; i < r->count; i++)
-		total += widths[i];
-	for (; human(r) && r->st->width && total > r->st->width; total--) {
-		size_t most = ELASTIC_MIN, *widest = NULL;
+	for (size_t total = line_width(r, widths, false); total > r->st->width; total--) {
+		size_t most = 0, *widest = NULL;
 
 		for (unsigned i = 0; i < r->count; i++)
-			if (r->columns[i]->elastic && widths[i] > most) {
+			if (!r->out[i] && r->columns[i]->elastic && widths[i] > r->columns[i]->elastic &&
+			    widths[i] > most) {
 				widest = &widths[i];
 				most = *widest;
 			}
@@ -141,20 +168,38 @@ static void squeeze(const struct render *r, size_t *widths)
 	}
 }
 
+void render_left_out(const struct render *r, char *buf, size_t bytes)
+{
+	size_t at = 0;
+
+	*buf = 0;
+	for (unsigned i = 0; i < r->count && at < bytes; i++)
+		if (r->out[i])
+			at += (size_t)snprintf(buf + at, bytes - at, "%s%s", at ? ", " : "", r->columns[i]->head);
+}
+
 /* A site is told by its end, other texts by their start. */
 static void put_cut(const struct render *r, const struct column *c, const struct cell *cell, size_t width)
 {
 	const char *s = r->text.at + cell->at;
-	const char *mark = MB_CUR_MAX > 1 ? "…" : "~";
 	size_t at;
 
 	if (c->kind == SITE_OF) {
 		at = text_fit(s, cell->len, cell->width - width + 1);
-		fprintf(r->st->out, "%s%.*s", mark, (int)(cell->len - at), s + at);
+		fprintf(r->st->out, "%s%.*s", TEXT_CUT, (int)(cell->len - at), s + at);
 	} else {
 		at = text_fit(s, cell->len, width - 1);
-		fprintf(r->st->out, "%.*s%s", (int)at, s, mark);
+		fprintf(r->st->out, "%.*s%s", (int)at, s, TEXT_CUT);
 	}
+}
+
+/* Of those that are shown. */
+static bool is_last(const struct render *r, unsigned column)
+{
+	while (++column < r->count)
+		if (!r->out[column])
+			return false;
+	return true;
 }
 
 static void put_cell(const struct render *r, unsigned column, const struct cell *cell, size_t width)
@@ -173,27 +218,82 @@ static void put_cell(const struct render *r, unsigned column, const struct cell 
 		fwrite(s, 1, cell->len, r->st->out);
 	if (r->st->color && cell->red)
 		fputs(NORMAL, r->st->out);
-	if (!cell_right(c) && column + 1 < r->count)
+	if (!cell_right(c) && !is_last(r, column))
 		pad(r->st->out, left);
-	if (column + 1 < r->count)
+	if (!is_last(r, column))
 		pad(r->st->out, GAP);
+}
+
+static unsigned head_lines(const struct render *r, unsigned column)
+{
+	unsigned lines = 1;
+
+	for (const char *p = r->columns[column]->head; r->stacked && (p = strchr(p, ' ')); p++)
+		lines++;
+	return lines;
+}
+
+/* The piece of a head on line `line`, the last line being 0; "" above its words. */
+static struct cell head_piece(const struct render *r, unsigned column, unsigned line)
+{
+	const char *head = r->columns[column]->head, *p = head;
+	unsigned lines = head_lines(r, column);
+
+	if (line >= lines)
+		return (struct cell){ 0 };
+	for (unsigned skip = lines - 1 - line; skip; skip--)
+		p = strchr(p, ' ') + 1;
+	return (struct cell){ .at = (size_t)(p - head), .len = lines > 1 ? strcspn(p, " ") : strlen(p) };
+}
+
+static void put_head_line(const struct render *r, const size_t *widths, unsigned line)
+{
+	struct text t = { 0 };
+	size_t end = 0;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		struct cell piece = head_piece(r, i, line);
+		bool right = cell_right(r->columns[i]);
+		int width = (int)widths[i];
+
+		if (r->out[i])
+			continue;
+		text_format(&t, right ? "%*.*s" : "%-*.*s", width, (int)piece.len, r->columns[i]->head + piece.at);
+		if (piece.len)
+			end = t.len - (right ? 0 : widths[i] - piece.len);
+		text_add(&t, spaces, GAP);
+	}
+	if (!t.failed)
+		fprintf(r->st->out, r->st->color ? BOLD "%.*s" NORMAL "\n" : "%.*s\n", (int)end, t.at ? t.at : "");
+	text_free(&t);
+}
+
+/* Columns are at least as wide as their heads, which are stacked when they would not fit side by side. */
+static void fit_heads(struct render *r)
+{
+	size_t cells[COLUMNS_MAX];
+
+	memcpy(cells, r->widths, sizeof cells);
+	for (r->stacked = false;; r->stacked = true) {
+		memcpy(r->widths, cells, sizeof cells);
+		for (unsigned i = 0; i < r->count; i++)
+			for (unsigned line = 0; line < head_lines(r, i); line++)
+				if (r->widths[i] < head_piece(r, i, line).len)
+					r->widths[i] = head_piece(r, i, line).len;
+		if (r->stacked || !human(r) || !r->st->width || line_width(r, r->widths, false) <= r->st->width)
+			return;
+	}
 }
 
 static void put_head(struct render *r, const size_t *widths)
 {
-	FILE *out = r->st->out;
+	unsigned lines = 1;
 
-	if (r->st->color)
-		fputs(BOLD, out);
-	for (unsigned i = 0; i < r->count; i++) {
-		const struct column *c = r->columns[i];
-		int width = i + 1 < r->count || cell_right(c) ? (int)widths[i] : 0;
-
-		fprintf(out, cell_right(c) ? "%*s" : "%-*s", width, c->head);
-		if (i + 1 < r->count)
-			pad(out, GAP);
-	}
-	fputs(r->st->color ? NORMAL "\n" : "\n", out);
+	for (unsigned i = 0; i < r->count; i++)
+		if (!r->out[i] && head_lines(r, i) > lines)
+			lines = head_lines(r, i);
+	while (lines--)
+		put_head_line(r, widths, lines);
 	r->headed = true;
 }
 
@@ -205,13 +305,19 @@ static void flush(struct render *r)
 	for (size_t i = 0; i < r->held * r->count; i++)
 		if (r->widths[i % r->count] < r->cells[i].width)
 			r->widths[i % r->count] = r->cells[i].width;
+	if (!r->headed)
+		fit_heads(r);
+	if (!r->headed && human(r) && r->st->width)
+		leave_out(r, r->widths);
 	memcpy(widths, r->widths, sizeof widths);
-	squeeze(r, widths);
+	if (human(r) && r->st->width)
+		squeeze(r, widths);
 	if (!r->headed)
 		put_head(r, widths);
 	for (size_t row = 0; row < r->held; row++) {
 		for (unsigned i = 0; i < r->count; i++)
-			put_cell(r, i, &r->cells[row * r->count + i], widths[i]);
+			if (!r->out[i])
+				put_cell(r, i, &r->cells[row * r->count + i], widths[i]);
 		fputc('\n', r->st->out);
 	}
 	r->held = r->text.len = 0;
@@ -256,7 +362,6 @@ void render_open(struct render *r, const struct style *st, const char *member, c
 	for (; columns->head && r->count < COLUMNS_MAX; columns++) {
 		if (st->format == TABLE && columns->hidden)
 			continue;
-		r->widths[r->count] = strlen(columns->head);
 		r->columns[r->count++] = columns;
 	}
 	if (st->format == CSV)

@@ -8,6 +8,9 @@
  *	render_total(&r, "total", total);		tables only
  *	render_close(&r, tail);				json: the members that come after the rows
  *
+ * On a terminal that is too narrow for a table the heads' words stand one above the other, then texts are cut, and
+ * when that does not do columns are left out, which stderr is told.
+ *
  * Rows stream: a table is held back for TABLE_BLOCK rows to find its widths, which never shrink afterwards; the
  * other forms hold nothing. A row that is not as the columns say is refused with a text, in every form:
  * it comes from a daemon that may be of another version, or hostile.
@@ -34,6 +37,7 @@ struct style {
 
 enum kind {
 	TEXT_OF,			/* a string */
+	COMMAND_OF,			/* a command line; a table shows its start, without the program's directory */
 	STATE_OF,			/* a string; crashed, damaged in red */
 	OK_OF,				/* true "ok", false "damaged", null "unknown" */
 	COUNT_OF, BYTES_OF,		/* a whole number, not negative */
@@ -54,7 +58,8 @@ struct column {
 	const char *head, *member;	/* member: "used" or "walked.used" */
 	enum kind kind;
 	bool may_lack;			/* a row without it is no error: as null */
-	bool elastic;			/* may be cut on a narrow terminal */
+	unsigned elastic;		/* columns to which a narrow terminal may cut it; 0: it is never cut */
+	unsigned spare;			/* a terminal that is narrower still leaves out 1 first, then 2, …; 0: never */
 	bool hidden;			/* in CSV, not in a table */
 	const char *other;		/* numbers: second member; a table shows a/b where they differ, CSV both.
 					 * sites: a string that a table shows where the site is null */
@@ -76,6 +81,8 @@ struct render {
 	size_t widths[COLUMNS_MAX];
 	struct text text;		/* of the cells */
 	bool headed, refused;
+	bool stacked;			/* a head's words stand one above the other */
+	bool out[COLUMNS_MAX];		/* left out: the terminal is too narrow */
 	char error[256];		/* what was wrong with a row */
 };
 
@@ -90,6 +97,9 @@ bool render_check(struct render *r, struct json_object *row);
 
 /** In a table: a last line, `label` in its first column, or in its last where the first is a number. Null is `-`. */
 bool render_total(struct render *r, const char *label, struct json_object *total);
+
+/** Heads that were left out, ", " between; "": none. For after the first rows have been written. */
+void render_left_out(const struct render *r, char *buf, size_t bytes);
 
 /** Write what is held back. @tail: an object or NULL; its members follow the rows in json. Frees all. */
 void render_close(struct render *r, struct json_object *tail);

@@ -51,6 +51,15 @@ struct json_object *array_of(const struct mmctl *m, struct json_object *object, 
 	return NULL;
 }
 
+static void say_left_out(const struct render *r)
+{
+	char heads[200];
+
+	render_left_out(r, heads, sizeof heads);
+	if (*heads)
+		say("the terminal is too narrow for %s", heads);
+}
+
 enum exit_code finish(struct mmctl *m, struct render *r, enum exit_code code, struct json_object *tail)
 {
 	if (!code && r->refused)
@@ -59,6 +68,7 @@ enum exit_code finish(struct mmctl *m, struct render *r, enum exit_code code, st
 		render_abandon(r);
 	else
 		render_close(r, tail);
+	say_left_out(r);
 	return code;
 }
 
@@ -96,14 +106,18 @@ enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char
 	return RC_OK;
 }
 
-enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total)
+enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total,
+		    const char *none)
 {
-	struct json_object *result;
+	struct json_object *result, *rows = NULL;
 	enum exit_code code = ask_own(m, &result);
 
 	if (code)
 		return code;
 	code = show_rows(m, result, member, columns, total);
+	json_at(result, member, &rows);
+	if (!code && none && m->style.format == TABLE && !json_object_array_length(rows))
+		say("%s", none);
 	json_object_put(result);
 	return code;
 }

@@ -30,6 +30,9 @@ void text_format(struct text *t, const char *format, ...) __attribute__((format(
  */
 size_t text_safe(struct text *t, const char *bytes, size_t len);
 
+/** What stands for text that was cut: one column. */
+#define TEXT_CUT (MB_CUR_MAX > 1 ? "\u2026" : "~")
+
 /** Length of the longest start of `bytes` that takes at most `columns`; for text that text_safe() made. */
 size_t text_fit(const char *bytes, size_t len, size_t columns);
 

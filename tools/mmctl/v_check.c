@@ -5,13 +5,13 @@
 #define BOTH(name) .member = "walked." name, .other = "counted." name, .may_lack = true
 
 static const struct column check_columns[] = {
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
 	{ .head = "RESULT", .member = "ok", .kind = OK_OF },
 	{ .head = "USED", BOTH("used"), .kind = BYTES_OF },
 	{ .head = "FRAGMENTS", BOTH("fragments"), .kind = COUNT_OF },
 	{ .head = "FREE", BOTH("free"), .kind = BYTES_OF },
-	{ .head = "FREE FRAGMENTS", BOTH("free_fragments"), .kind = COUNT_OF },
-	{ .head = "LARGEST FREE", BOTH("largest_free"), .kind = BYTES_OF },
+	{ .head = "FREE FRAGMENTS", BOTH("free_fragments"), .kind = COUNT_OF, .spare = 2 },
+	{ .head = "LARGEST FREE", BOTH("largest_free"), .kind = BYTES_OF, .spare = 1 },
 	{ .head = "ERRORS", .member = "error_count", .kind = COUNT_OF, .may_lack = true },
 	{ 0 },
 };
@@ -19,19 +19,19 @@ static const struct column check_columns[] = {
 static const struct column error_columns[] = {
 	{ .head = "POOL", .member = "pool", .kind = TEXT_OF },
 	{ .head = "ADDRESS", .member = "address", .kind = TEXT_OF, .may_lack = true },
-	{ .head = "WHAT", .member = "what", .kind = TEXT_OF, .elastic = true },
+	{ .head = "WHAT", .member = "what", .kind = TEXT_OF, .elastic = 24 },
 	{ 0 },
 };
 
 static const struct column failure_columns[] = {
 	{ .head = "TIME", .member = "time", .kind = TIME_OF },
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
-	{ .head = "PID", .member = "pid", .kind = COUNT_OF },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12, .spare = 3 },
+	{ .head = "PID", .member = "pid", .kind = COUNT_OF, .spare = 1 },
 	{ .head = "REQUESTED", .member = "requested", .kind = BYTES_OF },
 	{ .head = "FREE", .member = "free", .kind = BYTES_OF },
-	{ .head = "LARGEST FREE", .member = "largest_free", .kind = BYTES_OF },
+	{ .head = "LARGEST FREE", .member = "largest_free", .kind = BYTES_OF, .spare = 2 },
 	{ .head = "VERDICT", .member = "verdict", .kind = TEXT_OF },
-	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = 24 },
 	{ 0 },
 };
 
@@ -39,7 +39,7 @@ enum exit_code verb_failures(struct mmctl *m)
 {
 	if (m->cmd.limit)
 		json_object_object_add(m->cmd.params, "limit", json_object_new_int64((int64_t)m->cmd.limit));
-	return show(m, "failures", failure_columns, NULL);
+	return show(m, "failures", failure_columns, NULL, "no allocation has failed");
 }
 
 /* ---- check ---- */

@@ -8,9 +8,9 @@ static const struct column manager_columns[] = {
 	{ .head = "NAME", .member = "name", .kind = TEXT_OF },
 	{ .head = "DEFAULT", .member = "default", .kind = MARK_OF },
 	{ .head = "DOMAINS", .member = "domains", .kind = WORDS_OF },
-	{ .head = "SOURCE", .member = "source", .kind = TEXT_OF },
-	{ .head = "CAPABILITIES", .member = "capabilities", .kind = WORDS_OF, .elastic = true },
-	{ .head = "ADVICE", .member = "advice", .kind = TEXT_OF, .elastic = true },
+	{ .head = "SOURCE", .member = "source", .kind = TEXT_OF, .spare = 1 },
+	{ .head = "CAPABILITIES", .member = "capabilities", .kind = WORDS_OF, .elastic = 20, .spare = 2 },
+	{ .head = "ADVICE", .member = "advice", .kind = TEXT_OF, .elastic = 52 },
 	{ 0 },
 };
 
@@ -23,16 +23,16 @@ static const struct column choice_columns[] = {
 };
 
 static const struct column pool_columns[] = {
-	{ .head = "NAME", .member = "name", .kind = TEXT_OF, .elastic = true },
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "NAME", .member = "name", .kind = TEXT_OF, .elastic = 10, .spare = 1 },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
 	{ .head = "STATE", .member = "state", .kind = STATE_OF },
 	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF },
 	{ .head = "SIZE", .member = "size", .kind = BYTES_OF },
 	{ .head = "USED", .member = "used", .kind = BYTES_OF },
 	{ .head = "USERS", .member = "users", .kind = COUNT_OF },
-	{ .head = "KEEP", .member = "keep", .kind = TRUTH_OF },
-	{ .head = "ON DEATH", .member = "on_death", .kind = TEXT_OF },
-	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = true },
+	{ .head = "KEEP", .member = "keep", .kind = TRUTH_OF, .spare = 4 },
+	{ .head = "ON DEATH", .member = "on_death", .kind = TEXT_OF, .spare = 2 },
+	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = 10, .spare = 3 },
 	{ 0 },
 };
 
@@ -42,8 +42,8 @@ static const struct column track_columns[] = {
 	{ 0 },
 };
 
-enum exit_code verb_manager_list(struct mmctl *m) { return show(m, "managers", manager_columns, NULL); }
-enum exit_code verb_pool_list(struct mmctl *m) { return show(m, "pools", pool_columns, NULL); }
+enum exit_code verb_manager_list(struct mmctl *m) { return show(m, "managers", manager_columns, NULL, NULL); }
+enum exit_code verb_pool_list(struct mmctl *m) { return show(m, "pools", pool_columns, NULL, "mmd hosts no shared pool"); }
 
 /* `on` is what most people want of it. */
 enum exit_code verb_track(struct mmctl *m)

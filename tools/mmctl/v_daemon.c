@@ -144,7 +144,7 @@ static struct json_object *life_json(const struct life *l)
 	struct json_object *o = json_object_new_object();
 	char uptime[64];
 
-	snprintf(uptime, sizeof uptime, "%.3f", l->uptime);
+	snprintf(uptime, sizeof uptime, "%.10g", l->uptime);
 	json_object_object_add(o, "pid", json_object_new_int64(l->pid));
 	json_object_object_add(o, "uptime", json_object_new_double_s(l->uptime, uptime));
 	json_object_object_add(o, "pkg", json_object_new_string(l->manager[0]));

@@ -10,15 +10,15 @@
 #include <string.h>
 
 #define FRAGMENT_COLUMNS \
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true }, \
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12, .spare = 3 }, \
 	{ .head = "ADDRESS", .member = "address", .kind = TEXT_OF }, \
 	{ .head = "SIZE", .member = "size", .kind = BYTES_OF }, \
-	{ .head = "REQUESTED", .member = "requested", .kind = BYTES_OF }, \
-	{ .head = "STATE", .member = "state", .kind = TEXT_OF }, \
+	{ .head = "REQUESTED", .member = "requested", .kind = BYTES_OF, .spare = 1 }, \
+	{ .head = "STATE", .member = "state", .kind = TEXT_OF, .spare = 2 }, \
 	{ .head = "AGE", .member = "age", .kind = SECONDS_OF }, \
 	{ .head = "STAMP", .member = "stamp", .kind = COUNT_OF, .may_lack = true, .hidden = true }, \
-	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = true }, \
-	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true }, \
+	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = 10, .spare = 4 }, \
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = 24 }, \
 	{ 0 }
 
 static const struct column fragment_columns[] = { FRAGMENT_COLUMNS };
@@ -30,13 +30,13 @@ static const struct column suspected_columns[] = {
 
 static const struct column suspect_columns[] = {
 	{ .head = "EVIDENCE", .member = "evidence", .kind = TEXT_OF },
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
 	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
 	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
-	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF },
-	{ .head = "RATE", .member = "rate", .kind = RATE_OF, .may_lack = true },
-	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = true },
-	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
+	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .spare = 2 },
+	{ .head = "RATE", .member = "rate", .kind = RATE_OF, .may_lack = true, .spare = 1 },
+	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = 10, .spare = 3 },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = 24 },
 	{ .head = "SAMPLES", .member = "samples", .kind = COUNT_OF, .may_lack = true, .hidden = true },
 	{ .head = "INTERVAL", .member = "interval", .kind = SECONDS_OF, .may_lack = true, .hidden = true },
 	{ .head = "FIGURES", .member = "figures", .kind = SERIES_OF, .may_lack = true, .hidden = true },
@@ -45,11 +45,11 @@ static const struct column suspect_columns[] = {
 
 /* What the evidence `growing` rests on: a second table. */
 static const struct column growing_columns[] = {
-	{ .head = "GROWING", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "GROWING", .member = "pool", .kind = TEXT_OF, .elastic = 12, .spare = 1 },
 	{ .head = "RISES", .member = "samples", .kind = COUNT_OF, .may_lack = true },
 	{ .head = "EVERY", .member = "interval", .kind = SECONDS_OF, .may_lack = true },
-	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = true },
-	{ .head = "BYTES OVER TIME", .member = "figures", .kind = SERIES_OF, .may_lack = true, .elastic = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = 24 },
+	{ .head = "BYTES OVER TIME", .member = "figures", .kind = SERIES_OF, .may_lack = true, .elastic = 10 },
 	{ 0 },
 };
 
@@ -58,7 +58,7 @@ static const struct column summary_columns[] = {
 	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
 	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
-	{ .head = "KEY", .member = "key", .kind = ANY_OF, .elastic = true },
+	{ .head = "KEY", .member = "key", .kind = ANY_OF, .elastic = 24 },
 	{ 0 },
 };
 
@@ -68,7 +68,7 @@ static const struct column site_columns[] = {
 	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
 	{ .head = "KEY", .member = "key", .kind = ANY_OF, .hidden = true },
-	{ .head = "SITE", .member = "site", .kind = SITE_OF, .other = "key", .may_lack = true, .elastic = true },
+	{ .head = "SITE", .member = "site", .kind = SITE_OF, .other = "key", .may_lack = true, .elastic = 24 },
 	{ 0 },
 };
 
@@ -115,7 +115,7 @@ static void say_nothing(struct mmctl *m, const char *what)
 	if (m->style.format != TABLE)
 		return;
 	if ((!domain || !strcmp(json_object_get_string(domain), "pkg")) && untracked(m, "pkg"))
-		say("%s; some private heaps are not tracked: `mmctl track on pkg` notes what is allocated then", what);
+		say("%s; some private heaps are not tracked, which `mmctl track on pkg` changes", what);
 	else
 		say("%s", what);
 }
@@ -124,14 +124,20 @@ static void say_nothing(struct mmctl *m, const char *what)
 
 enum { GROWING_MAX = 1000 };
 
-/* A page_fn that keeps what the second table is made of. */
-static bool keep_growing(struct json_object *row, void *arg)
-{
-	struct json_object *growing = arg, *evidence = get(row, "evidence");
+/* Of the rows that went by: those that the second table is made of, and whether there is anything to explain. */
+struct seen { struct json_object *growing; bool dead; };
 
-	if (json_object_is_type(evidence, json_type_string) && !strcmp(json_object_get_string(evidence), "growing") &&
-	    json_object_array_length(growing) < GROWING_MAX)
-		json_object_array_add(growing, json_object_get(row));
+/* A page_fn: prints all. */
+static bool look_at(struct json_object *row, void *arg)
+{
+	struct json_object *evidence = get(row, "evidence");
+	struct seen *seen = arg;
+
+	if (!json_object_is_type(evidence, json_type_string))
+		return true;
+	seen->dead |= !strcmp(json_object_get_string(evidence), "owner_dead");
+	if (!strcmp(json_object_get_string(evidence), "growing") && json_object_array_length(seen->growing) < GROWING_MAX)
+		json_object_array_add(seen->growing, json_object_get(row));
 	return true;
 }
 
@@ -149,7 +155,7 @@ static enum exit_code show_growing(struct mmctl *m, struct json_object *growing)
 }
 
 /* leaks has one domain a call; without one on the command line both are asked. */
-static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json_object *growing,
+static enum exit_code each_domain(struct mmctl *m, struct render *r, struct seen *seen,
 				  struct json_object *tail)
 {
 	static const char *const domains[] = { "pkg", "shm" };
@@ -162,7 +168,7 @@ static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json
 			continue;
 		params = copy_params(m);
 		json_object_object_add(params, "domain", json_object_new_string(domains[i]));
-		code = pages(m, r, "leaks", params, &left, keep_growing, growing, tail);
+		code = pages(m, r, "leaks", params, &left, look_at, seen, tail);
 		json_object_put(params);
 	}
 	return code;
@@ -170,15 +176,19 @@ static enum exit_code each_domain(struct mmctl *m, struct render *r, struct json
 
 enum exit_code verb_leaks(struct mmctl *m)
 {
-	struct json_object *tail = json_object_new_object(), *growing = json_object_new_array();
+	struct seen seen = { .growing = json_object_new_array() };
+	struct json_object *tail = json_object_new_object();
 	enum exit_code code;
 	struct render r;
 
 	render_open(&r, &m->style, "suspects", suspect_columns);
-	code = finish(m, &r, each_domain(m, &r, growing, tail), tail);
+	code = finish(m, &r, each_domain(m, &r, &seen, tail), tail);
 	if (!code)
-		code = show_growing(m, growing);
-	json_object_put(growing);
+		code = show_growing(m, seen.growing);
+	if (!code && seen.dead && m->style.format == TABLE)
+		say("owner_dead is memory whose owner is dead, which may be meant to stay; ON DEATH of `mmctl pool list` "
+		    "says what becomes of it");
+	json_object_put(seen.growing);
 	json_object_put(tail);
 	if (!code && !r.rows)
 		say_nothing(m, "nothing is suspected");
@@ -309,5 +319,5 @@ enum exit_code verb_summary(struct mmctl *m)
 	uint64_t limit = m->cmd.limit && m->cmd.limit < 10000 ? m->cmd.limit : 10000;
 
 	json_object_object_add(m->cmd.params, "limit", json_object_new_int64((int64_t)limit));
-	return show(m, "rows", site ? site_columns : summary_columns, "total");
+	return show(m, "rows", site ? site_columns : summary_columns, "total", "nothing is in use there");
 }

@@ -5,48 +5,48 @@
 #include <string.h>
 
 static const struct column status_pools[] = {
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
 	{ .head = "DOMAIN", .member = "domain", .kind = TEXT_OF, .hidden = true },
 	{ .head = "NAME", .member = "name", .kind = TEXT_OF, .hidden = true },
 	{ .head = "STATE", .member = "state", .kind = STATE_OF },
 	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF },
-	{ .head = "PID", .member = "pid", .kind = COUNT_OF },
-	{ .head = "COMMAND", .member = "command", .kind = TEXT_OF, .elastic = true },
+	{ .head = "PID", .member = "pid", .kind = COUNT_OF, .spare = 2 },
+	{ .head = "COMMAND", .member = "command", .kind = COMMAND_OF, .elastic = 10 },
 	{ .head = "INCARNATION", .member = "incarnation", .kind = COUNT_OF, .hidden = true },
-	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = true },
+	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = 10, .spare = 1 },
 	{ 0 },
 };
 
 static const struct column status_skipped[] = {
 	{ .head = "SKIPPED FILE", .member = "file", .kind = TEXT_OF },
-	{ .head = "REASON", .member = "reason", .kind = TEXT_OF, .elastic = true },
+	{ .head = "REASON", .member = "reason", .kind = TEXT_OF, .elastic = 24 },
 	{ 0 },
 };
 
 static const struct column stats_pools[] = {
-	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = true },
+	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
 	{ .head = "DOMAIN", .member = "domain", .kind = TEXT_OF, .hidden = true },
 	{ .head = "NAME", .member = "name", .kind = TEXT_OF, .hidden = true },
 	{ .head = "PID", .member = "pid", .kind = COUNT_OF, .hidden = true },
-	{ .head = "COMMAND", .member = "command", .kind = TEXT_OF, .elastic = true },
-	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF },
-	{ .head = "STATE", .member = "state", .kind = STATE_OF, .may_lack = true },
+	{ .head = "COMMAND", .member = "command", .kind = COMMAND_OF, .elastic = 10 },
+	{ .head = "MANAGER", .member = "manager", .kind = TEXT_OF, .spare = 7 },
+	{ .head = "STATE", .member = "state", .kind = STATE_OF, .may_lack = true, .spare = 6 },
 	{ .head = "SIZE", .member = "size", .kind = BYTES_OF, .hidden = true },
 	{ .head = "USED", .member = "used", .kind = BYTES_OF },
 	{ .head = "REAL USED", .member = "real_used", .kind = BYTES_OF },
-	{ .head = "MAX USED", .member = "max_used", .kind = BYTES_OF },
+	{ .head = "MAX USED", .member = "max_used", .kind = BYTES_OF, .spare = 5 },
 	{ .head = "FREE", .member = "free", .kind = BYTES_OF },
-	{ .head = "CACHED", .member = "cached", .kind = BYTES_OF },
+	{ .head = "CACHED", .member = "cached", .kind = BYTES_OF, .spare = 1 },
 	{ .head = "FRAGMENTS", .member = "fragments", .kind = COUNT_OF },
 	{ .head = "FREE FRAGMENTS", .member = "free_fragments", .kind = COUNT_OF, .hidden = true },
-	{ .head = "LARGEST FREE", .member = "largest_free", .kind = BYTES_OF },
-	{ .head = "FAILURES", .member = "failures", .kind = COUNT_OF },
+	{ .head = "LARGEST FREE", .member = "largest_free", .kind = BYTES_OF, .spare = 4 },
+	{ .head = "FAILURES", .member = "failures", .kind = COUNT_OF, .spare = 3 },
 	{ .head = "UNTRACKED", .member = "untracked", .kind = COUNT_OF, .hidden = true },
-	{ .head = "TRACKING", .member = "tracking", .kind = TEXT_OF },
+	{ .head = "TRACKING", .member = "tracking", .kind = TEXT_OF, .spare = 2 },
 	{ 0 },
 };
 
-enum exit_code verb_stats(struct mmctl *m) { return show(m, "pools", stats_pools, "total"); }
+enum exit_code verb_stats(struct mmctl *m) { return show(m, "pools", stats_pools, "total", "there is no such pool"); }
 
 /* A string member made safe; `-` when it is null or absent, or no string. */
 static void add_member(struct text *t, struct json_object *object, const char *path)
