@@ -81,12 +81,17 @@ static bool reachable(const struct bucket *b, const struct record *wanted)
 	return false;
 }
 
-/* The fragment is to be freed by this process: from here on it is this process that `leaks` names, if it dies too. */
-static void retire(struct record *r)
+/*
+ * Free a fragment that a word of the bucket names. It becomes this process's own while it is still named, so that at
+ * each instruction either the bucket's next owner knows of it, or `leaks` names this process, dead.
+ */
+static void retire(_Atomic(struct record *) *word)
 {
 	const sr_shm_api_t *api = shm_api();
+	struct record *r = PEEK(*word);
 
 	api->xsetfunc(api->mem_block, r, MEM_SITE);
+	PUBLISH(*word, NULL);
 	shm_free(r);
 }
 
@@ -109,7 +114,7 @@ static void list_check(struct bucket *b)
  *	fresh linked		its update is made: the old one goes
  *	dying not linked	its removal is made, or its update: the old one goes
  *	dying linked		its removal never was
- * A word is cleared before the fragment is freed, so that nothing is freed twice when the repair is killed too.
+ * A word is cleared before its fragment is freed, so that nothing is freed twice when the repair is killed too.
  */
 static void bucket_repair(struct bucket *b)
 {
@@ -119,12 +124,12 @@ static void bucket_repair(struct bucket *b)
 	list_check(b);
 	fresh_linked = fresh && reachable(b, fresh);
 	dying_linked = dying && reachable(b, dying);
-	PUBLISH(b->fresh, NULL);
 	if (fresh && !fresh_linked)
-		retire(fresh);
-	PUBLISH(b->dying, NULL);
+		retire(&b->fresh);
 	if (dying && !dying_linked)
-		retire(dying);
+		retire(&b->dying);
+	PUBLISH(b->fresh, NULL);
+	PUBLISH(b->dying, NULL);
 	b->repairs++;
 }
 
@@ -170,10 +175,8 @@ void bucket_link(struct bucket *b, _Atomic(struct record *) *link, struct record
 	PUBLISH(b->dying, old);
 	PUBLISH(*link, made);		/* here the update is made */
 	PUBLISH(b->fresh, NULL);
-	if (!old)
-		return;
-	PUBLISH(b->dying, NULL);
-	retire(old);
+	if (old)
+		retire(&b->dying);
 }
 
 void bucket_remove(struct bucket *b, _Atomic(struct record *) *link)
@@ -182,8 +185,7 @@ void bucket_remove(struct bucket *b, _Atomic(struct record *) *link)
 
 	PUBLISH(b->dying, old);
 	PUBLISH(*link, PEEK(old->next));
-	PUBLISH(b->dying, NULL);
-	retire(old);
+	retire(&b->dying);
 }
 
 static void bucket_sweep(struct bucket *b, int64_t now, struct sweep *s)

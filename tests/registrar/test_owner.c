@@ -44,6 +44,7 @@ Test(owner, who_takes_a_fragment_over_owns_it, .timeout = 20)
 {
 	char directory[] = "/tmp/owner-test-XXXXXX";
 	const sr_shm_api_t *api;
+	uint64_t line;
 	void **box;
 	pid_t child;
 	int status;
@@ -61,7 +62,8 @@ Test(owner, who_takes_a_fragment_over_owns_it, .timeout = 20)
 	cr_assert_eq(status, 0);
 	cr_assert_eq(find(*box).pid, child);
 	api = shm_api();
-	api->xsetfunc(api->mem_block, *box, MEM_SITE); uint64_t line = __LINE__;
+	api->xsetfunc(api->mem_block, *box, MEM_SITE);
+	line = __LINE__ - 1;
 	cr_assert_eq(find(*box).pid, getpid());
 	cr_assert_eq(find(*box).line, line);
 	shm_free(*box);
