@@ -176,7 +176,7 @@ Test(live, stats_walk_and_ledger_are_what_the_program_did)
 	for (enum obs_domain d = OBS_PKG; d <= OBS_SHM; d++) {
 		struct obs_pool *p = pool_of(o, d, pid);
 		struct seen records = { .p = p }, walked = { .p = p };
-		uint64_t cursor = 0, want = (d == OBS_PKG ? 10 : 20) * HELD * (HELD + 1) / 2;
+		uint64_t cursor = 0, want = (d == OBS_PKG ? 10u : 20u) * HELD * (HELD + 1) / 2;
 		struct obs_stats s;
 
 		cr_assert_eq(obs_stats(p, &s), 0);

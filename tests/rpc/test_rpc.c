@@ -274,7 +274,7 @@ Test(rpc, what_is_no_request_is_told_even_without_an_id)
 	expect_code("{\"jsonrpc\":\"1.0\",\"method\":\"get_data\",\"id\":1}", RPC_REQUEST);
 	expect_code("{\"jsonrpc\":2.0,\"method\":\"get_data\",\"id\":1}", RPC_REQUEST);
 	expect_code("{\"jsonrpc\":\"2.0\",\"method\":\"get_data\",\"params\":null,\"id\":1}", RPC_REQUEST);
-	expect_code("[[]]" + 1, RPC_PARSE);
+	expect_code("[]]", RPC_PARSE);
 	expect("{\"jsonrpc\":\"2.0\",\"method\":7,\"id\":\"x\"}",
 	       "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"Invalid Request\"},\"id\":\"x\"}");
 	expect("[[1]]", "[{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32600,\"message\":\"Invalid Request\"},\"id\":null}]");
