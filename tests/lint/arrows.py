@@ -20,15 +20,17 @@ LAYERS = {
 	"src/mem/reap": (("src/mem/front",), ()),
 	"src/mem/observe": (("src/mem/meta", "include/memapi"), ("elfutils", "elf.h", "gelf.h")),
 	"src/mem/preload": (("src/mem/front",), ()),
-	"src/mem": (("src/mem/front", "src/mem/reap", "src/mem/observe", "src/conf"), ()),
+	"src/mem/host.h": (("include/memapi",), ()),
+	"src/mem": (("src/mem/front", "src/mem/reap", "src/mem/observe", "src/mem/host.h", "src/conf"), ()),
 	"src/conf": ((), ("ini.h",)),
 	"src/ctl": (("include/memapi",), ("json-c", "event2")),
-	"src/daemon": (("src/ctl", "src/conf", "include/memapi"), ("json-c", "event2", "argp.h")),
+	"src/daemon": (("src/ctl", "src/conf", "include/memapi", "src/mem/host.h"), ("json-c", "event2", "argp.h")),
 	"tools": (("src/ctl", "src/conf", "tools"), ("json-c", "argp.h", "ncurses.h", "curses.h")),
 }
 # a file that belongs to another layer than its folder
 FILES = {
 	"src/mem/pool.h": "src/mem/meta",	# one process's view of a pool: what META is reached through
+	"src/mem/host.h": "src/mem/host.h",	# what libmemapi offers to the daemon alone
 }
 # what the C library and the kernel offer: no directory, or one of these
 SYSTEM = {"sys", "linux", "asm", "arpa", "netinet", "net"}
