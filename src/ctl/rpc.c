@@ -105,21 +105,25 @@ static void write_words(struct json_writer *out, const char *words)
 	jw_close(out, ']');
 }
 
-/* `got`: json-c keeps the spelling of reals. What is long is cut; that, arrays and objects are shown as a string. */
-static void write_got(struct json_writer *out, struct json_object *params, const char *name)
+static void write_got(struct json_writer *out, const struct rpc_error *e, struct json_object *params)
 {
-	struct json_object *got;
-	const char *text;
-	size_t len;
+	struct json_object *value;
 
-	if (!json_object_is_type(params, json_type_object) || !json_object_object_get_ex(params, name, &got))
-		return;
-	text = json_object_to_json_string_length(got, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	jw_key(out, "got");
-	if (len <= RPC_ECHO_MAX && *text != '[' && *text != '{')
-		jw_raw(out, text, len);
-	else
-		jw_bytes(out, text, len < RPC_ECHO_MAX ? len : RPC_ECHO_MAX);
+	if (*e->got) {
+		jw_key(out, "got");
+		if (e->got_is_json)
+			jw_raw(out, e->got, strlen(e->got));
+		else
+			jw_string(out, e->got);
+	} else if (json_object_is_type(params, json_type_object) && json_object_object_get_ex(params, e->param, &value)) {
+		const char *text = json_object_get_string(value);
+
+		jw_key(out, "got");
+		if (json_object_is_type(value, json_type_string))
+			jw_string(out, text);
+		else
+			jw_raw(out, text, strlen(text));
+	}
 }
 
 static void write_error(struct json_writer *out, const struct rpc_error *e, struct json_object *params)
@@ -133,7 +137,7 @@ static void write_error(struct json_writer *out, const struct rpc_error *e, stru
 		jw_open(out, '{');
 		if (*e->param) {
 			jw_key(out, "param"), jw_string(out, e->param);
-			write_got(out, params, e->param);
+			write_got(out, e, params);
 		}
 		if (*e->allowed || e->list) {
 			jw_key(out, "allowed");

@@ -35,6 +35,8 @@ struct rpc_error {
 	char param[64];			/* "": none */
 	char reason[256], allowed[512];
 	bool list;			/* `allowed` is words with spaces between */
+	char got[RPC_ECHO_MAX + 1];	/* text that was found instead; "": the value of `param`, where there is one */
+	bool got_is_json;		/* whole, and a scalar: else it is shown as a string */
 };
 
 struct rpc_call {

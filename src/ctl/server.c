@@ -27,8 +27,8 @@
 #include "ctl/memory.h"
 
 enum {
-	SLICE_NS = 2000000,		/* of a call that waits its turn */
-	FIRST_SLICE_NS = 1000000,	/* of one that has just come: most are done in it */
+	SLICE_NS = 1000000,		/* of a call that waits its turn */
+	FIRST_SLICE_NS = 500000,	/* of one that has just come: most are done in it */
 	COPY_MAX = 1 << 16,		/* bytes that are copied into the output; longer replies are handed over */
 	GROUPS_MAX = 256,
 };
