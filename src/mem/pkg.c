@@ -19,6 +19,7 @@
 #include "mem/meta/meta.h"
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
+#include "mem/meta/store.h"
 #include "mem/reap/reap.h"
 
 enum { INCARNATIONS = 1000, STARTS_PER_REAP = 64 };
@@ -212,6 +213,8 @@ static void become_child(struct pool *p)
 
 	if (caught)
 		abandon(p);
+	if (p->counters.sites_used)
+		pkg_known_sites_forget();
 	/* the ledger is the parent's: what we inherited is untracked */
 	p->counters.recorded = p->counters.recorded_bytes = 0;
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;

@@ -27,10 +27,13 @@ int sites_grow(struct pool *p);
  */
 int records_grow(struct pool *p);
 
-struct known_site { const void *address; uint64_t site; };
-enum { KNOWN_SITES = 32 };
-/** Of this thread: return address -> site, for callers without a static site. */
-extern _Thread_local struct known_site DOMAIN(known_sites)[KNOWN_SITES];
+/*
+ * Return address -> site, for callers without a static site: one word an entry, address << 16 | number, so that threads
+ * need no lock for it. It speaks of the process's own pool of the domain, and is emptied when that gets a new META.
+ */
+enum { KNOWN_SITES = 4096 };
+extern _Atomic uint64_t DOMAIN(known_sites)[KNOWN_SITES];
+void DOMAIN(known_sites_forget)(void);
 
 /**
  * Describe a place in code. Without the lock: it asks the loader, whose own lock may be held by one who waits for us.
@@ -40,19 +43,22 @@ void site_describe(const struct mem_site *site, const void *caller, bool named, 
 /** Its number, interned if it is new: a transaction of its own, not inside of another. 0: the table is full. */
 uint32_t DOMAIN(site_intern)(struct pool *p, struct meta_site *site);
 
-/** The number, if this process or thread knows it already; 0: not. No lock needed. */
+static inline _Atomic uint64_t *known_site(const void *caller)
+{
+	return &DOMAIN(known_sites)[((uint32_t)((uintptr_t)caller >> 1) * 2654435769u) >> 20];
+}
+
+/** The number, if this process knows it already; 0: not. No lock needed. */
 static inline uint32_t site_known(const struct pool *p, const struct mem_site *site, const void *caller)
 {
 	uint64_t known;
 
 	if (site) {
 		known = site->cache ? site->cache[DOMAIN_INDEX] : 0;
-	} else {
-		const struct known_site *k = &DOMAIN(known_sites)[((uintptr_t)caller >> 2) % KNOWN_SITES];
-
-		known = k->address == caller ? k->site : 0;
+		return (known & ~0xffffffffull) == p->generation ? (uint32_t)known : 0;
 	}
-	return (known & ~0xffffffffull) == p->generation ? (uint32_t)known : 0;
+	known = atomic_load_explicit(known_site(caller), memory_order_relaxed); /* one word: whole or not there */
+	return known >> 16 == (uintptr_t)caller ? known & 0xffff : 0;
 }
 
 static inline void site_remember(const struct pool *p, const struct mem_site *site, const void *caller, uint32_t number)
@@ -60,9 +66,10 @@ static inline void site_remember(const struct pool *p, const struct mem_site *si
 	if (site && site->cache)
 		site->cache[DOMAIN_INDEX] = p->generation | number;
 	else if (!site)
-		DOMAIN(known_sites)[((uintptr_t)caller >> 2) % KNOWN_SITES] =
-			(struct known_site){ caller, p->generation | number };
+		atomic_store_explicit(known_site(caller), (uintptr_t)caller << 16 | number, memory_order_relaxed);
 }
+
+_Static_assert(KNOWN_SITES == 1 << 12 && SITES_MAX <= 1 << 15, "known_site()");
 
 /* Lock-free: a place in the ring is taken first, `seq` is written last. No lock needed. */
 void note_failure(struct pool *p, const struct meta_failure *f);
