@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The observer on META and DATA in which any words were replaced. The input is rows of 12 bytes: part 1, place 2, how 1,
- * value 8. After each input the pools are what they were.
+ * The observer on META and DATA in which any words were replaced. After each input the pools are what they were.
+ * The input is rows of 12 bytes: part 1, place 2, how 1, value 8.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,9 +51,16 @@ static void make(void)
 static uint64_t *word_of(const uint8_t row[ROW])
 {
 	static const struct { uint64_t at, words; } part[] = {
-		{ 0, sizeof(struct meta_identity) / 8 }, { META_LIVE, 80 }, { META_LIVE, 80 }, { META_ROOTS, 64 },
-		{ META_FAILURES, 32 }, { META_FAULTS, 32 }, { META_SITES, 700 }, { META_SLOTS, sizeof(struct meta_slot) / 8 },
-		{ META_SLOTS + offsetof(struct meta_slot, log), 64 }, { META_RECORDS, 4 * FRAGMENTS },
+		{ 0, sizeof(struct meta_identity) / 8 },
+		{ META_LIVE, 80 },
+		{ META_LIVE, 80 },
+		{ META_ROOTS, 64 },
+		{ META_FAILURES, 32 },
+		{ META_FAULTS, 32 },
+		{ META_SITES, 700 },
+		{ META_SLOTS, sizeof(struct meta_slot) / 8 },
+		{ META_SLOTS + offsetof(struct meta_slot, log), 64 },
+		{ META_RECORDS, 4 * FRAGMENTS },
 	};
 	const struct fixture *f = pools[row[0] & 1];
 	size_t i = (row[0] >> 1) % (sizeof part / sizeof part[0] + 2), place = row[1] | (size_t)row[2] << 8;

@@ -23,7 +23,9 @@ const struct mem_manager *mem_manager_find(const char *name)
 
 	for (size_t i = 0; i < sizeof managers / sizeof managers[0]; i++)
 		if (!strcmp(managers[i].name, name)) {
-			found = (struct mem_manager){ .name = managers[i].name, .pkg = managers[i].pkg, .shm = managers[i].shm,
+			found = (struct mem_manager){ .name = managers[i].name,
+						      .pkg = managers[i].pkg,
+						      .shm = managers[i].shm,
 						      .view = managers[i].view };
 			return &found;
 		}
@@ -132,7 +134,8 @@ static void first(struct fixture *f, uint64_t size, uint64_t records)
 		undo_commit(f->heap.log);
 }
 
-struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size, uint64_t records)
+struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size,
+			    uint64_t records)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 	char data[128];
@@ -142,7 +145,8 @@ struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *
 	records = records ? records : FIXTURE_RECORDS;
 	f->ops = mem_manager_find(or_first(manager))->shm;
 	f->meta_bytes = META_RECORDS + records * sizeof(struct meta_record);
-	f->meta = mmap(NULL, f->meta_bytes + META_GUARD + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	f->meta = mmap(NULL, f->meta_bytes + META_GUARD + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
 	NEED(f->meta != MAP_FAILED);
 	snprintf(f->file, sizeof f->file, "shm-%s-%u", name, incarnation);
 	snprintf(data, sizeof data, "%s.data", f->file);
@@ -352,8 +356,14 @@ void fixture_failure(struct fixture *f, uint64_t requested, uint64_t verdict)
 	uint64_t k = f->live->failures++;
 
 	f->live->rings_committed = 1;
-	ring[k % RING_MAX] = (struct meta_failure){ .seq = k + 1, .time = 1000 + k, .pid = getpid(), .site = 1,
-						    .requested = requested, .free = 5, .largest_free = 3, .verdict = verdict };
+	ring[k % RING_MAX] = (struct meta_failure){ .seq = k + 1,
+						    .time = 1000 + k,
+						    .pid = getpid(),
+						    .site = 1,
+						    .requested = requested,
+						    .free = 5,
+						    .largest_free = 3,
+						    .verdict = verdict };
 }
 
 void fixture_fault(struct fixture *f, uint64_t kind, uint64_t address)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A registry of the test's own, with pools made by hand: META and DATA as the library would leave them, so that the observer can be
- * shown any state, also those that no sound library makes.
+ * A registry of the test's own, with pools made by hand: META and DATA as the library would leave them, so that the
+ * observer can be shown any state, also those that no sound library makes.
  *
  * A pool's files are mapped here at the addresses that its identity tells; a private heap is this process's own memory.
  * Calls are transactions as the front end makes them; fixture_begin() leaves one open.
@@ -37,7 +37,8 @@ void fixture_registry_drop(void);
 char *fixture_path(char buf[256], const char *file);
 
 /** manager NULL: the first of the build. 0 for size and records: the defaults. */
-struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size, uint64_t records);
+struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size,
+			    uint64_t records);
 struct fixture *fixture_pkg(int64_t pid, uint32_t incarnation, const char *manager);
 void fixture_free_pool(struct fixture *f);
 

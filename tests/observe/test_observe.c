@@ -620,13 +620,13 @@ Test(observe, a_shared_pool_is_judged_by_its_slots)
 	obs_owner(p, 1, &owner);
 	cr_assert(!owner.alive && owner.pid == dead);
 	cr_assert_str_eq(owner.command, "worker");
-	memcpy(&slot->life, &life, sizeof life);	/* the kernel's word: this thread is gone, whatever its pid says */
+	memcpy(&slot->life, &life, sizeof life); /* the kernel's word: this thread is gone, whatever its pid says */
 	fixture_slot(f, 40, SLOT_FREE, 0, "");
 	s = stats_of(p);
 	cr_assert_eq(s.users, 0u);
 	cr_assert_eq(s.dead, 2u);
 	fixture_slot(f, 41, SLOT_LIVE, getpid(), "mmd");
-	((struct meta_slot *)(void *)(f->meta + META_SLOTS + 41 * SLOT_BYTES))->observer = 1;	/* reading is not using */
+	((struct meta_slot *)(void *)(f->meta + META_SLOTS + 41 * SLOT_BYTES))->observer = 1; /* reading is not using */
 	cr_assert_eq(stats_of(p).users, 0u);
 	f->live->state = POOL_DRAINING;
 	cr_assert_eq(stats_of(p).state, OBS_DRAINING);

@@ -16,7 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef DBG_SR_MEMORY
 #define DBG_SR_MEMORY
+#endif
 #include "memapi/memapi.h"
 #include "memapi/memcore.h"
 #include "memapi/observe.h"

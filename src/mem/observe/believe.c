@@ -103,11 +103,14 @@ static const char *wrong(const struct meta_identity *d, const struct peek_key *k
 		return "of another version of memapi: its layout is not known here";
 	if (d->pointer_bytes != sizeof(void *) || d->page_bytes != META_PAGE || d->identity_bytes != sizeof *d)
 		return "made for another machine: pointer, page or identity size";
-	if (d->domain != (key->domain == OBS_PKG ? (uint32_t)MEM_PKG : (uint32_t)MEM_SHM) || d->incarnation != key->incarnation)
+	if (d->domain != (key->domain == OBS_PKG ? (uint32_t)MEM_PKG : (uint32_t)MEM_SHM) ||
+	    d->incarnation != key->incarnation)
 		return "its identity does not agree with its file name";
-	if (!ends(d->name, sizeof d->name) || !ends(d->manager, sizeof d->manager) || !ends(d->command, sizeof d->command))
+	if (!ends(d->name, sizeof d->name) || !ends(d->manager, sizeof d->manager) ||
+	    !ends(d->command, sizeof d->command))
 		return "damaged: a text in its identity does not end";
-	if (strcmp(d->name, key->name) || d->pid < 1 || d->pid > INT32_MAX || (key->domain == OBS_PKG && d->pid != key->pid))
+	if (strcmp(d->name, key->name) || d->pid < 1 || d->pid > INT32_MAX ||
+	    (key->domain == OBS_PKG && d->pid != key->pid))
 		return "its identity does not agree with its file name";
 	return places_ok(d) ? NULL : "damaged: impossible addresses or sizes in its identity";
 }

@@ -2,8 +2,8 @@
 /*
  * Where bytes come from: META and shared DATA by pread, private heaps by process_vm_readv.
  *
- * Descriptors stay open while there are few; beyond obs.open_max the one that was not used for longest is closed, and opened
- * again only as the same file. Nothing is mapped.
+ * Descriptors stay open while there are few; beyond obs.open_max the one that was not used for longest is closed, and
+ * opened again only as the same file. Nothing is mapped.
  */
 #include <errno.h>
 #include <fcntl.h>

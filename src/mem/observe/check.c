@@ -4,12 +4,13 @@
  *
  *	walk		sizes and numbers of fragments against the counters
  *	manager		the invariants of its algorithm
- *	ledger		one record a marked fragment: numbers, bytes, and a sum of {index, address, size} over each side;
- *			only when the sums differ each fragment's record is looked up, to say which
+ *	ledger		one record a marked fragment: numbers, bytes, and a sum of {index, address, size} of each
+ *			side; only when the sums differ each fragment's record is looked up, to say which
  *
- * A pass counts only if the heap did not change meanwhile; errors only if a second pass of the same heap finds errors again.
- * Nothing is written, no lock is taken: a heap that never stands still for the time of a pass is told as not known.
- * Cost: two walks of the heap and one of the ledger, 0.15 s for a million fragments, more where free ones are scattered.
+ * A pass counts only if the heap did not change meanwhile; errors only if a second pass of the same heap finds errors
+ * again. Nothing is written, no lock is taken: a heap that never stands still for a whole pass is told as not known.
+ *
+ * Cost: two walks of the heap and one of the ledger, 0.15 s a million fragments, more where free ones are scattered.
  */
 #include <errno.h>
 #include <string.h>
@@ -47,7 +48,8 @@ static void wrong(struct pass *c, uint64_t address, const char *what)
 /** Of one record; sums of it are equal when the sets are, and hardly ever else. */
 static uint64_t sum_of(uint64_t index, uint64_t address, uint64_t size)
 {
-	uint64_t x = (index + 1) * 0x9e3779b97f4a7c15ull ^ address * 0xd1342543de82ef95ull ^ size * 0xaf251af3b0f025b5ull;
+	uint64_t x =
+		(index + 1) * 0x9e3779b97f4a7c15ull ^ address * 0xd1342543de82ef95ull ^ size * 0xaf251af3b0f025b5ull;
 
 	x = (x ^ x >> 32) * 0xd6e8feb86659fd93ull;
 	return x ^ x >> 29;
@@ -229,7 +231,7 @@ static void compare_ledger(struct pass *c)
 {
 	const struct meta_counters *k = &c->h.counters;
 
-	bool all = c->pool->key.domain == OBS_SHM;	/* each fragment has one, and the counters are those of the heap */
+	bool all = c->pool->key.domain == OBS_SHM; /* each fragment has one, and the counters are those of the heap */
 
 	if (c->records != (all ? k->fragments : k->recorded))
 		wrong(c, 0, "records in use differ from their counter");

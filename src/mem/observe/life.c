@@ -2,8 +2,9 @@
 /*
  * Which owners live, and what state a pool is in because of it.
  *
- * Two proofs of death, as everywhere: the life mutex of a slot, which the kernel marks when its owner ends; and pid with start
- * time, within one pid namespace. A foreign namespace's pids mean nothing here and are never judged by ESRCH.
+ * Two proofs of death, as everywhere: the life mutex of a slot, which the kernel marks when its owner ends; and pid
+ * with start time, within one pid namespace. A foreign namespace's pids mean nothing here and are never judged by
+ * ESRCH.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,17 +2,17 @@
 /*
  * Was it one state that was read?
  *
- * shm: the lock word counts in its high half how often it was taken; a heap changes only under it. While it is held, its
- * holder's undo log says what the words of the open transaction held before:
+ * shm: the lock word counts in its high half how often it was taken; a heap changes only under it. While it is held,
+ * its holder's undo log says what the words of the open transaction held before:
  *
  *	lock, n, entries, n, lock	one moment
  *	  copy of some bytes
  *	lock, n, entries, n, lock	another one
  *
- * The same lock word and the same number of ended transactions in both: every store that the copy may have seen belongs to one
- * transaction, and its entry was in the log before the store, so that the second moment has it. Undone in the copy, the state
- * before that transaction remains. Entries made after the copy put back what the copy has anyway. This holds as well when the
- * holder is stopped, killed, or rolled back meanwhile, for a rollback stores the same values.
+ * The same lock word and the same number of ended transactions in both: every store that the copy may have seen belongs
+ * to one transaction, and its entry was in the log before the store, so that the second moment has it. Undone in the
+ * copy, the state before that transaction remains. Entries made after the copy put back what the copy has anyway. This
+ * holds as well when the holder is stopped, killed, or rolled back meanwhile, for a rollback stores the same values.
  * pkg: the turn is odd while a call changes the heap, and there is no log.
  */
 #include <errno.h>
@@ -22,7 +22,8 @@
 
 static uint64_t lock_at(const struct obs_pool *p)
 {
-	return META_LIVE + (p->key.domain == OBS_PKG ? offsetof(struct meta_live, turn) : offsetof(struct meta_live, lock));
+	return META_LIVE +
+	       (p->key.domain == OBS_PKG ? offsetof(struct meta_live, turn) : offsetof(struct meta_live, lock));
 }
 
 static uint64_t log_at(uint32_t slot)

@@ -4,10 +4,11 @@
  *
  *	page number % PAGES -> place;	a miss after its neighbour reads 16 pages ahead
  *
- * Each page has the open transaction undone when it is read, so that walk, check and largest see a heap between two calls even when
- * the owner is stopped or was killed inside one. Words that were loaded can be noted and loaded again: when all are as they
- * were, they were true together, although the heap as a whole did not stand still.
- * Cost: one system call a 64 KiB of a walk; 2 MiB for the cache, one an observer.
+ * Each page has the open transaction undone when it is read, so that walk, check and largest see a heap between two
+ * calls even when the owner is stopped or was killed inside one. Words that were loaded can be noted and loaded again:
+ * when all are as they were, they were true together, although the heap as a whole did not stand still.
+ *
+ * Cost: one system call for 64 KiB of a walk; 2 MiB for the cache, one an observer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -73,7 +74,8 @@ static bool pages_load(struct peek_pages *g, uint64_t at, void *to, size_t bytes
 	while (bytes) {
 		size_t in = at % META_PAGE, n = bytes < META_PAGE - in ? bytes : META_PAGE - in;
 		uint64_t page = at / META_PAGE;
-		const unsigned char *from = g->tag[page % PAGES] == page + 1 ? g->bytes[page % PAGES] : page_read(g, page);
+		const unsigned char *from =
+			g->tag[page % PAGES] == page + 1 ? g->bytes[page % PAGES] : page_read(g, page);
 
 		if (!from)
 			return false;

@@ -10,7 +10,8 @@
  *	stats.c records.c sites.c rings.c walk.c check.c track.c	the functions of observe.h
  *
  * Invariant: nothing that comes from a file or a process is used as index, length, loop limit or string before it was
- * compared with a bound of this side. No file of somebody else is mapped: a truncated one gives short reads, not SIGBUS.
+ * compared with a bound of this side. No file of somebody else is mapped: a truncated one gives short reads, not
+ * SIGBUS.
  */
 #ifndef OBSERVE_PEEK_H
 #define OBSERVE_PEEK_H
@@ -74,6 +75,7 @@ struct obs_pool {
 };
 
 struct peek_pages;
+struct peek_skip { struct peek_dir *dir; char file[160], reason[96]; };
 
 struct obs {
 	struct peek_dir **dir;
@@ -81,7 +83,7 @@ struct obs {
 	bool all;			/* root: every /dev/shm/mmd-* */
 	struct obs_pool **pool;		/* in the order of obs_at() */
 	size_t pools;
-	struct peek_skip { struct peek_dir *dir; char file[160], reason[96]; } *skip;
+	struct peek_skip *skip;
 	size_t skips, skips_more;
 	uint64_t pid_namespace;
 	unsigned open, open_max;	/* descriptors */
@@ -141,7 +143,7 @@ bool peek_same(const struct peek_moment *a, const struct peek_moment *b);
 bool peek_same_call(const struct peek_moment *a, const struct peek_moment *b);
 /** Undo the open transaction in a copy of the bytes at `at`. */
 void peek_undo(const struct peek_moment *m, uint64_t at, void *copy, size_t bytes);
-/** `bytes` (at most a page or so) of META as one state: 0; 1: it changed too often, and the copy may be of two; -errno. */
+/** `bytes` (a page or so) of META as one state: 0; 1: it changed too often, the copy may be of two; or -errno. */
 int peek_whole(struct obs_pool *p, uint64_t offset, void *to, size_t bytes);
 
 /* ---- pages.c ---- */

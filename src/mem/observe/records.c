@@ -3,9 +3,9 @@
  * The ledger: records as they lie in META, in chunks, without a lock.
  *
  * A record is four words of one transaction. A chunk that was read while nothing happened, or from which the one open
- * transaction could be undone, is true as it is. Otherwise it is read again: a record that is the same in both copies was not
- * being written, and the few others are read one by one.
- * Cost: 32 bytes copied a record, once in a quiet pool, twice in a busy one.
+ * transaction could be undone, is true as it is. Otherwise it is read again: a record that is the same in both copies
+ * was not being written, and the few others are read one by one. Cost: 32 bytes copied a record, once in a quiet pool,
+ * twice in a busy one.
  */
 #include <errno.h>
 #include <stdlib.h>

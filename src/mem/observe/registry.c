@@ -5,9 +5,9 @@
  *	dir[] --- pool[], sorted by domain, pid or name, incarnation
  *	      \-- skip[], files that were not believed, told again by each scan
  *
- * A scan reads a directory only when its mtime has changed, or is so young that the next change may not show in it. Pools that
- * stay keep their address; each is asked whether its identity page is still the one that was believed.
- * Cost of a scan without changes: two system calls a directory, three a pool.
+ * A scan reads a directory only when its mtime has changed, or is so young that the next change may not show in it.
+ * Pools that stay keep their address; each is asked whether its identity page is still the one that was believed. Cost
+ * of a scan without changes: two system calls a directory, three a pool.
  */
 #include <dirent.h>
 #include <errno.h>

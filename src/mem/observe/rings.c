@@ -2,8 +2,8 @@
 /*
  * Failed requests and faults: two rings of the last RING_MAX entries.
  *
- * The entry of the k-th event lies at place k % RING_MAX and has seq k + 1, written last. A ring is read twice: what has the right
- * seq and is the same in both copies was whole.
+ * The entry of the k-th event lies at place k % RING_MAX and has seq k + 1, written last. A ring is read twice: what
+ * has the right seq and is the same in both copies was whole.
  */
 #include <errno.h>
 #include <string.h>
@@ -63,9 +63,14 @@ int obs_failures(struct obs_pool *p, obs_failure_fn *fn, void *arg)
 
 		if (!f || f->verdict >= sizeof verdicts / sizeof verdicts[0])
 			continue;
-		if (!fn(&(struct obs_failure){ .time = f->time, .pid = pid_of(f->pid), .site = site_of(f->site),
-					       .requested = f->requested, .free = f->free, .largest_free = f->largest_free,
-					       .verdict = verdicts[f->verdict] }, arg))
+		if (!fn(&(struct obs_failure){ .time = f->time,
+					       .pid = pid_of(f->pid),
+					       .site = site_of(f->site),
+					       .requested = f->requested,
+					       .free = f->free,
+					       .largest_free = f->largest_free,
+					       .verdict = verdicts[f->verdict] },
+			arg))
 			break;
 	}
 	return 0;
@@ -89,9 +94,14 @@ int obs_faults(struct obs_pool *p, obs_fault_fn *fn, void *arg)
 		memcpy(&f, entry, sizeof f);
 		if (f.kind >= sizeof kinds / sizeof kinds[0])
 			continue;
-		if (!fn(&(struct obs_fault){ .time = f.time, .address = f.address, .pid = pid_of(f.pid), .kind = kinds[f.kind],
-					     .site = site_of(f.site), .alloc_site = site_of(f.alloc_site),
-					     .free_site = site_of(f.free_site) }, arg))
+		if (!fn(&(struct obs_fault){ .time = f.time,
+					     .address = f.address,
+					     .pid = pid_of(f.pid),
+					     .kind = kinds[f.kind],
+					     .site = site_of(f.site),
+					     .alloc_site = site_of(f.alloc_site),
+					     .free_site = site_of(f.free_site) },
+			arg))
 			break;
 	}
 	return 0;

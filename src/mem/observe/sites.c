@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who: places in code by their number, owners by their slot. Numbers index a table; chains are the writer's and not followed. */
+/* Places in code by their number, owners by their slot. Numbers index a table; the writer's chains are not followed. */
 #include <string.h>
 
 #include "mem/observe/peek.h"

@@ -3,7 +3,8 @@
  * One consistent copy of a pool's counters.
  *
  *	committed = real_used + cached + free		whatever is neither free nor in a magazine counts as used by the
- *							manager: so the sum holds also where the copy is of a heap in motion
+ *							manager: so the sum holds also where the copy is of a heap in
+ * motion
  *
  * Cost: some ten system calls, and one or two for each slot that was ever used.
  */
@@ -110,10 +111,19 @@ static void unreadable(struct obs_stats *s, int e)
 {
 	static const char truncated[] = "META is truncated", gone[] = "META cannot be read";
 
-	*s = (struct obs_stats){ .size = OBS_UNKNOWN, .committed = OBS_UNKNOWN, .used = OBS_UNKNOWN, .real_used = OBS_UNKNOWN,
-				 .max_used = OBS_UNKNOWN, .free = OBS_UNKNOWN, .cached = OBS_UNKNOWN,
-				 .fragments = OBS_UNKNOWN, .free_fragments = OBS_UNKNOWN, .largest_free = OBS_UNKNOWN,
-				 .failures = OBS_UNKNOWN, .untracked = OBS_UNKNOWN, .untracked_bytes = OBS_UNKNOWN };
+	*s = (struct obs_stats){ .size = OBS_UNKNOWN,
+				 .committed = OBS_UNKNOWN,
+				 .used = OBS_UNKNOWN,
+				 .real_used = OBS_UNKNOWN,
+				 .max_used = OBS_UNKNOWN,
+				 .free = OBS_UNKNOWN,
+				 .cached = OBS_UNKNOWN,
+				 .fragments = OBS_UNKNOWN,
+				 .free_fragments = OBS_UNKNOWN,
+				 .largest_free = OBS_UNKNOWN,
+				 .failures = OBS_UNKNOWN,
+				 .untracked = OBS_UNKNOWN,
+				 .untracked_bytes = OBS_UNKNOWN };
 	damaged(s, e == -ENODATA ? truncated : gone, sizeof gone);
 }
 

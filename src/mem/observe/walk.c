@@ -5,12 +5,14 @@
  *	| told ... w | told ... w | told ... w | ... | told ... | <- cursor | next batch ... |
  *	           ^ from here, or the start, when the heap has changed since the last batch
  *
- * A batch of fragments is told when it was true: either the heap stood still while it was read (lock or turn), or all words that
- * the walk loaded were the same when they were loaded again. A cursor is an offset that may lie inside a fragment by now; so
- * when the heap has changed, the walk comes from the start, or, some thousand fragments on, from several waypoints before the
- * cursor: a walk that once stands on a fragment stays on fragments. When that does not lead there, from the start.
+ * A batch of fragments is told when it was true: either the heap stood still while it was read (lock or turn), or all
+ * words that the walk loaded were the same when they were loaded again. A cursor is an offset that may lie inside a
+ * fragment by now; so when the heap has changed, the walk comes from the start, or, some thousand fragments on, from
+ * several waypoints before the cursor: a walk that once stands on a fragment stays on fragments. When that does not
+ * lead there, from the start.
+ *
  * Damage is what a walk from the start finds twice in a heap that did not change.
- * Cost: 0.3 us a fragment with records, a tenth of that without; in a heap in motion, the way from the waypoint on top.
+ * Cost: 0.3 us a fragment with a record, a tenth of that without; in a heap in motion, and the way from the waypoint.
  */
 #include <errno.h>
 #include <string.h>
