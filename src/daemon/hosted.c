@@ -62,8 +62,8 @@ void hosted_close(struct daemon *d)
 {
 	if (d->reap)
 		event_free(d->reap);
-	if (d->host && !d->restart)
-		mem_host_close(d->host);
+	if (d->host)
+		d->restart ? mem_host_leave(d->host) : mem_host_close(d->host);
 	d->reap = NULL;
 	d->host = NULL;
 }

@@ -32,7 +32,8 @@
 enum { EXIT_BAD_CONF = 2, LEAVE_MS = 1000 };
 enum { KEY_SOCKET = 256, KEY_CHECK };
 
-const char *argp_program_version = "mmd " MMD_VERSION;
+/* argp looks for this name. */
+__attribute__((visibility("default"))) const char *argp_program_version = "mmd " MMD_VERSION;
 
 static const struct argp_option options[] = {
 	{ "config", 'c', "FILE", 0, "read FILE instead of the user's or system's mmd.conf", 0 },
@@ -340,7 +341,6 @@ static int serve(struct daemon *d)
 static void execute_again(struct daemon *d, char **argv, const char *self)
 {
 	log_line(LOG_NOTICE, "restarts");
-	pkg_api()->xdestroy(pkg_api()->mem_block);	/* the heap of a program that is no more */
 	listen_hand_over(&d->place);
 	execv(self, argv);
 	execv("/proc/self/exe", argv);

@@ -86,6 +86,15 @@ void mem_host_close(struct mem_host *h)
 	free(h);
 }
 
+void mem_host_leave(struct mem_host *h)
+{
+	while (h->count)
+		let_go(h, h->count - 1, false);
+	free(h);
+	mem_shm_at_exit();
+	mem_pkg_at_exit();
+}
+
 /* ---- wishes ---- */
 
 static int make(struct mem_host *h, const struct mem_host_wish *wish, const struct mem_manager *m)

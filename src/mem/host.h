@@ -35,6 +35,11 @@ struct mem_host;
 int mem_host_open(struct mem_host **ret_host);
 /** Lets go of all pools: drops the unused without keep, leaves the others to their users. */
 void mem_host_close(struct mem_host *h);
+/**
+ * Before an exec of the daemon by itself: gives the slots back, since whoever comes has our pid and start time and they would
+ * seem alive for ever; all pools stay as they are. The program's own heap is left as at its exit.
+ */
+void mem_host_leave(struct mem_host *h);
 
 /**
  * mem_host_want - see that a pool of this name takes new users on the wished manager
