@@ -329,8 +329,9 @@ static const char *member_text(struct json_object *data, const char *name)
 
 	if (!json_object_is_type(data, json_type_object) || !json_object_object_get_ex(data, name, &value))
 		return NULL;
-	return json_object_is_type(value, json_type_string) ? json_object_get_string(value)
-							    : json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
+	return json_object_is_type(value, json_type_string)
+		       ? json_object_get_string(value)
+		       : json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
 }
 
 __attribute__((format(printf, 4, 5)))

@@ -33,8 +33,8 @@ enum { CLIENT_PATH = 108 };		/* bytes of a UNIX socket's path, its 0 included */
  * client_socket_path - where the daemon listens
  * @given: --socket, or NULL; @configured: control.socket, or NULL or ""
  *
- * The first of: given, configured, $XDG_RUNTIME_DIR/mmd.sock, /run/mmd/mmd.sock. Returns 0, or -ENAMETOOLONG. MMD_SOCKET
- * is the caller's to look at: a client honours it, the daemon does not.
+ * The first of: given, configured, $XDG_RUNTIME_DIR/mmd.sock, /run/mmd/mmd.sock. Returns 0, or -ENAMETOOLONG.
+ * MMD_SOCKET is the caller's to look at: a client honours it, the daemon does not.
  */
 int client_socket_path(const char *given, const char *configured, char ret_path[CLIENT_PATH]);
 

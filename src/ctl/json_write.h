@@ -5,8 +5,8 @@
  *	jw_open(w, '{'); jw_key(w, "pid"); jw_uint(w, 7); jw_close(w, '}');	{"pid":7}
  *
  * Commas come by themselves. The caller keeps the grammar: a key before each member's value, brackets that match.
- * Whatever goes in, what comes out is UTF-8 on one line: broken bytes become U+FFFD. When memory runs out `failed` stays
- * set and the text is of no use. Cost: amortised O(1) a byte.
+ * Whatever goes in, what comes out is UTF-8 on one line: broken bytes become U+FFFD. When memory runs out `failed`
+ * stays set and the text is of no use. Cost: amortised O(1) a byte.
  */
 #ifndef CTL_JSON_WRITE_H
 #define CTL_JSON_WRITE_H
@@ -38,7 +38,8 @@ void jw_uint(struct json_writer *w, uint64_t value);
 void jw_real(struct json_writer *w, double value);
 void jw_string(struct json_writer *w, const char *text);
 void jw_bytes(struct json_writer *w, const char *text, size_t len);	/* a string that need not end with 0 */
-__attribute__((format(printf, 2, 3))) void jw_format(struct json_writer *w, const char *format, ...);	/* at most 511 bytes */
+/** A string of at most 511 bytes. */
+__attribute__((format(printf, 2, 3))) void jw_format(struct json_writer *w, const char *format, ...);
 /** "0x7f…" */
 void jw_address(struct json_writer *w, uint64_t address);
 /** JSON text as it is. */

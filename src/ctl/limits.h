@@ -10,7 +10,7 @@ enum {
 	RPC_ROWS = 1000,		/* rows of a page, unless told */
 	RPC_ROWS_MAX = 10000,
 	RPC_BATCH_MAX = 10000,		/* calls of a batch */
-	RPC_REPLY_MAX = 8 << 20,	/* bytes of a batch's replies; calls after that are answered with code RPC_LIMIT */
+	RPC_REPLY_MAX = 8 << 20,	/* bytes of a batch's replies; calls after that get code RPC_LIMIT */
 	RPC_ECHO_MAX = 200,		/* bytes of `got` in an error */
 };
 

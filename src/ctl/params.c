@@ -5,8 +5,8 @@
  *
  *	text of params ─> span of a member ─> its row ─> json-c, for this one scalar ─> type, range ─> call->params
  *
- * Only scalars of a few bytes ever reach json-c: a megabyte of nested arrays is refused by its first byte, and costs the
- * loop nothing but the scan that found it to be JSON.
+ * Only scalars of a few bytes ever reach json-c: a megabyte of nested arrays is refused by its first byte, and costs
+ * the loop nothing but the scan that found it to be JSON.
  */
 #include <stdio.h>
 #include <string.h>

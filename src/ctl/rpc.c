@@ -115,7 +115,8 @@ static void write_got(struct json_writer *out, const struct rpc_error *e, struct
 			jw_raw(out, e->got, strlen(e->got));
 		else
 			jw_string(out, e->got);
-	} else if (json_object_is_type(params, json_type_object) && json_object_object_get_ex(params, e->param, &value)) {
+	} else if (json_object_is_type(params, json_type_object) &&
+		   json_object_object_get_ex(params, e->param, &value)) {
 		const char *text = json_object_get_string(value);
 
 		jw_key(out, "got");
@@ -161,7 +162,8 @@ static void open_reply(struct json_writer *out, struct json_span id)
 	jw_key(out, "id"), jw_raw(out, id.at, id.len);
 }
 
-static void write_failure(struct json_writer *out, struct json_span id, const struct rpc_error *e, struct json_object *params)
+static void write_failure(struct json_writer *out, struct json_span id, const struct rpc_error *e,
+			  struct json_object *params)
 {
 	open_reply(out, id);
 	write_error(out, e, params);
@@ -297,7 +299,9 @@ static void begin_call(struct rpc_session *s, struct json_span request, uint64_t
 
 	s->id = (struct json_span){ 0 };
 	s->reply_at = s->out.len;
-	s->call = (struct rpc_call){ .peer = s->peer, .out = &s->out, .context = s->program->context, .deadline = deadline };
+	s->call = (struct rpc_call){
+		.peer = s->peer, .out = &s->out, .context = s->program->context, .deadline = deadline
+	};
 	if (*request.at != '{') {
 		refuse(s, NULL, "a request is an object");
 		return;

@@ -4,9 +4,10 @@
  *
  *	rpc_take(s, line) ─> rpc_run(s, deadline) until it says true ─> s->out, one line or empty
  *
- * A program gives the methods, in general the rows of methods.def, and a handler for each. A handler runs with parameters that fit its row and a
- * peer that has its role. It writes one JSON value to call->out, or calls rpc_fail(). One that may take longer than
- * a slice calls rpc_later(), and is stepped until it calls rpc_done(). Calls of a batch run one after another.
+ * A program gives the methods, in general the rows of methods.def, and a handler for each. A handler runs with
+ * parameters that fit its row and a peer that has its role. It writes one JSON value to call->out, or calls rpc_fail().
+ * One that may take longer than a slice calls rpc_later(), and is stepped until it calls rpc_done(). Calls of a batch
+ * run one after another.
  */
 #ifndef CTL_RPC_H
 #define CTL_RPC_H
@@ -115,7 +116,7 @@ void rpc_fail(struct rpc_call *call, int code, const char *param, const char *re
 void rpc_allowed(struct rpc_call *call, const char *text);
 void rpc_allowed_words(struct rpc_call *call, const char *words);
 
-/** The handler is not done: `step` is called in slices until rpc_done(), `drop` frees `state`, also when the peer is gone. */
+/** The handler is not done: `step` is called in slices until rpc_done(). `drop` frees `state` in any case. */
 void rpc_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop);
 void rpc_done(struct rpc_call *call);
 /** After rpc_later(): no steps until rpc_wake(), by somebody else in the same thread. */

@@ -7,8 +7,8 @@
  *	                                    └─ not done in its slice: the server's queue, one slice a turn of the loop
  *
  * States of a peer: open ─(its end of file)─> eof: what came is still answered ─> freed
- *                   open ─(its line is too long)─> closing: told, then read away for LINGER_NS, so that the close does not
- *                   take the answer from it ─> freed
+ *                   open ─(its line is too long)─> closing: told, then read away for LINGER_NS, so that the close
+ *                   does not take the answer from it ─> freed
  */
 #include "ctl/server.h"
 

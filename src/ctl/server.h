@@ -24,7 +24,7 @@ struct server_limits {
 	unsigned idle_s;		/* without a byte from the peer; 0: no limit */
 	unsigned stall_s;		/* without reading what it was sent: 30 */
 	size_t request_bytes;		/* of a line: RPC_REQUEST_MAX */
-	size_t backlog_bytes;		/* replies that wait, over all connections: 32 MiB; above it calls are refused */
+	size_t backlog_bytes;		/* replies that wait, over all: 32 MiB; above it calls are refused */
 };
 extern const struct server_limits server_limits_default;
 

@@ -4,7 +4,7 @@
  *
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
  *	h_*.c		one family of methods each			pick.c rows.c tally.c page.c: what they share
- *	sample.c	live bytes by call site over time		hosted.c	shared pools that live while mmd does
+ *	sample.c	live bytes by call site over time		hosted.c	pools that live while mmd does
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * check: each heap walked, its invariants tested, its counters compared with what the walk counted; then the faults that its
- * users ran into (double free, overrun, …) with both places. Reports, never aborts. Runs in a thread: a heap is checked in one go.
+ * check: each heap walked, its invariants tested, its counters compared with what the walk counted; then the faults
+ * that its users ran into (double free, overrun, …) with both places. Reports, never aborts. Runs in a thread: a heap
+ * is checked in one go.
  */
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,8 @@
  *
  *	for each pool:	LEDGER ─> FREE		or	HEAP		a page may end anywhere in between
  *
- * Neither takes a lock, so pause_us is 0. Cost: 32 bytes read a record that is looked at, 1000 of them a question of time.
+ * Neither takes a lock, so pause_us is 0. Cost: 32 bytes read a record that is looked at, 1000 of them a question of
+ * time.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -64,7 +65,8 @@ static bool site_matches(const struct obs_site *s, const char *want)
 	if (colon && (strtoull(colon + 1, &end, 10) != s->line || *end || !colon[1]))
 		return false;
 	len = colon ? (size_t)(colon - want) : strlen(want);
-	return len && len <= file && !memcmp(s->file + file - len, want, len) && (len == file || s->file[file - len - 1] == '/');
+	return len && len <= file && !memcmp(s->file + file - len, want, len) &&
+	       (len == file || s->file[file - len - 1] == '/');
 }
 
 static bool wants_site(struct dump *s, uint32_t site)

@@ -2,8 +2,9 @@
 /*
  * failures: requests that got NULL, the newest first, each with the reason.
  *
- * The allocator knows whether its pool was exhausted or fragmented. Whether memory of dead owners would have been enough is
- * seen only from outside: pools with dead owners have their ledger summed, in slices, and the verdict becomes dead_owners.
+ * The allocator knows whether its pool was exhausted or fragmented. Whether memory of dead owners would have been
+ * enough is seen only from outside: pools with dead owners have their ledger summed, in slices, and the verdict becomes
+ * dead_owners.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +109,11 @@ static int newer(const void *a, const void *b)
 {
 	const struct failure *x = a, *y = b;
 
-	return x->f.time < y->f.time ? 1 : x->f.time > y->f.time ? -1 : x->pool > y->pool ? 1 : x->pool < y->pool ? -1 : 0;
+	return x->f.time < y->f.time   ? 1
+	       : x->f.time > y->f.time ? -1
+	       : x->pool > y->pool     ? 1
+	       : x->pool < y->pool     ? -1
+				       : 0;
 }
 
 static void write_rows(struct failures *s)

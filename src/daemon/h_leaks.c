@@ -68,7 +68,8 @@ static void growth(struct leaks *s, const uint64_t *figures)
 }
 
 /* figures: NULL but for growing. */
-static void suspect(struct leaks *s, const char *evidence, const struct tally_row *sums, bool by_slot, const uint64_t *figures)
+static void suspect(struct leaks *s, const char *evidence, const struct tally_row *sums, bool by_slot,
+		    const uint64_t *figures)
 {
 	static const struct obs_owner nobody;
 	struct tally_row *row = tally_at(&s->suspects, s->suspects.count + 1);

@@ -2,9 +2,9 @@
 /*
  * manager.list|get|set|reset: which managers there are, which run now, which come next, and what chose them.
  *
- * `next` is never remembered: all sources are weighed anew for each answer, so it is what a start would get at this moment.
- * A choice is stored whole or not at all. One that a stronger source overrides is stored too, and held_back names the source;
- * so is one that a hosted pool with `keep = yes` does not follow before it is dropped.
+ * `next` is never remembered: all sources are weighed anew for each answer, so it is what a start would get at this
+ * moment. A choice is stored whole or not at all. One that a stronger source overrides is stored too, and held_back
+ * names the source; so is one that a hosted pool with `keep = yes` does not follow before it is dropped.
  */
 #include <stdio.h>
 #include <string.h>
@@ -94,8 +94,8 @@ static void add_word(char *text, size_t bytes, const char *word)
 }
 
 /* What keeps the stored name of a domain from being next: the stronger source, and pools that do not follow. */
-static void find_holders(const struct daemon *d, const struct conf *next, const struct conf_choice *stored, unsigned domain,
-			 char *text, size_t bytes)
+static void find_holders(const struct daemon *d, const struct conf *next, const struct conf_choice *stored,
+			 unsigned domain, char *text, size_t bytes)
 {
 	const struct conf_manager *m = &next->manager[domain];
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* restart: answers first; when the answer has left, or after a second, main.c executes the program anew in this process. */
+/* restart: answers first; when the answer has left, or after a second, main.c executes mmd anew in this process. */
 #include <unistd.h>
 
 #include "daemon/daemon.h"

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* stats: counters, as they are in META; no lock, no walk. One row a pool, and what can be summed over those that live. */
+/* stats: counters as they are in META; no lock, no walk. One row a pool, and the sums over those that live. */
 #include <errno.h>
 
 #include "daemon/daemon.h"
 #include "daemon/pick.h"
 
 /* OBS_UNKNOWN in one row makes the sum unknown: half a sum would be a wrong number. */
-static void add(uint64_t *sum, uint64_t value) { *sum = value == OBS_UNKNOWN || *sum == OBS_UNKNOWN ? OBS_UNKNOWN : *sum + value; }
+static void add(uint64_t *sum, uint64_t value)
+{
+	*sum = value == OBS_UNKNOWN || *sum == OBS_UNKNOWN ? OBS_UNKNOWN : *sum + value;
+}
 
 static void add_stats(struct obs_stats *total, const struct obs_stats *s)
 {

@@ -32,11 +32,18 @@ struct summary {
 
 static unsigned size_class(uint64_t size)
 {
-	unsigned class = 0;
+	unsigned power = 0;
 
-	while (class < 63 && (1ull << class) < size)
-		class++;
-	return class;
+	while (power < 63 && (1ull << power) < size)
+		power++;
+	return power;
+}
+
+static uint64_t number_of(enum by by, const struct obs_fragment *f)
+{
+	if (by == BY_SIZE)
+		return size_class(f->size);
+	return by == BY_OWNER ? f->slot : f->site;
 }
 
 static bool on_record(const struct obs_fragment *f, void *arg)
@@ -46,7 +53,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 	if (f->state == OBS_USED) {
 		s->count++;
 		s->bytes += f->size;
-		tally_add(&s->numbers, s->by == BY_SIZE ? size_class(f->size) : s->by == BY_OWNER ? f->slot : f->site, f);
+		tally_add(&s->numbers, number_of(s->by, f), f);
 	}
 	return ++s->seen % LOOK_LATE || !rpc_late(s->call);
 }
@@ -149,7 +156,9 @@ static void add_untracked(struct summary *s, struct obs_pool *p)
 		return;
 	row = named(s, "untracked", NULL);
 	if (row)
-		tally_merge(row, &(struct tally_row){ .count = stats.untracked, .bytes = stats.untracked_bytes, .oldest = OBS_UNKNOWN });
+		tally_merge(row, &(struct tally_row){ .count = stats.untracked,
+						      .bytes = stats.untracked_bytes,
+						      .oldest = OBS_UNKNOWN });
 	s->count += stats.untracked;
 	s->bytes += stats.untracked_bytes;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hosted pools: `default` and those of [pool.NAME], which live while mmd lives, with or without users, across a restart, and
- * beyond a kill -9. What they are is mem/host.h's; here is when: at the start, after a SIGHUP, every second, at the end.
+ * Hosted pools: `default` and those of [pool.NAME], which live while mmd lives, with or without users, across a
+ * restart, and beyond a kill -9. What they are is mem/host.h's; here is when: at the start, after a SIGHUP, every
+ * second, at the end.
  */
 #ifndef DAEMON_HOSTED_H
 #define DAEMON_HOSTED_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Work that cannot be cut into slices runs in a thread of its own, and the call waits for it without a turn of the loop.
+ * Work that cannot be cut into slices runs in a thread of its own, and the call waits for it without a turn of the
+ * loop.
  *
  * The thread touches nothing of the daemon's: it has its own observer and its own memory. JOBS_MAX at a time.
  */

@@ -143,8 +143,8 @@ static bool take_over(struct listen_place *p)
 	if (!text || sscanf(text, "%d %d %d", &pid, &fd, &lock_fd) != 3 || pid != getpid() || fd < 3 || lock_fd < 3)
 		return false;
 	snprintf(lock, sizeof lock, "%s.lock", p->path);
-	good = !getsockname(fd, (struct sockaddr *)&at, &len) && at.sun_family == AF_UNIX && !strcmp(at.sun_path, p->path) &&
-	       same_file(lock_fd, lock) && !access(p->path, F_OK);
+	good = !getsockname(fd, (struct sockaddr *)&at, &len) && at.sun_family == AF_UNIX &&
+	       !strcmp(at.sun_path, p->path) && same_file(lock_fd, lock) && !access(p->path, F_OK);
 	if (!good) {			/* another path is configured now */
 		if (at.sun_family == AF_UNIX && at.sun_path[0])
 			unlink(at.sun_path);

@@ -2,9 +2,9 @@
 /*
  * mmd: options, start, signals, end.
  *
- *	options ─> configuration (exit 2 when it is wrong) ─> the socket's lock (exit 1 when taken) ─> own heap ─> registry,
- *	hosted pools, server ─> READY=1 ─> loop ─> SIGTERM, SIGINT: in order, exit 0
- *	                                        └> restart: exec of itself, same process, same socket
+ *	options ─> configuration (exit 2 when it is wrong) ─> the socket's lock (exit 1 when taken)
+ *	─> own heap ─> registry, hosted pools, server ─> READY=1 ─> loop ─> SIGTERM, SIGINT: in order, exit 0
+ *	                                                                 └> restart: exec of itself, same socket
  *
  * Nothing is created before the configuration was found good.
  */
@@ -221,7 +221,10 @@ static rpc_handler *const handlers[] = {
 #undef METHOD
 };
 
-static enum rpc_role role_of(const struct server_peer *peer, void *arg) { return roles_of(&((struct daemon *)arg)->roles, peer); }
+static enum rpc_role role_of(const struct server_peer *peer, void *arg)
+{
+	return roles_of(&((struct daemon *)arg)->roles, peer);
+}
 
 static bool add_signal(struct daemon *d, struct event **ret, int sig, event_callback_fn fn)
 {

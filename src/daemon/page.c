@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* AT-PHASE-SUM-POOL, numbers in hex. The sum is no secret: it guards against mistakes; what it seals is checked anyway. */
+/* AT-PHASE-SUM-POOL, numbers in hex. The sum is no secret: it guards against mistakes, what it seals is checked too. */
 #include "daemon/page.h"
 
 #include <inttypes.h>

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static int find_group(const struct conf *conf, const char *key, const char *name, gid_t *ret_gid, char *why, size_t bytes)
+static int find_group(const struct conf *conf, const char *key, const char *name, gid_t *ret_gid, char *why,
+		      size_t bytes)
 {
 	const struct group *g;
 

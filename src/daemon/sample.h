@@ -3,8 +3,8 @@
  * Live bytes by call site over time: the figures behind the evidence `growing`.
  *
  * Every leaks.interval seconds the ledgers of all shared pools and of live private heaps that are tracked are summed by
- * call site, in slices between the loop's other work. Of each site the last leaks.samples + 1 sums are kept, so that N rises can
- * be seen. Memory: SAMPLE_SITES sites of all pools at most, the rest is not sampled and `full` says so.
+ * call site, in slices between the loop's other work. Of each site the last leaks.samples + 1 sums are kept, so that N
+ * rises can be seen. Memory: SAMPLE_SITES sites of all pools at most, the rest is not sampled and `full` says so.
  */
 #ifndef DAEMON_SAMPLE_H
 #define DAEMON_SAMPLE_H
