@@ -257,6 +257,7 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
  */
 #define shm_malloc(size) mem_shm_malloc((size), MEM_HERE_)
 #define shm_mallocxz(size) mem_shm_mallocxz((size), MEM_HERE_)
+/** shm_malloc_unsafe, shm_free_unsafe - for the holder of shm_lock(); anybody else's call takes the lock itself */
 #define shm_malloc_unsafe(size) mem_shm_malloc_unsafe((size), MEM_HERE_)
 #define shm_memalign(align, size) mem_shm_memalign((align), (size), MEM_HERE_)
 #define shm_realloc(p, size) mem_shm_realloc((p), (size), MEM_HERE_)

@@ -37,8 +37,8 @@ struct pool {
 	struct meta_sites *sites;
 	struct meta_record *records;
 	uint64_t generation;		/* of META, low 32 bits, << 32: upper half of tails and site caches */
-	uint64_t features;		/* what this process follows of live.wanted */
-	uint64_t epoch;			/* pkg: of the process that META belongs to */
+	_Atomic uint64_t features;	/* what this process follows of live.wanted; any thread may find that it changed */
+	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	bool seen;			/* META is a file in the registry */
 	char path[192];			/* of META; "" when not seen */

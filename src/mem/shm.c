@@ -263,11 +263,8 @@ void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
 
 void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site)
 {
-	if (UNLIKELY(!ready(&mem_shm_pool) || !self.owner.holds)) {
-		errno = EPERM;
-		return NULL;
-	}
-	return shm_front_alloc(CALL(FRONT_HELD), 16, size);
+	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(self.owner.holds ? FRONT_HELD : 0), 16, size) :
+					      not_ready();
 }
 
 void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
@@ -297,8 +294,8 @@ void mem_shm_free(void *p, const struct mem_site *site)
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(ready(&mem_shm_pool)) && LIKELY(self.owner.holds))
-		shm_front_free(CALL(FRONT_HELD), p);
+	if (p && LIKELY(ready(&mem_shm_pool)))
+		shm_front_free(CALL(self.owner.holds ? FRONT_HELD : 0), p);
 }
 
 void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)

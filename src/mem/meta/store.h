@@ -54,7 +54,7 @@ static inline uint32_t site_known(const struct pool *p, const struct mem_site *s
 	uint64_t known;
 
 	if (site) {
-		known = site->cache ? site->cache[DOMAIN_INDEX] : 0;
+		known = site->cache ? __atomic_load_n(&site->cache[DOMAIN_INDEX], __ATOMIC_RELAXED) : 0;
 		return (known & ~0xffffffffull) == p->generation ? (uint32_t)known : 0;
 	}
 	known = atomic_load_explicit(known_site(caller), memory_order_relaxed); /* one word: whole or not there */
@@ -64,7 +64,7 @@ static inline uint32_t site_known(const struct pool *p, const struct mem_site *s
 static inline void site_remember(const struct pool *p, const struct mem_site *site, const void *caller, uint32_t number)
 {
 	if (site && site->cache)
-		site->cache[DOMAIN_INDEX] = p->generation | number;
+		__atomic_store_n(&site->cache[DOMAIN_INDEX], p->generation | number, __ATOMIC_RELAXED);
 	else if (!site)
 		atomic_store_explicit(known_site(caller), (uintptr_t)caller << 16 | number, memory_order_relaxed);
 }
