@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "mem/front/front.h"
+#include "mem/front/magazine.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 
@@ -43,6 +44,8 @@ static bool collect(const struct mem_frag *f, void *arg)
 	struct seen *s = &slice->seen[slice->count++];
 
 	*s = (struct seen){ f->addr, f->size, f->size, 0, f->used };
+	if (f->used && !f->marked && slice->p == &mem_pkg_pool)
+		s->used = !magazine_holds(slice->p, f->addr, f->size);
 	if (f->used && (slice->p->id->domain == MEM_SHM || f->marked))
 		ask_record(slice->p, s);
 	return slice->count < FRONT_SLICE;
@@ -87,15 +90,17 @@ static void info(void *mbp, struct mem_info *ret)
 	struct owner *o = NULL;
 	struct pool *p = ready(mbp, &o);
 	struct meta_counters c;
+	uint64_t cached;
 
 	*ret = (struct mem_info){ 0 };
 	if (!p)
 		return;
 	c = p->live->counters;
+	cached = CACHED_BYTES(atomic_load_explicit(&p->live->cached, memory_order_relaxed));
 	*ret = (struct mem_info){ .total_size = p->id->size,
-				  .free_size = c.tally.free_bytes + p->id->size - c.committed,
-				  .used_size = c.used,
-				  .real_used = c.committed - c.tally.free_bytes,
+				  .free_size = c.tally.free_bytes + cached + p->id->size - c.committed,
+				  .used_size = c.used - cached,
+				  .real_used = c.committed - c.tally.free_bytes - cached,
 				  .max_used = c.max_used,
 				  .min_frag = 16,
 				  .total_frags = c.fragments + c.tally.free_fragments };

@@ -15,6 +15,7 @@
 
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
+#include "mem/front/magazine.h"
 #include "mem/init.h"
 #include "mem/meta/meta.h"
 #include "mem/meta/process.h"
@@ -30,6 +31,7 @@ enum { INCARNATIONS = 1000, STARTS_PER_REAP = 64 };
 #define RECORDS_LEAST (64ull << 10)
 
 struct pool mem_pkg_pool;
+struct magazines mem_pkg_magazines;
 static const struct mem_manager *chosen;	/* by pkg_init_manager() */
 
 static uint64_t meta_bytes_for(uint64_t records) { return META_RECORDS + records * sizeof(struct meta_record); }
@@ -182,6 +184,7 @@ static int make(struct pool *p, const struct mem_manager *manager)
 
 	*p = (struct pool){ .manager = manager, .ops = manager->pkg, .data_file = { .fd = -1 } };
 	p->features = mem_features(p->ops, MEM_PKG);
+	magazine_follow(p);
 	rc = open_heap(p);
 	if (rc == 0)
 		rc = open_meta(p);
@@ -199,6 +202,8 @@ static void abandon(struct pool *p)
 {
 	struct range old = { p->heap.base, p->heap.len };
 
+	mem_pkg_magazines = (struct magazines){ .open = mem_pkg_magazines.open };
+
 	if (open_heap(p) == 0)
 		p->abandoned = old;
 	atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
@@ -213,12 +218,15 @@ static void become_child(struct pool *p)
 
 	if (caught)
 		abandon(p);
+	else
+		pkg_front_flush(p);	/* while their tails have the parent's generation */
 	if (p->counters.sites_used)
 		pkg_known_sites_forget();
 	/* the ledger is the parent's: what we inherited is untracked */
 	p->counters.recorded = p->counters.recorded_bytes = 0;
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
+	magazine_follow(p);
 	if (open_meta(p)) {
 		p->meta = NULL;	/* no memory for that: every call fails from here on */
 		p->id = NULL;
@@ -287,6 +295,7 @@ COLD static void follow(struct pool *p)
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
 
 	p->features = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
+	magazine_follow(p);
 	/* what cannot be followed is taken back, so that the question is not asked again */
 	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
@@ -340,7 +349,12 @@ static void *not_ready(void)
 
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_front_alloc(CALL(0), 16, size) : not_ready();
+	void *ptr;
+
+	if (UNLIKELY(!ready(&mem_pkg_pool)))
+		return not_ready();
+	ptr = magazine_take(&mem_pkg_pool, size);
+	return LIKELY(ptr) ? ptr : pkg_front_alloc(CALL(0), 16, size);
 }
 
 void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
@@ -369,7 +383,7 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(ready(&mem_pkg_pool)))
+	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
 		pkg_front_free(CALL(0), p);
 }
 

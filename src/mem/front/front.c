@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mem/base/compiler.h"
+#include "mem/front/magazine.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 #include "mem/meta/store.h"
@@ -79,6 +80,25 @@ static inline void mutex_leave(_Atomic uint32_t *mutex)
 void pkg_front_hold(struct pool *p) { mutex_take(&p->mutex); }
 void pkg_front_let_go(struct pool *p) { mutex_leave(&p->mutex); }
 
+COLD bool pkg_front_flush(struct pool *p)
+{
+	struct magazines *m = &mem_pkg_magazines;
+	bool any = m->cached;
+
+	for (struct magazine *of = m->of; any && of < m->of + MAGAZINE_SIZES; of++)
+		while (of->count) {
+			void *ptr = of->at[--of->count];
+			uint64_t usable = p->ops->usable(&p->heap, ptr);
+
+			*magazine_tail(ptr, usable) = 0;
+			p->counters.used -= usable;
+			p->counters.fragments--;
+			p->ops->free(&p->heap, ptr);
+		}
+	m->cached = 0;
+	return any;
+}
+
 /* Odd while the heap changes: an observer takes what it read between two equal, even turns. */
 static inline void turn(struct pool *p)
 {
@@ -102,6 +122,7 @@ static inline void publish(struct pool *p)
 	show(&to->stamp, from->stamp);
 	show(&to->tally.free_bytes, from->tally.free_bytes);
 	show(&to->tally.free_fragments, from->tally.free_fragments);
+	magazine_count(p, &mem_pkg_magazines, 0);
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
 		show(&to->recorded_bytes, from->recorded_bytes);
@@ -118,6 +139,8 @@ static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 	(void)o, (void)flags;
 	mutex_take(&p->mutex);
 	turn(p);
+	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()))
+		pkg_front_flush(p);
 }
 
 static inline void leave(struct pool *p, unsigned flags)
@@ -300,6 +323,16 @@ static inline bool has_record(const struct pool *p, const void *ptr)
 #endif
 }
 
+static inline bool in_magazine(const struct pool *p, const void *ptr, uint64_t usable)
+{
+#ifdef MEM_DOMAIN_SHM
+	(void)p, (void)ptr, (void)usable;
+	return false;
+#else
+	return magazine_holds(p, ptr, usable);
+#endif
+}
+
 /* Believes nothing of `ptr`: range, alignment, then that its tail and its record name each other. */
 static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
 {
@@ -311,7 +344,7 @@ static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_
 		if (p->ops->owns && !p->ops->owns(&p->heap, ptr))
 			return BAD;
 		*ret_usable = p->ops->usable(&p->heap, ptr);
-		return NOT_RECORDED;
+		return in_magazine(p, ptr, *ret_usable) ? BAD : NOT_RECORDED;
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable < 16 || usable % 16 || usable > p->heap.len - at))
@@ -394,6 +427,17 @@ static inline uint64_t bytes_for(const struct pool *p, uint64_t size)
 	return size ? ROUND_UP(size, 16) : 16;
 }
 
+/* What is ready for others goes back to the manager. false: there is nothing. */
+static inline bool give_back(struct pool *p)
+{
+#ifdef MEM_DOMAIN_SHM
+	(void)p;
+	return false;
+#else
+	return pkg_front_flush(p);
+#endif
+}
+
 void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t size)
 {
 	struct pool *p = call->p;
@@ -413,6 +457,8 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		return fail(call, size, VERDICT_EXHAUSTED);
 	}
 	ptr = p->ops->alloc(&p->heap, align, need);
+	if (UNLIKELY(!ptr) && give_back(p))
+		ptr = p->ops->alloc(&p->heap, align, need);
 	if (UNLIKELY(!ptr) && grow(p, need + (align > 16 ? align : 0)))
 		ptr = p->ops->alloc(&p->heap, align, need);
 	if (UNLIKELY(!ptr)) {

@@ -53,6 +53,8 @@ FRONT_DECLARE(shm)
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);
 void pkg_front_let_go(struct pool *p);
+/** What is in magazines goes back to the manager; false: nothing was. With the lock; changes private memory alone. */
+bool pkg_front_flush(struct pool *p);
 
 /* report.c: cold, no lock held */
 

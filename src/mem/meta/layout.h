@@ -119,7 +119,7 @@ struct meta_live {
 	_Atomic uint64_t faults;
 	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
 	_Atomic uint64_t slots_used;			/* slots ever claimed; their pages have memory behind them */
-	_Atomic uint64_t cached;			/* bytes in magazines */
+	_Atomic uint64_t cached;			/* in magazines: CACHED_BYTES, CACHED_COUNT */
 	/* -- operators; read by every call -- */
 	_Alignas(64) _Atomic uint64_t wanted;
 	_Atomic uint64_t features;
@@ -195,8 +195,18 @@ struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */
 enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4 };	/* flags */
 
-/** The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. */
+/**
+ * The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. A fragment
+ * of a private heap that lies in a magazine has the index TAIL_CACHED, and is not marked.
+ */
 enum { TAIL_BYTES = 8 };
+#define TAIL_CACHED UINT32_MAX
+enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine */
+
+/* live.cached: bytes | fragments << 40 */
+#define CACHED_BYTES(word) ((word) & 0xffffffffffull)
+#define CACHED_COUNT(word) ((word) >> 40)
+#define CACHED_ONE(bytes) ((1ull << 40) + (bytes))
 
 _Static_assert(sizeof(struct meta_identity) == 304, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_identity, name) == 144, "META_LAYOUT");

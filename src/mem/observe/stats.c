@@ -31,16 +31,18 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, struct obs_stats *s)
 {
+	uint64_t in_magazines = least(CACHED_COUNT(cached), c->fragments);
+
 	s->size = p->id.size;
 	s->stamp = c->stamp;
 	s->committed = c->committed;
-	s->cached = least(cached, least(c->used, c->committed));
+	s->cached = least(CACHED_BYTES(cached), least(c->used, c->committed));
 	s->used = c->used - s->cached;
 	s->max_used = c->max_used;
-	s->fragments = c->fragments;
+	s->fragments = c->fragments - in_magazines;
 	if (p->key.domain == OBS_PKG) {		/* in shm every fragment has its record, and nobody counts them */
-		s->untracked = c->fragments - least(c->recorded, c->fragments);
-		s->untracked_bytes = c->used - least(c->recorded_bytes, c->used);
+		s->untracked = s->fragments - least(c->recorded, s->fragments);
+		s->untracked_bytes = s->used - least(c->recorded_bytes, s->used);
 	}
 	s->free = least(c->tally.free_bytes, c->committed - s->cached);
 	s->free_fragments = c->tally.free_fragments;

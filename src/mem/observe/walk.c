@@ -143,6 +143,16 @@ static void recorded(struct batch *b, const struct mem_frag *f, struct obs_fragm
 		*ret_fragment = said;
 }
 
+/** In a private heap a fragment that lies in a magazine says so in its last bytes. */
+static bool in_magazine(struct batch *b, const struct mem_frag *f)
+{
+	uint64_t at = (uintptr_t)f->addr, tail;
+
+	return f->size >= TAIL_BYTES && f->size <= CACHED_MOST &&
+	       peek_heap_word(&b->h, at + f->size - TAIL_BYTES, &tail) &&
+	       tail == ((uint64_t)(uint32_t)b->pool->id.generation << 32 | TAIL_CACHED);
+}
+
 static struct obs_fragment fragment_of(struct batch *b, const struct mem_frag *f)
 {
 	struct obs_fragment told = {
@@ -152,6 +162,8 @@ static struct obs_fragment fragment_of(struct batch *b, const struct mem_frag *f
 
 	if (f->used && (f->marked || b->pool->key.domain == OBS_SHM))
 		recorded(b, f, &told);
+	else if (f->used && in_magazine(b, f))
+		told.state = OBS_CACHED;
 	told.size = f->size;
 	return told;
 }

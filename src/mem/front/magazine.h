@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Magazines of the private heap: small stacks of ready fragments, one for each size up to 1 KiB.
+ *
+ *	of[0] 16 B   [ p q r . . . . . ]	take: the last one in; put: on top
+ *	of[1] 32 B   [ . . . . . . . . ]
+ *	...
+ *
+ * For the manager a fragment in a magazine is in use. Its last 8 bytes hold the heap's generation and an index that no
+ * record has: so a second free is found, and observers tell it apart. META's live.cached says how many there are.
+ *
+ * Open only while nobody wants records or guards and the manager knows its own fragments (owns), and used only while the
+ * process has one thread: no lock, and nothing to wait for. Else every call passes by, and what is inside is flushed.
+ * A failing request flushes them before the heap grows: nothing is kept from it.
+ *
+ * 64 B pair, fm: 5 ns; through the manager, with its lock and counters, 19 ns. At most 264 KiB are held.
+ */
+#ifndef FRONT_MAGAZINE_H
+#define FRONT_MAGAZINE_H
+
+#include <sys/single_threaded.h>
+
+#include "mem/base/compiler.h"
+#include "mem/pool.h"
+
+enum { MAGAZINE_DEPTH = 8, MAGAZINE_SIZES = CACHED_MOST / 16 };
+
+struct magazines {
+	uint64_t open;			/* sizes in use: MAGAZINE_SIZES, or 0: closed */
+	uint64_t cached;		/* as live.cached */
+	struct magazine { uint64_t count; void *at[MAGAZINE_DEPTH]; } of[MAGAZINE_SIZES];
+};
+
+extern struct magazines mem_pkg_magazines;
+
+/** After each change of p->features: open while nothing but the manager's own knowledge is asked for. */
+static inline void magazine_follow(const struct pool *p)
+{
+	bool open = !(p->features & ~(uint64_t)FEATURE_ABORT) && p->ops->owns && p->ops->marked;
+
+	mem_pkg_magazines.open = open ? MAGAZINE_SIZES : 0;
+}
+
+/** false: every call passes by, and the next one with the lock flushes what is inside. */
+static inline bool magazine_ready(void) { return mem_pkg_magazines.open && __libc_single_threaded; }
+
+static inline uint64_t *magazine_tail(const void *ptr, uint64_t usable)
+{
+	return (uint64_t *)(void *)((uintptr_t)ptr + usable - TAIL_BYTES);
+}
+
+static inline uint64_t magazine_tag(const struct pool *p) { return p->generation | TAIL_CACHED; }
+
+static inline void magazine_count(struct pool *p, struct magazines *m, uint64_t change)
+{
+	m->cached += change;
+	atomic_store_explicit(&p->live->cached, m->cached, memory_order_relaxed); /* a counter, read by humans */
+}
+
+/** A fragment of `size` bytes or more, or NULL: ask the manager. Of this process's one thread. */
+static inline void *magazine_take(struct pool *p, size_t size)
+{
+	struct magazines *m = &mem_pkg_magazines;
+	uint64_t i = (size - 1) / 16;		/* size 0 is too large */
+	struct magazine *of;
+	void *ptr;
+
+	if (UNLIKELY(i >= m->open) || UNLIKELY(!__libc_single_threaded))
+		return NULL;
+	of = &m->of[i];
+	if (UNLIKELY(!of->count))
+		return NULL;
+	ptr = of->at[--of->count];
+	*magazine_tail(ptr, (i + 1) * 16) = 0;
+	magazine_count(p, m, -CACHED_ONE(i * 16 + 16));
+	p->counters.stamp++;
+	*(volatile uint64_t *)&p->live->counters.stamp = p->counters.stamp;
+	return ptr;
+}
+
+/** true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: ask the manager, or report. */
+static inline bool magazine_put(struct pool *p, void *ptr)
+{
+	struct magazines *m = &mem_pkg_magazines;
+	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable;
+	struct magazine *of;
+
+	if (UNLIKELY(!m->open) || UNLIKELY(!__libc_single_threaded) || UNLIKELY(at >= p->heap.len || at % 16 || !at))
+		return false;
+	if (UNLIKELY(!p->ops->owns(&p->heap, ptr)) || UNLIKELY(p->ops->marked(&p->heap, ptr)))
+		return false;
+	usable = p->ops->usable(&p->heap, ptr);
+	of = &m->of[usable / 16 - 1];
+	if (usable > m->open * 16 || of->count == MAGAZINE_DEPTH ||
+	    UNLIKELY(*magazine_tail(ptr, usable) == magazine_tag(p)))
+		return false;
+	*magazine_tail(ptr, usable) = magazine_tag(p);
+	of->at[of->count++] = ptr;
+	magazine_count(p, m, CACHED_ONE(usable));
+	return true;
+}
+
+/** Whether the unmarked fragment `ptr` in use lies in a magazine. */
+static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_t usable)
+{
+	const struct magazine *of;
+
+	if (LIKELY(!mem_pkg_magazines.cached) || usable > CACHED_MOST || *magazine_tail(ptr, usable) != magazine_tag(p))
+		return false;
+	of = &mem_pkg_magazines.of[usable / 16 - 1];
+	for (uint64_t i = 0; i < of->count; i++)
+		if (of->at[i] == ptr)
+			return true;
+	return false;			/* its bytes look so by themselves */
+}
+
+#endif /* FRONT_MAGAZINE_H */
