@@ -295,13 +295,20 @@ static void past_add(struct update *u, uint64_t key)
 					     { u->v->headers.at, u->v->headers.len } };
 }
 
-/* The draft into the table: one store, or a refusal. */
+/*
+ * The draft into the table: one store, or a refusal. When there is no memory, an address that is left without a contact
+ * is taken out instead: who gives something up must not be refused for that, and what is not remembered then is little.
+ */
 static void publish(struct update *u, struct bucket *bucket, _Atomic(struct record *) *link, struct text key,
 		    uint64_t hash)
 {
 	size_t bytes = record_bytes(u->b, key);
 	struct record *rec = bucket_make(bucket, bytes);
 
+	if (!rec && !registered(u) && atomic_load_explicit(link, memory_order_relaxed)) {
+		bucket_remove(bucket, link);
+		return;
+	}
 	if (!rec) {
 		u->v->headers.len = 0;
 		refuse(u, 500, "Out of Shared Memory");

@@ -4,7 +4,8 @@
 #
 #	tour.sh [--once]	--once: end after the tour; the exit code is not 0 when a step does not show what it should
 #
-# BUILD names the build directory (build/release), TOUR_DIR a directory for everything that is made (a temporary one).
+# BUILD names the build directory (build/release), TOUR_DIR a directory for everything that is made (a temporary one),
+# TOUR_FIRST and TOUR_THEN the managers before and after the restart, TOUR_RATE sipp's calls a second.
 # Nothing else is touched: socket, registry, configuration and stored choice lie there, the packets stay on loopback.
 set -u
 here=$(dirname "$(readlink -f "$0")")
@@ -36,6 +37,7 @@ export XDG_RUNTIME_DIR=$T MMD_SOCKET=$T/mmd.sock
 RATE=${TOUR_RATE-400}
 SECONDS_OF_LOAD=${TOUR_SECONDS-8}
 LEAK=3
+FIRST=${TOUR_FIRST-qm} THEN=${TOUR_THEN-fm}	# managers before and after the restart
 
 mmd_pid='' registrar_pid='' sipp_pid='' failed=0
 
@@ -157,8 +159,8 @@ progress_end() { printf '%s%s\n' "$clear" "$*"; }
 
 # ---- the tour ----
 
-cat >"$T/mmd.conf" <<'CONF'
-memory.manager = qm
+cat >"$T/mmd.conf" <<CONF
+memory.manager = $FIRST
 memory.track = sites
 leaks.samples = 3
 leaks.interval = 2
@@ -174,7 +176,7 @@ load "$SECONDS_OF_LOAD"
 
 heading "every heap on this machine"
 show 0 status
-expect "the registrar's pool on qm" '.pools[] | select(.name == "registrar" and .state == "live" and .manager == "qm")' status
+expect "the registrar's pool on $FIRST" ".pools[] | select(.name == \"registrar\" and .state == \"live\" and .manager == \"$FIRST\")" status
 
 heading "how much is used: the pool that all workers share, and a private heap for each process"
 show 0 stats shm
@@ -216,12 +218,13 @@ show 0 check shm
 
 heading "another manager, for the next restart"
 show 0 manager list
-show 0 manager set fm
-expect "fm chosen" '.shm.now == "qm" and .shm.next == "fm" and .pkg.next == "fm"' manager get
+show 0 manager set "$THEN"
+expect "$THEN chosen" ".shm.now == \"$FIRST\" and .shm.next == \"$THEN\" and .pkg.next == \"$THEN\"" manager get
 show 0 restart
 show 0 status
-expect "mmd on fm" '.managers.shm.now == "fm" and .managers.pkg.now == "fm"' status
-expect "the old pool, draining with its registrar" '.pools[] | select(.name == "registrar" and .state == "draining" and .manager == "qm")' status
+expect "mmd on $THEN" ".managers.shm.now == \"$THEN\" and .managers.pkg.now == \"$THEN\"" status
+expect "the old pool, draining with its registrar" \
+	".pools[] | select(.name == \"registrar\" and .state == \"draining\" and .manager == \"$FIRST\")" status
 note "\$ kill $registrar_pid; registrar &"
 kill "$registrar_pid"
 wait "$registrar_pid" || bad "the registrar's exit code was $?"
@@ -229,8 +232,11 @@ start_registrar
 load $((SECONDS_OF_LOAD / 2))
 show 0 stats shm
 show 0 stats pkg
-expect "the registrar's pool on fm" '.pools[] | select(.name == "registrar" and .manager == "fm" and .used > 100000)' stats shm
-expect "the workers' private heaps on fm" '[.pools[] | select((.command | startswith("registrar")) and .state == "live" and .manager == "fm")] | length >= 3' stats pkg
+expect "the registrar's pool on $THEN" \
+	".pools[] | select(.name == \"registrar\" and .manager == \"$THEN\" and .used > 100000)" stats shm
+expect "the workers' private heaps on $THEN" \
+	"[.pools[] | select((.command | startswith(\"registrar\")) and .state == \"live\" and .manager == \"$THEN\")] | length >= 3" \
+	stats pkg
 show 0 check
 
 if [ $failed != 0 ]; then

@@ -171,6 +171,27 @@ class Expiry(Case):
         self.assertEqual(self.register("<sip:a@h>;expires=1", cseq=1).status, 200)
 
 
+class Exhausted(Case):
+    options = ("-m", "1", "--workers", "2", "--sweep", "50", "--remember", "0", "--min-expires", "1", "--buckets", "64")
+
+    def test_a_full_pool_is_500_and_what_was_registered_stays(self):
+        users = 0
+        while True:
+            reply = self.client.register("<sip:a@h>;expires=1000", user=f"user{users}")
+            if reply.status != 200:
+                break
+            users += 1
+            self.assertLess(users, 50000)
+        self.assertEqual((reply.status, reply.contacts()), (500, {}))
+        self.assertGreater(users, 1000)
+        for user in (0, users // 2, users - 1):
+            self.assertEqual(len(self.client.query(f"user{user}").contacts()), 1)
+        self.assertEqual(self.client.query(f"user{users}").contacts(), {})
+        self.assertEqual(self.client.register("*", user="user7", cseq=2, headers=["Expires: 0"]).status, 200)
+        self.assertEqual(self.client.query("user7").contacts(), {})
+        self.assertEqual(self.client.register("<sip:a@h>", user="late").status, 200)
+
+
 class Messages(Case):
     def test_compact_forms_odd_case_and_folded_lines(self):
         packet = (f"REGISTER sip:example.com SIP/2.0\r\nv:  SIP / 2.0 / UDP\r\n 127.0.0.1 : {self.client.port}\r\n\t;branch=z9hG4bKf\r\n"
