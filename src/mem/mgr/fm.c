@@ -8,13 +8,14 @@
  *	| size|USED prev | payload ... | size prev | next prev ... | - prev | never used ... |
  *	0                               free: links in the payload  TOP                      END = len
  *
- * Free fragments are found by size (free_lists.h): one list for each size below 4 KiB, eight for each power of two above.
- * A request takes the first of its list, or the first of up to FM_LOOKS that fits where sizes in a list differ; or one of
- * the next list that is not empty, cut to size; or a piece of the top. What comes back is joined with free neighbours.
+ * Free fragments are found by size (free_lists.h): one list for each size below 4 KiB, eight for each power of two
+ * above. A request takes the first of its list, or the first of up to FM_LOOKS that fits where sizes in a list differ;
+ * or one of the next list that is not empty, cut to size; or a piece of the top. What comes back is joined with free
+ * neighbours.
  *
- * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the size
- * of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is set, no two free
- * fragments are neighbours and the last one is used; TOP and END are multiples of 16 with a header's room between.
+ * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the
+ * size of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is set, no two
+ * free fragments are neighbours and the last one is used; TOP and END are multiples of 16 with a header's room between.
  * And for owns: a header that was given up, inside of another fragment now or above TOP, is not USED.
  *
  * alloc, free, resize O(1), a failing one too. A request of a page or more can fail though a fragment is large enough,
@@ -185,7 +186,8 @@ static void *fm_cut(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 }
 
 /** First of the list's first fragments that has `need` bytes behind an aligned start, or NULL. */
-static struct fm_frag *fm_first_fit(const struct mem_heap *h, unsigned bin, uint64_t need, uint64_t align, unsigned *looks)
+static struct fm_frag *fm_first_fit(const struct mem_heap *h, unsigned bin, uint64_t need, uint64_t align,
+				    unsigned *looks)
 {
 	for (uint64_t p = LISTS(h)->head[bin]; p && *looks; p = lists_links(h, p)->next, --*looks) {
 		struct fm_frag *f = fm_at(h, p - FM_HEAD);
@@ -271,7 +273,8 @@ static void fm_free_into_top(struct mem_heap *h, struct fm_frag *f, uint64_t siz
 }
 
 /** `f` and the free fragments beside it, one at least, become one. NULL: that side is not free. */
-static void fm_free_joined(struct mem_heap *h, struct fm_frag *f, uint64_t size, struct fm_frag *prev, struct fm_frag *next)
+static void fm_free_joined(struct mem_heap *h, struct fm_frag *f, uint64_t size, struct fm_frag *prev,
+			   struct fm_frag *next)
 {
 	uint64_t bytes = size - FM_HEAD + (prev ? FM_HEAD : 0) + (next ? FM_HEAD : 0);
 	struct fm_frag *first = prev ? prev : f, *behind = (void *)((char *)f + size);
@@ -527,15 +530,17 @@ static unsigned fm_check_row(const struct mem_heap *h, uint64_t top, uint64_t *r
 static unsigned fm_check(const struct mem_heap *h, mem_fault_fn *fn, void *arg)
 {
 	uint64_t top, end, free = UINT64_MAX;
-	unsigned faults = 0;
+	unsigned faults = 0, in_lists;
 
 	if (!fm_bounds(h, &top, &end)) {
 		fn(&(struct mem_fault){ h->base, HEAP_FAILED(h) ? "could not be read" : "top or end is out of the heap" }, arg);
 		return 1;
 	}
 	faults = fm_check_row(h, top, &free, fn, arg);
-	if (free != UINT64_MAX)		/* the whole row was seen */
-		faults += lists_check(h, LISTS(h), free, fm_free_size, fn, arg);
+	if (free != UINT64_MAX) {		/* the whole row was seen */
+		in_lists = lists_check(h, LISTS(h), BINS_COUNT, &free, fm_free_size, fn, arg);
+		faults += in_lists ? in_lists : lists_check_left(h, free, fn, arg);
+	}
 	if (HEAP_FAILED(h)) {
 		fn(&(struct mem_fault){ h->base, "could not be read" }, arg);
 		faults++;

@@ -118,40 +118,52 @@ static inline unsigned lists_seek(const struct free_lists *l, unsigned from)
 /** Size of the free fragment with this payload, as its header tells it; 0: it is not free, or not in the heap. */
 typedef uint64_t lists_size_fn(const struct mem_heap *h, uint64_t p);
 
+/** First fragment of the topmost list that is not empty, or 0; its bin in *ret_bin. */
+static inline uint64_t lists_topmost(const struct mem_heap *h, const struct free_lists *l, unsigned *ret_bin)
+{
+	for (unsigned w = BINS_WORDS; w--; ) {
+		uint64_t bits = HEAP_GET(h, l->map[w]), p;
+
+		for (; bits; bits &= ~(1ull << bits_highest(bits))) {
+			*ret_bin = w * 64 + bits_highest(bits);
+			if (*ret_bin < BINS_COUNT && (p = HEAP_GET(h, l->head[*ret_bin])))
+				return p;
+		}
+	}
+	return 0;
+}
+
 /** Size of the largest fragment in the topmost list, looking at `looks` fragments at most; 0: none. */
 static inline uint64_t lists_largest(const struct mem_heap *h, const struct free_lists *l, unsigned looks,
 				     lists_size_fn *size_of)
 {
 	uint64_t best = 0, size;
+	unsigned bin;
 
-	for (unsigned w = BINS_WORDS; w-- && !best; ) {
-		uint64_t bits = HEAP_GET(h, l->map[w]);
-
-		for (; bits && !best; bits &= ~(1ull << bits_highest(bits))) {
-			unsigned bin = w * 64 + bits_highest(bits);
-			uint64_t p = bin < BINS_COUNT ? HEAP_GET(h, l->head[bin]) : 0;
-
-			for (; p && looks--; p = HEAP_GET(h, lists_links(h, p)->next)) {
-				size = size_of(h, p);
-				if (!size)		/* damaged: what it links to means nothing */
-					return best;
-				best = size > best ? size : best;
-			}
-		}
+	for (uint64_t p = lists_topmost(h, l, &bin); p && looks--; p = HEAP_GET(h, lists_links(h, p)->next)) {
+		size = size_of(h, p);
+		if (!size)		/* damaged: what it links to means nothing */
+			return best;
+		best = size > best ? size : best;
 	}
 	return best;
 }
 
+static inline bool lists_has_bit(const struct mem_heap *h, const struct free_lists *l, unsigned bin)
+{
+	return (HEAP_GET(h, l->map[bin / 64]) >> bin % 64 & 1) && (HEAP_GET(h, l->summary) >> bin / 64 & 1);
+}
+
 /** One list. Returns what is wrong at *p, or NULL; counts its fragments down from *left. */
-static inline const char *lists_check_one(const struct mem_heap *h, const struct free_lists *l, unsigned bin, uint64_t *p,
-					  uint64_t *left, lists_size_fn *size_of)
+static inline const char *lists_check_one(const struct mem_heap *h, const struct free_lists *l, unsigned bin,
+					  uint64_t *p, uint64_t *left, lists_size_fn *size_of)
 {
 	uint64_t before = 0, size;
 
 	*p = HEAP_GET(h, l->head[bin]);
 	if (!*p)
 		return NULL;
-	if (!(HEAP_GET(h, l->map[bin / 64]) >> bin % 64 & 1) || !(HEAP_GET(h, l->summary) >> bin / 64 & 1))
+	if (!lists_has_bit(h, l, bin))
 		return "a list of free fragments has no bit in the bitmap";
 	for (; *p; before = *p, *p = HEAP_GET(h, lists_links(h, *p)->next)) {
 		if (!(*left)--)
@@ -167,28 +179,32 @@ static inline const char *lists_check_one(const struct mem_heap *h, const struct
 	return NULL;
 }
 
-/** Tells `fn` each list that breaks the rules; `free` fragments must be in them. Returns the number of faults. */
-static inline unsigned lists_check(const struct mem_heap *h, const struct free_lists *l, uint64_t free,
+/** Tells `fn` each of the first `bins` lists that breaks the rules. Counts fragments down from *left, of all that are
+ *  free; UINT64_MAX then: there were more, and nothing can be said of what follows. Returns the number of faults. */
+static inline unsigned lists_check(const struct mem_heap *h, const struct free_lists *l, unsigned bins, uint64_t *left,
 				   lists_size_fn *size_of, mem_fault_fn *fn, void *arg)
 {
 	unsigned faults = 0;
 	uint64_t p = 0;
 
-	for (unsigned bin = 0; bin < BINS_COUNT && !HEAP_FAILED(h); bin++) {
-		const char *what = lists_check_one(h, l, bin, &p, &free, size_of);
+	for (unsigned bin = 0; bin < bins && *left != UINT64_MAX && !HEAP_FAILED(h); bin++) {
+		const char *what = lists_check_one(h, l, bin, &p, left, size_of);
 
 		if (what && !HEAP_FAILED(h)) {
 			fn(&(struct mem_fault){ h->base + (p < h->len ? p : 0), what }, arg);
 			faults++;
-			if (free == UINT64_MAX)		/* counted below 0: perhaps a circle, and all further counts are wrong */
-				return faults;
 		}
 	}
-	if (free && !faults && !HEAP_FAILED(h)) {
-		fn(&(struct mem_fault){ h->base, "a free fragment is in no list" }, arg);
-		faults++;
-	}
 	return faults;
+}
+
+/** After all lists were seen without a fault: whether `left` more fragments are free. Returns the number of faults. */
+static inline unsigned lists_check_left(const struct mem_heap *h, uint64_t left, mem_fault_fn *fn, void *arg)
+{
+	if (!left || HEAP_FAILED(h))
+		return 0;
+	fn(&(struct mem_fault){ h->base, "a free fragment is in no list" }, arg);
+	return 1;
 }
 
 #endif /* MGR_FREE_LISTS_H */
