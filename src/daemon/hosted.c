@@ -68,12 +68,13 @@ void hosted_close(struct daemon *d)
 	d->host = NULL;
 }
 
+/* Is there a pool of this name that takes newcomers? */
 static bool is_hosted(const struct daemon *d, const char *name)
 {
 	struct mem_host_pool pool;
 
 	for (size_t i = 0; mem_host_at(d->host, i, &pool); i++)
-		if (!strcmp(pool.name, name))
+		if (!pool.draining && !strcmp(pool.name, name))
 			return true;
 	return false;
 }

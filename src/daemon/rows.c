@@ -96,9 +96,9 @@ const struct obs_site *places_site(struct places *pl, uint32_t site)
 {
 	unsigned at = site % 256;
 
-	if (pl->site_number[at] != site + 1) {
+	if (pl->site_number[at] != site + 1ull) {
 		obs_site(pl->pool, site, &pl->site[at]);
-		pl->site_number[at] = site + 1;
+		pl->site_number[at] = site + 1ull;
 	}
 	return &pl->site[at];
 }
@@ -107,9 +107,9 @@ const struct obs_owner *places_owner(struct places *pl, uint32_t slot)
 {
 	unsigned at = slot % 64;
 
-	if (pl->owner_number[at] != slot + 1) {
+	if (pl->owner_number[at] != slot + 1ull) {
 		obs_owner(pl->pool, slot, &pl->owner[at]);
-		pl->owner_number[at] = slot + 1;
+		pl->owner_number[at] = slot + 1ull;
 	}
 	return &pl->owner[at];
 }

@@ -30,7 +30,7 @@ const char *row_on_death(unsigned on_death);		/* keep reclaim quarantine */
 /** Sites and owners of one pool, looked up once a slice: each costs system calls. */
 struct places {
 	struct obs_pool *pool;
-	uint32_t site_number[256], owner_number[64];	/* + 1, 0: empty */
+	uint64_t site_number[256], owner_number[64];	/* + 1, 0: empty */
 	struct obs_site site[256];
 	struct obs_owner owner[64];
 };

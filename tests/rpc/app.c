@@ -5,6 +5,7 @@
  *	pkg=N,SIZE shm=N,SIZE	that many fragments of that size
  *	fork			a child with 10 fragments of shared memory, which kills itself
  *	fail			a request that no pool can serve
+ *	drain			a child takes the pool's memory and is killed; then a request that fails for it
  *	double			a double free
  *	grow			one shared fragment every 50 ms, for ever, instead of waiting
  *	crash			SIGSEGV instead of waiting
@@ -47,6 +48,21 @@ static int lose_child(void)
 	return waitpid(child, &status, 0) != child;
 }
 
+static int drain(void)
+{
+	pid_t child;
+	int status;
+
+	kept = shm_malloc(16);			/* the child shares the pool that is there now */
+	child = fork();
+	if (!child) {
+		while ((kept = shm_malloc(1000)))
+			;
+		kill(getpid(), SIGKILL);
+	}
+	return waitpid(child, &status, 0) != child || shm_malloc(100000) != NULL;
+}
+
 static void grow(void)
 {
 	for (;;) {
@@ -63,6 +79,8 @@ static int does(const char *word)
 		return many(word, *word == 's');
 	if (!strcmp(word, "fork"))
 		return lose_child();
+	if (!strcmp(word, "drain"))
+		return drain();
 	if (!strcmp(word, "fail"))
 		return shm_malloc((size_t)1 << 45) != NULL;
 	if (!strcmp(word, "double")) {

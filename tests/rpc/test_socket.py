@@ -127,7 +127,8 @@ class Place:
         for _ in range(1000):
             check(p.poll() is None, "mmd ended:", self.logged())
             with contextlib.suppress(OSError):
-                Client(self.path).close()
+                with self.client() as c:		# it listens before it is ready, and answers after
+                    check(c.ask(PING) == PONG)
                 return p
             time.sleep(0.01)
         raise AssertionError("mmd does not answer: " + self.logged())
@@ -669,6 +670,319 @@ def every_method_does_its_example(p):
                 check(result == "pong")
             else:
                 has_members(m["name"], result)
+
+
+# ---- heaps to look at ----
+
+def wait_for(fn, seconds=15):
+    """What fn gives, as soon as it is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        got = fn()
+        if got:
+            return got
+        time.sleep(0.05)
+    raise AssertionError("did not come true in %d s" % seconds)
+
+
+def pages(c, **params):
+    """All fragments of a dump, page by page."""
+    rows, more = [], {}
+    while True:
+        page = c.call("dump", **params, **more)
+        has_members("dump", page)
+        check(page["pause_us"] <= 100, page["pause_us"])
+        rows += page["fragments"]
+        if page["next"] is None:
+            return rows
+        more = {"cursor": page["next"]}
+
+
+@test
+def rows_have_what_was_promised(p):
+    p.start()
+    a = p.app("pkg=50,64", "shm=200,100", "fork", "fail", MEMAPI_TRACK="sites")
+    with p.client() as c:
+        for method, params in (("status", {}), ("stats", {}), ("dump", {"domain": "shm"}), ("dump", {"domain": "pkg", "pid": a.pid}),
+                               ("summary", {"domain": "shm"}), ("leaks", {"domain": "shm"}), ("failures", {}),
+                               ("track", {"mode": "sites"}), ("pool.list", {}), ("check", {})):
+            result = c.call(method, **params)
+            if method == "status":
+                result["skipped"].append({"file": "", "reason": ""})
+            has_members(method, result, must_have_rows=True)
+        rows = {r["pool"]: r for r in c.call("stats")["pools"]}
+        own, pkg, shm = rows["pkg:%d:1" % p.running[0].pid], rows["pkg:%d:1" % a.pid], rows["shm:%d:1" % a.pid]
+        check(own["command"].startswith("mmd") and own["used"] > 0 and own["state"] == "live", own)
+        check(pkg["fragments"] == 50 and pkg["tracking"] == "sites" and pkg["untracked"] == 0, pkg)
+        check(shm["fragments"] == 210 and shm["failures"] == 1 and shm["dead"] == 1, shm)
+        for r in rows.values():
+            check(r["real_used"] + r["cached"] + r["free"] == r["committed"], "the sum", r)
+        total = c.call("stats")["total"]
+        check(total["size"] is None and total["largest_free"] is None, total)
+        total, rows = c.call("stats", domain="shm")["total"], c.call("stats", domain="shm")["pools"]
+        check(total["used"] == sum(r["used"] for r in rows), total)
+        check([r["pool"] for r in c.call("stats", pid=a.pid)["pools"]] == ["pkg:%d:1" % a.pid, "shm:%d:1" % a.pid])
+        check([r["pool"] for r in c.call("stats", pool="shm:default:1")["pools"]] == ["shm:default:1"])
+        summary = c.call("summary", domain="shm", pid=a.pid)
+        check(summary["total"] == {"count": 210, "bytes": shm["used"]}, summary)
+        check([r["count"] for r in summary["rows"]] == [200, 10], summary)
+        site = summary["rows"][0]["site"]
+        check(site["file"].endswith("app.c") and site["function"] == "many" and site["module"] == "core", site)
+        for by, keys in (("module", ["core"]), ("size", ["65-128"]), ("owner", None)):
+            rows = c.call("summary", domain="shm", pid=a.pid, by=by)["rows"]
+            check(sum(r["count"] for r in rows) == 210 and (not keys or [r["key"] for r in rows] == keys), rows)
+        check(c.call("summary", domain="shm", limit=1)["total"]["count"] == 210, "total is of everything")
+
+
+@test
+def a_dump_is_filtered_and_paged(p):
+    p.start()
+    a = p.app("shm=3000,40", "shm=100,1000", "fork")
+    with p.client() as c:
+        everything = pages(c, domain="shm", pid=a.pid, limit=701)
+        used = [f for f in everything if f["state"] == "used"]
+        check(len(used) == 3110 and len({f["address"] for f in everything}) == len(everything), len(used), len(everything))
+        check(any(f["state"] == "free" for f in everything), "no free fragment")
+        one = used[0]
+        check(one["address"].startswith("0x") and one["size"] >= one["requested"] == 40 and one["age"] < 60, one)
+        check(one["owner"] == {"pid": a.pid, "command": one["owner"]["command"], "alive": True}, one)
+        check(len(pages(c, domain="shm", pid=a.pid, min_size=1000, state="used")) == 100)
+        check(len(pages(c, domain="shm", pid=a.pid, state="used", owner=a.pid, limit=999)) == 3100)
+        line = one["site"]["line"]
+        check(len(pages(c, domain="shm", site="app.c:%d" % line)) == 3100)
+        check(len(pages(c, domain="shm", site="app.c")) == 3110 and not pages(c, domain="shm", site="pp.c"))
+        check(len(pages(c, domain="shm", site="lose_child")) == 10)
+        check(not pages(c, domain="shm", older_than=1000, state="used"))
+        check(not pages(c, domain="shm", pool="shm:default:1", state="used"))
+        dead = pages(c, domain="shm", site="lose_child")
+        check(all(not f["owner"]["alive"] and f["owner"]["pid"] != a.pid for f in dead), dead[0])
+        page = c.call("dump", domain="shm", pid=a.pid, limit=10)
+        for params in ({"domain": "shm", "pid": a.pid, "state": "used"}, {"domain": "shm"}):
+            check(c.error("dump", cursor=page["next"], **params)["data"]["param"] == "cursor", "cursor of another question")
+        garbled = page["next"].replace("-", "-1", 1)
+        check(c.error("dump", domain="shm", pid=a.pid, cursor=garbled)["code"] == -32602)
+        c.call("dump", domain="shm", pid=a.pid, cursor=page["next"], limit=10000)
+        a.kill()
+        a.wait()
+
+
+@test
+def a_cursor_of_a_pool_that_is_gone_is_stale(p):
+    p.start()
+    a = p.app("shm=100,40")
+    with p.client() as c:
+        page = c.call("dump", domain="shm", limit=10)
+        check(page["next"], page)
+        a.stdin.close()
+        a.wait()
+        check(wait_for(lambda: c.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "dump",
+                                                 "params": {"domain": "shm", "cursor": page["next"]}}))
+                       .get("error", {}).get("code")) == -32602)
+
+
+@test
+def an_untracked_heap_is_walked(p):
+    p.start()
+    a = p.app("pkg=500,64")
+    with p.client() as c:
+        rows = pages(c, domain="pkg", pid=a.pid, limit=77)
+        used = [f for f in rows if f["state"] == "used"]
+        check(len(used) == 500 and used[0]["site"] is None and used[0]["requested"] is None and used[0]["age"] is None, len(used))
+        check(used[0]["owner"]["pid"] == a.pid, used[0])
+        rows = c.call("summary", domain="pkg", pid=a.pid)["rows"]
+        check([(r["key"], r["count"]) for r in rows] == [("untracked", 500)], rows)
+        r = c.call("track", mode="sites", pid=a.pid)
+        check(r["pools"] == [{"pool": "pkg:%d:1" % a.pid, "tracking": "sites"}], r)
+        e = c.error("track", mode="off", domain="shm")
+        check(e["code"] == -32602 and e["data"]["param"] == "mode" and e["data"]["allowed"] == ["sites", "stacks"], e)
+
+
+@test
+def leaks_have_evidence(p):
+    p.configure("leaks.samples = 3\nleaks.interval = 1\n")
+    p.start()
+    with p.client() as c:
+        check(c.call("leaks", domain="shm")["suspects"] == [] and c.call("leaks", domain="pkg")["suspects"] == [])
+        a = p.app("shm=500,100", "fork")			# 500 fragments that live and do not grow are no leak
+        (row,) = c.call("leaks", domain="shm")["suspects"]
+        check(row["evidence"] == "owner_dead" and row["count"] == 10 and row["site"]["function"] == "lose_child", row)
+        check(not row["owner"]["alive"] and row["rate"] is None and len(row["examples"]) == 3, row)
+        gone = p.app("pkg=20,64", "exit", MEMAPI_TRACK="sites")
+        crashed = p.app("pkg=30,64", "crash", MEMAPI_TRACK="sites")
+        gone.wait()
+        crashed.wait()
+        rows = c.call("leaks", domain="pkg", evidence="at_exit")["suspects"]
+        check(sorted((r["owner"]["pid"], r["count"]) for r in rows) == sorted([(gone.pid, 20), (crashed.pid, 30)]), rows)
+        states = {x["pid"]: x["state"] for x in c.call("status")["pools"] if x["domain"] == "pkg"}
+        check(states[gone.pid] == "exited" and states[crashed.pid] == "crashed", states)
+        page = c.call("leaks", domain="pkg", evidence="at_exit", limit=1)
+        rest = c.call("leaks", domain="pkg", evidence="at_exit", limit=1, cursor=page["next"])
+        check(page["suspects"] + rest["suspects"] == rows and rest["next"] is None, "paging")
+        p.app("grow")
+        rows = wait_for(lambda: c.call("leaks", domain="shm", evidence="growing")["suspects"])
+        check(len(rows) == 1 and rows[0]["site"]["function"] == "grow" and rows[0]["rate"] > 0, rows)
+        figures = rows[0]["figures"]
+        check(rows[0]["samples"] == 3 and rows[0]["interval"] == 1 and len(figures) == 4, rows)
+        check(all(x < y for x, y in zip(figures, figures[1:])), figures)
+        check(c.error("leaks", domain="shm", evidence="unreachable")["data"]["allowed"] == ["owner_dead", "at_exit", "growing"])
+        a.kill()
+
+
+@test
+def a_failure_says_why(p):
+    p.start()
+    p.app("shm=10,40", "fail")
+    a = p.app("drain", MEMAPI_SHM_SIZE="2M")			# its dead child has what it needs
+    with p.client() as c:
+        rows = c.call("failures")["failures"]
+        by_pool = {r["pool"]: r for r in rows}
+        check(by_pool["shm:%d:1" % a.pid]["verdict"] == "dead_owners", rows)
+        other = [r for r in rows if r["pool"] != "shm:%d:1" % a.pid]
+        check(len(other) == 1 and other[0]["verdict"] == "limit" and other[0]["requested"] == 1 << 45, other)
+        check(other[0]["site"]["function"] == "does" and other[0]["pid"] and abs(other[0]["time"] - time.time()) < 60, other)
+        check(len(c.call("failures", limit=1)["failures"]) == 1)
+
+
+@test
+def a_check_names_both_places(p):
+    p.start()
+    a = p.app("pkg=10,64", "shm=10,64", "double", MEMAPI_TRACK="sites")
+    with p.client() as c:
+        rows = {r["pool"]: r for r in c.call("check")["pools"]}
+        check(rows["shm:%d:1" % a.pid]["ok"] is True and rows["shm:default:1"]["ok"] is True, rows)
+        row = rows["pkg:%d:1" % a.pid]
+        check(row["ok"] is False and row["walked"] == row["counted"], row)
+        what = row["errors"][0]["what"]
+        check("double free" in what and what.count("app.c:") == 3, what)
+        check([r["pool"] for r in c.call("check", pool="shm:default:1")["pools"]] == ["shm:default:1"])
+
+
+@test
+def noise_in_the_registry_is_skipped(p):
+    p.start()
+    a = p.app("shm=10,64")
+    registry = p.env["MEMAPI_REGISTRY"]
+    with open(os.path.join(registry, "pkg-99-1"), "wb") as f:
+        f.write(os.urandom(100000))
+    with open(os.path.join(registry, "shm-short-1"), "wb") as f:
+        f.write(b"x")
+    with p.client() as c:
+        status = c.call("status")
+        check({s["file"] for s in status["skipped"]} == {"pkg-99-1", "shm-short-1"} and all(s["reason"] for s in status["skipped"]),
+              status["skipped"])
+        check("shm:%d:1" % a.pid in [x["pool"] for x in status["pools"]])
+
+
+# ---- hosted pools ----
+
+def hosted(c):
+    return [(r["pool"], r["state"], r["users"], r["used"] > 0) for r in c.call("pool.list")["pools"]]
+
+
+@test
+def hosted_pools_outlive_a_restart(p):
+    p.configure("[pool.kept]\nkeep = yes\nsize = 16M\n")
+    mmd = p.start()
+    a = p.app("shm=100,40", MEMAPI_SHM_POOL="default")
+    k = p.app("shm=100,40", MEMAPI_SHM_POOL="kept")
+    with p.client() as c:
+        check(hosted(c) == [("shm:default:1", "live", 1, True), ("shm:kept:1", "live", 1, True)], hosted(c))
+        c.call("restart")
+    with p.client() as c:
+        check(hosted(c) == [("shm:default:1", "live", 1, True), ("shm:kept:1", "live", 1, True)], hosted(c))
+        own = [r for r in c.call("status")["pools"] if r["domain"] == "pkg" and r["pid"] == mmd.pid]
+        check(len(own) == 1, "the heap before the restart is still there", own)
+        a.stdin.close()
+        a.wait()
+        wait_for(lambda: hosted(c)[0] == ("shm:default:1", "live", 0, True))	# nobody uses it: it stays as it is
+        mmd.kill()
+        mmd.wait()
+    mmd = p.start()
+    with p.client() as c:
+        check(hosted(c) == [("shm:default:1", "live", 0, True), ("shm:kept:1", "live", 1, True)], hosted(c))
+        k.stdin.close()
+        k.wait()
+    mmd.terminate()
+    check(mmd.wait(20) == 0)
+    check(sorted(f for f in os.listdir(p.env["MEMAPI_REGISTRY"]) if f.startswith("shm")) == ["shm-kept-1", "shm-kept-1.data"])
+
+
+@test
+def a_dropped_pool_drains(p):
+    p.start()
+    a = p.app("shm=100,40", MEMAPI_SHM_POOL="default")
+    with p.client() as c:
+        r = c.call("pool.drop", name="default")
+        check(r["dropped"] == ["shm:default:1"] and r["draining"] == ["shm:default:1"], r)
+        check([x[:3] for x in hosted(c)] == [("shm:default:1", "draining", 1), ("shm:default:2", "live", 0)], hosted(c))
+        b = p.app("shm=5,40", MEMAPI_SHM_POOL="default")
+        check([x[2] for x in hosted(c)] == [1, 1], hosted(c))
+        a.stdin.close()
+        a.wait()
+        wait_for(lambda: [x[0] for x in hosted(c)] == ["shm:default:2"])
+        b.stdin.close()
+        b.wait()
+        r = c.call("pool.drop", name="default")
+        check(r["dropped"] == ["shm:default:2"] and r["draining"] == [], r)
+        check(c.error("pool.drop", name="nonesuch")["code"] == -32001)
+
+
+@test
+def another_manager_comes_with_the_restart(p):
+    p.configure("[pool.kept]\nkeep = yes\n")
+    p.start()
+    with p.client() as c:
+        names = [m["name"] for m in c.call("manager.list")["managers"] if "shm" in m["domains"]]
+        now = c.call("manager.get")["shm"]["now"]
+        other = next((n for n in names if n != now), None)
+        if not other:
+            print("    (only one manager is built)")
+            return
+        a = p.app("shm=10,40", MEMAPI_SHM_POOL="default")
+        r = c.call("manager.set", name=other)
+        check(r["shm"]["next"] == other and r["shm"]["now"] == now and r["pkg"]["next"] == other, r)
+        check("kept" in r["held_back"] and "kept" in r["shm"]["held_back"], r)
+        c.call("restart")
+    with p.client() as c:
+        pools = {x["pool"]: x for x in c.call("status")["pools"]}
+        check(pools["shm:default:1"]["state"] == "draining" and pools["shm:default:1"]["manager"] == now, pools)
+        check(pools["shm:default:2"]["state"] == "live" and pools["shm:default:2"]["manager"] == other, pools)
+        check(pools["shm:kept:1"]["manager"] == now and "keep" in pools["shm:kept:1"]["held_back"], pools)
+        check("shm:kept:2" not in pools, pools)
+        r = c.call("manager.get")
+        check(r["shm"]["now"] == other and "kept" in r["held_back"], r)
+        b = p.app("shm=10,40", MEMAPI_SHM_POOL="default")
+        check(c.call("stats", pool="shm:default:2")["pools"][0]["fragments"] == 10)
+        c.call("pool.drop", name="kept")
+        check({x["manager"] for x in c.call("pool.list")["pools"] if x["name"] == "kept"} == {other})
+        a.kill()
+        b.kill()
+
+
+# ---- no request holds up the loop ----
+
+@test
+def a_long_answer_lets_others_through(p):
+    mmd = p.start()
+    p.app("shm=300000,40", MEMAPI_SHM_SIZE="256M")
+    with p.client() as long, p.client() as c:
+        took = []
+        for method, params in (("dump", {"state": "used", "limit": 10000}), ("dump", {"min_size": 4096}), ("summary", {}),
+                               ("leaks", {}), ("check", {})):
+            for _ in range(5):
+                long.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"domain": "shm", **params}}) + "\n")
+                for _ in range(4):
+                    began = time.monotonic()
+                    check(c.ask(PING) == PONG)
+                    took.append(time.monotonic() - began)
+                long.line()
+        took.sort()
+        check(took[len(took) * 9 // 10] < 0.02, "pings took", took[-5:])	# this machine may be busy: nine of ten
+        began = time.monotonic()
+        for _ in range(20):
+            c.call("stats", domain="shm")
+        check((time.monotonic() - began) / 20 < 0.02, "stats")
+        check(rss(mmd.pid) < 64 << 20 or "asan" in MMD, "memory", rss(mmd.pid))
 
 
 def main():
