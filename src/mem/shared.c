@@ -148,8 +148,11 @@ uint64_t shared_size(uint64_t size) { return ROUND_UP(size ? size : mem_conf()->
 static int check_spec(struct shared_spec *spec)
 {
 	spec->size = shared_size(spec->size);
-	return spec->size > SIZE_MOST || strlen(spec->name) > POOL_NAME_MAX || META_ROOTS + spec->manager->shm->root_bytes >
-	       META_FAILURES ? -EINVAL : 0;
+	return spec->size > SIZE_MOST || strlen(spec->name) > POOL_NAME_MAX ||
+			       META_ROOTS + spec->manager->shm->root_bytes > META_FAILURES ||
+			       spec->manager->shm->max_stores + FRONT_STORES > UNDO_MAX ?
+		       -EINVAL :
+		       0;
 }
 
 static void remember_path(struct pool *p)
@@ -259,7 +262,9 @@ static int attach_files(int dir, const char *name, uint32_t incarnation, struct 
 
 int shared_attach(const char *name, uint32_t incarnation, struct pool *p)
 {
+	bool newcomer = !incarnation;
 	struct meta_identity id;
+	uint64_t state;
 	void *at;
 	int dir, rc = registry_open(&dir);
 
@@ -280,9 +285,10 @@ int shared_attach(const char *name, uint32_t incarnation, struct pool *p)
 	}
 	wire(p, at, id.size);
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
-	if (atomic_load_explicit(&p->live->state, memory_order_acquire) == POOL_DAMAGED) {
+	state = atomic_load_explicit(&p->live->state, memory_order_acquire);
+	if (state == POOL_DAMAGED || (newcomer && state != POOL_LIVE)) {
 		shared_detach(p);
-		return -EUCLEAN;
+		return state == POOL_DAMAGED ? -EUCLEAN : -ENOENT;
 	}
 	remember_path(p);
 	return 0;

@@ -18,6 +18,9 @@ enum front_flags {
 	FRONT_XF = 4,		/* realloc: free when it fails */
 };
 
+/* Most words of its own that the front end logs in a transaction: counters, record, tail, mark. */
+enum { FRONT_STORES = 16 };
+
 /** Who calls, from where. */
 struct front_call {
 	struct pool *p;

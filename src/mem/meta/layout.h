@@ -168,10 +168,15 @@ struct meta_sites {
 
 enum slot_state { SLOT_FREE, SLOT_CLAIMING, SLOT_LIVE, SLOT_LEFT, SLOT_DEAD };	/* LEFT in order, DEAD not */
 
-/* slot.state: enum slot_state | generation << 8 | pid << 32, one word so that a claim has its owner at once */
+/*
+ * slot.state:  pid namespace 10 | pid 22 | generation 24 | enum slot_state 8
+ * One word, so that a claim has its owner at once. Of the namespace's inode only the low bits: they are enough to tell that a
+ * claim is not to be judged from here; the whole stands in the slot once it lives.
+ */
 #define SLOT_STATE(word) ((unsigned)(word) & 0xff)
 #define SLOT_GEN(word) ((uint32_t)((word) >> 8) & 0xffffff)
-#define SLOT_PID(word) ((int32_t)((word) >> 32))
+#define SLOT_PID(word) ((int32_t)((word) >> 32) & 0x3fffff)
+#define SLOT_SPACE(word) ((uint32_t)((word) >> 54))
 
 struct meta_slot {
 	_Alignas(64) _Atomic uint64_t state;

@@ -11,10 +11,15 @@
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 
-static uint64_t state_word(unsigned state, uint32_t generation, int32_t pid)
+static uint32_t own_space(void) { return (uint32_t)process_self()->pid_namespace & 0x3ff; }
+
+static uint64_t own_word(unsigned state, uint32_t generation)
 {
-	return state | (uint64_t)(generation & 0xffffff) << 8 | (uint64_t)(uint32_t)pid << 32;
+	return state | (uint64_t)(generation & 0xffffff) << 8 | (uint64_t)(uint32_t)process_self()->pid << 32 |
+	       (uint64_t)own_space() << 54;
 }
+
+static uint64_t with_state(uint64_t word, unsigned state) { return (word & ~0xffull) | state; }
 
 /* ---- robust lists ---- */
 
@@ -54,11 +59,11 @@ static uint32_t life_word(const struct meta_slot *s) { return *(const volatile u
 
 static bool certified_dead(const struct meta_slot *s, uint64_t state)
 {
-	if (SLOT_STATE(state) == SLOT_LIVE && !s->observer && life_word(s) & FUTEX_OWNER_DIED)
-		return true;
-	return process_fate(SLOT_PID(state), SLOT_STATE(state) == SLOT_LIVE ? s->start_time : 0,
-			    SLOT_STATE(state) == SLOT_LIVE ? s->pid_namespace : process_self()->pid_namespace) ==
-	       PROCESS_DEAD;
+	if (SLOT_STATE(state) == SLOT_CLAIMING)	/* what it says of itself is not written yet */
+		return SLOT_SPACE(state) == own_space() &&
+		       process_fate(SLOT_PID(state), 0, process_self()->pid_namespace) == PROCESS_DEAD;
+	return (!s->observer && life_word(s) & FUTEX_OWNER_DIED) ||
+	       process_fate(SLOT_PID(state), s->start_time, s->pid_namespace) == PROCESS_DEAD;
 }
 
 static bool gone(const struct pool *p, uint32_t number, uint64_t *ret_state)
@@ -130,7 +135,7 @@ static void become(struct pool *p, uint32_t number, uint64_t claimed, bool obser
 	s->command[sizeof s->command - 1] = 0;
 	if (!observer)
 		life_begin(s);
-	atomic_store_explicit(&s->state, state_word(SLOT_LIVE, generation, self->pid), memory_order_release);
+	atomic_store_explicit(&s->state, with_state(claimed, SLOT_LIVE), memory_order_release);
 	*ret_owner = (struct owner){ .slot = s,
 				     .number = number,
 				     .tag = (uint64_t)(generation & 0x7ffff) << 13 | (uint64_t)(number + 1) << 1 };
@@ -141,7 +146,7 @@ static bool claim_one(struct pool *p, uint32_t number, uint64_t *ret_claimed)
 	struct meta_slot *s = pool_slot(p, number);
 	uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 
-	*ret_claimed = state_word(SLOT_CLAIMING, SLOT_GEN(state) + 1, process_self()->pid);
+	*ret_claimed = own_word(SLOT_CLAIMING, SLOT_GEN(state) + 1);
 	return SLOT_STATE(state) == SLOT_FREE &&
 	       atomic_compare_exchange_strong_explicit(&s->state, &state, *ret_claimed, memory_order_acq_rel,
 						       memory_order_relaxed);
@@ -177,7 +182,7 @@ void slot_leave(struct pool *p, struct owner *o)
 		return;
 	state = atomic_load_explicit(&s->state, memory_order_relaxed); /* ours */
 	s->until = clock_seconds();
-	atomic_store_explicit(&s->state, state_word(SLOT_LEFT, SLOT_GEN(state), SLOT_PID(state)), memory_order_release);
+	atomic_store_explicit(&s->state, with_state(state, SLOT_LEFT), memory_order_release);
 	if (!s->observer)
 		pthread_mutex_unlock(&s->life);
 	*o = (struct owner){ 0 };
@@ -196,7 +201,7 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 		if (!lock_forget_dead(p, o, number)) /* its lock and its repair first: then nothing names it */
 			return false;
 		s->until = clock_seconds();
-		to = state_word(SLOT_STATE(state) == SLOT_LIVE ? SLOT_DEAD : SLOT_FREE, SLOT_GEN(state), SLOT_PID(state));
+		to = with_state(state, SLOT_STATE(state) == SLOT_LIVE ? SLOT_DEAD : SLOT_FREE);
 		atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
 							memory_order_relaxed);
 	}
@@ -235,7 +240,7 @@ unsigned slot_reap(struct pool *p, struct owner *o)
 		if ((SLOT_STATE(state) != SLOT_LEFT && SLOT_STATE(state) != SLOT_DEAD) || named[i / 64] >> i % 64 & 1)
 			continue;
 		freed += atomic_compare_exchange_strong_explicit(&s->state, &state,
-								 state_word(SLOT_FREE, SLOT_GEN(state), 0),
+								 with_state(state, SLOT_FREE),
 								 memory_order_acq_rel, memory_order_relaxed);
 	}
 	return freed;
