@@ -30,7 +30,7 @@ enum obs_tracking { OBS_OFF, OBS_SITES, OBS_STACKS };
 
 /** What stays of a pool. Strings are checked copies. */
 struct obs_info {
-	char id[96];			/* shm:NAME:INCARNATION, pkg:PID:INCARNATION */
+	char id[96];			/* shm:NAME:INCARNATION, pkg:PID:INCARNATION; with @UID if root sees two of them */
 	enum obs_domain domain;
 	char name[64];			/* shm; "" for pkg */
 	int64_t pid;			/* pkg: the owner; shm: its maker */

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,7 +97,11 @@ Test(observe, pools_are_found_by_their_files_and_told_in_order)
 	for (size_t k = 0; k < 5; k++)
 		cr_assert_str_eq(obs_info(obs_at(o, k))->id, want[k]);
 	cr_assert_null(obs_at(o, 5));
-	cr_assert_null(obs_find(o, "shm:a:8"));
+	for (size_t k = 0; k < 5; k++)
+		cr_assert_eq(obs_find(o, want[k]), obs_at(o, k));
+	const char *no[] = { "shm:a:8", "shm:a", "shm:a:9x", "shm:a:09", "pkg:1", "pkg:1:2", "pkg::1", "shm::1", "a", "", ":::" };
+	for (size_t k = 0; k < sizeof no / sizeof no[0]; k++)
+		cr_assert_null(obs_find(o, no[k]), "%s", no[k]);
 	i = obs_info(obs_find(o, "shm:a:9"));
 	cr_assert_str_eq(i->name, "a");
 	cr_assert_str_eq(i->command, "test_observe");
@@ -731,4 +738,65 @@ Test(observe, a_fragment_that_lives_all_through_a_walk_is_told_once)
 	obs_close(o);
 	fixture_free_pool(f[0]);
 	fixture_free_pool(f[1]);
+}
+
+/* ---- all users' registries ---- */
+
+static void move_to(const struct fixture *f, const char *dir, uid_t uid)
+{
+	char command[1024];
+
+	mkdir(dir, 0700);
+	cr_assert_eq(chown(dir, uid, uid), 0);
+	snprintf(command, sizeof command, "cp --sparse=always '%s/%s'* %s/ && chown %u %s/*", fixture_registry(), f->file, dir,
+		 (unsigned)uid, dir);
+	cr_assert_eq(system(command), 0);
+}
+
+static void skip_text(const char *file, const char *reason, void *arg)
+{
+	size_t len = strlen(arg);
+
+	snprintf((char *)arg + len, 1024 - len, "%s: %s\n", file, reason);
+}
+
+Test(observe, root_sees_every_users_pools_and_tells_them_apart)
+{
+	struct fixture *f;
+	char skipped[1024] = "";
+	struct obs *o;
+
+	/* a /dev/shm of the test's own, where that may be had */
+	if (geteuid() || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", "/dev/shm", "tmpfs", 0, NULL))
+		cr_skip_test("not root, or not allowed");
+	f = fixture_shm("default", 1, NULL, 0, 0);
+	move_to(f, "/dev/shm/mmd-0", 0);
+	move_to(f, "/dev/shm/mmd-777", 777);
+	move_to(f, "/dev/shm/mmd-778", 778);
+	move_to(f, "/dev/shm/mmd-779", 999);		/* a trap: not its user's */
+	unsetenv("MEMAPI_REGISTRY");
+	cr_assert_eq(obs_open(NULL, &o), 0);
+	for (int i = 0; i < 3; i++) {
+		*skipped = '\0';
+		cr_assert_eq(obs_scan(o, skip_text, skipped), 0);
+		cr_assert_str_eq(obs_info(obs_at(o, 0))->id, "shm:default:1");
+		cr_assert_eq(obs_info(obs_at(o, 0))->uid, 0u);
+		cr_assert_str_eq(obs_info(obs_at(o, 1))->id, "shm:default:1@777");
+		cr_assert_str_eq(obs_info(obs_at(o, 2))->id, "shm:default:1@778");
+		cr_assert_null(obs_at(o, 3));
+		cr_assert_eq(obs_find(o, "shm:default:1@777"), obs_at(o, 1));
+		cr_assert_eq(obs_find(o, "shm:default:1"), obs_at(o, 0));
+		cr_assert_null(obs_find(o, "shm:default:1@779"));
+		cr_assert(strstr(skipped, "mmd-779: a registry that is not its user's"), "%s", skipped);
+	}
+	cr_assert_eq(system("rm -r /dev/shm/mmd-0"), 0);
+	cr_assert_eq(obs_scan(o, NULL, NULL), 0);
+	cr_assert_str_eq(obs_info(obs_at(o, 0))->id, "shm:default:1");
+	cr_assert_eq(obs_info(obs_at(o, 0))->uid, 777u);
+	cr_assert_eq(system("rm -r /dev/shm/mmd-*"), 0);
+	cr_assert_eq(obs_scan(o, NULL, NULL), 0);
+	cr_assert_null(obs_at(o, 0));
+	obs_close(o);
+	fixture_free_pool(f);
 }

@@ -115,16 +115,25 @@ static const char *wrong(const struct meta_identity *d, const struct peek_key *k
 	return places_ok(d) ? NULL : "damaged: impossible addresses or sizes in its identity";
 }
 
+void peek_id(struct obs_pool *p, bool with_user)
+{
+	char user[16] = "";
+
+	if (with_user)
+		snprintf(user, sizeof user, "@%" PRIu32, p->info.uid);
+	if (p->key.domain == OBS_PKG)
+		snprintf(p->info.id, sizeof p->info.id, "pkg:%" PRId64 ":%" PRIu32 "%s", p->key.pid, p->key.incarnation, user);
+	else
+		snprintf(p->info.id, sizeof p->info.id, "shm:%s:%" PRIu32 "%s", p->key.name, p->key.incarnation, user);
+}
+
 static void tell(struct obs_pool *p)
 {
 	const struct meta_identity *d = &p->id;
 	struct obs_info *i = &p->info;
 
 	i->domain = p->key.domain;
-	if (i->domain == OBS_PKG)
-		snprintf(i->id, sizeof i->id, "pkg:%" PRId64 ":%" PRIu32, d->pid, d->incarnation);
-	else
-		snprintf(i->id, sizeof i->id, "shm:%s:%" PRIu32, p->key.name, d->incarnation);
+	peek_id(p, false);
 	peek_text(i->name, sizeof i->name, d->name, sizeof d->name);
 	peek_text(i->command, sizeof i->command, d->command, sizeof d->command);
 	peek_text(i->manager, sizeof i->manager, d->manager, sizeof d->manager);

@@ -106,6 +106,8 @@ enum peek_file peek_name(const char *file, struct peek_key *ret_key);
 /** A pool in *ret_pool, or -errno with the reason in `reason`. */
 int peek_believe(struct obs *o, struct peek_dir *dir, const char *file, const struct peek_key *key, char reason[96],
 		 struct obs_pool **ret_pool);
+/** Its id, as everybody knows it; with_user: somebody else's pool of the same id is seen too. */
+void peek_id(struct obs_pool *p, bool with_user);
 /** Still the file that was believed. */
 bool peek_still(struct obs_pool *p);
 

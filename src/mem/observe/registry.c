@@ -39,12 +39,21 @@ static int key_order(const struct peek_key *a, const struct peek_key *b)
 	return c ? c : compare(a->incarnation, b->incarnation);
 }
 
+/** Of several users' pools with the same name, one's own comes first. */
 static int pool_order(const void *a, const void *b)
 {
 	const struct obs_pool *p = *(struct obs_pool *const *)a, *q = *(struct obs_pool *const *)b;
 	int c = key_order(&p->key, &q->key);
 
+	c = c ? c : (p->dir->owner != geteuid()) - (q->dir->owner != geteuid());
 	return c ? c : strcmp(p->dir->path, q->dir->path);
+}
+
+/** Ids are unique: of several pools with one name, all but the first tell their user. */
+static void name_apart(struct obs *o)
+{
+	for (size_t i = 0; o->all && i < o->pools; i++)
+		peek_id(o->pool[i], i && !key_order(&o->pool[i - 1]->key, &o->pool[i]->key));
 }
 
 /* ---- directories ---- */
@@ -368,6 +377,7 @@ int obs_scan(struct obs *o, obs_skip_fn *skip, void *arg)
 	dirs_forget(o);
 	if (o->pools)
 		qsort(o->pool, o->pools, sizeof *o->pool, pool_order);
+	name_apart(o);
 	return e;
 }
 
@@ -437,14 +447,42 @@ void obs_close(struct obs *o)
 
 struct obs_pool *obs_at(struct obs *o, size_t i) { return i < o->pools ? o->pool[i] : NULL; }
 
+static bool id_key(const char *id, struct peek_key *ret_key)
+{
+	const char *colon = strrchr(id, ':');
+	uint64_t number;
+
+	*ret_key = (struct peek_key){ .domain = !strncmp(id, "pkg:", 4) ? OBS_PKG : OBS_SHM };
+	if ((ret_key->domain == OBS_SHM && strncmp(id, "shm:", 4) != 0) || colon < id + 4 ||
+	    (size_t)(colon - id) - 4 >= sizeof ret_key->name || !peek_number(colon + 1, UINT32_MAX, &number))
+		return false;
+	ret_key->incarnation = (uint32_t)number;
+	if (ret_key->domain == OBS_SHM)
+		memcpy(ret_key->name, id + 4, (size_t)(colon - id) - 4);
+	else if (peek_number(id + 4, INT32_MAX, &number))
+		ret_key->pid = (int64_t)number;
+	return true;
+}
+
 struct obs_pool *obs_find(struct obs *o, const char *id)
 {
-	struct obs_pool *found = NULL;
+	size_t low = 0, high = o->pools;
+	struct peek_key key;
 
-	for (size_t i = 0; i < o->pools; i++)
-		if (!strcmp(o->pool[i]->info.id, id) && (!found || o->pool[i]->owner == geteuid()))
-			found = o->pool[i];
-	return found;
+	if (!id_key(id, &key))
+		return NULL;
+	while (low < high) {		/* the first with this key: others differ in their user */
+		size_t mid = low + (high - low) / 2;
+
+		if (key_order(&o->pool[mid]->key, &key) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (; low < o->pools && !key_order(&o->pool[low]->key, &key); low++)
+		if (!strcmp(o->pool[low]->info.id, id))
+			return o->pool[low];
+	return NULL;
 }
 
 const struct obs_info *obs_info(const struct obs_pool *p) { return &p->info; }
