@@ -2,9 +2,9 @@
 /*
  * A read-only view of every pool in a registry, live or left behind.
  *
- * The observed process does nothing, no lock of a pool is taken (but by obs_check() of a live shm pool, in slices
- * of 64 fragments, from a slot that can die safely), and every byte that is read is hostile until checked. Functions
- * return 0 or -errno; results through ret_… are untouched on failure. One observer serves one thread.
+ * The observed process does nothing, no lock of a pool is taken, and every byte that is read is hostile until checked.
+ * A heap in motion is read in parts that were true, or again, or told as not known; it is never half believed.
+ * Functions return 0 or -errno; results through ret_… are untouched on failure. One observer serves one thread.
  */
 #ifndef MEMAPI_OBSERVE_H
 #define MEMAPI_OBSERVE_H
@@ -30,7 +30,7 @@ enum obs_tracking { OBS_OFF, OBS_SITES, OBS_STACKS };
 
 /** What stays of a pool. Strings are checked copies. */
 struct obs_info {
-	char id[96];			/* shm:NAME:INCARNATION, pkg:PID:INCARNATION; with @UID if root sees two of them */
+	char id[96];			/* shm:NAME:INCARNATION, pkg:PID:INCARNATION; and @UID if root sees two alike */
 	enum obs_domain domain;
 	char name[64];			/* shm; "" for pkg */
 	int64_t pid;			/* pkg: the owner; shm: its maker */
@@ -95,6 +95,8 @@ struct obs_fault {
 struct obs_check {
 	bool known;			/* false: could not be checked, errors say why */
 	bool ok;
+	bool moving;			/* it never stood still: walked in parts that were true, and as many fragments as
+					 * there may be; walked and counted differ by what happened meanwhile */
 	struct obs_totals { uint64_t used, free, fragments, free_fragments, largest_free; } walked, counted;
 	unsigned errors;		/* told to the callback */
 	uint64_t pause_ns;		/* longest hold of the pool's lock */
@@ -142,7 +144,8 @@ MEMAPI_EXPORT int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max
  * obs_walk - fragments from the heap itself, used and free, also where nothing was tracked
  *
  * As obs_records(); fragments with a record tell what it knows. -EAGAIN: the heap changed too fast, try later;
- * -ESRCH: a private heap whose process is gone; -EACCES: the kernel denies it; -EUCLEAN: damaged.
+ * -ESRCH: a private heap whose process is gone; -EACCES: the kernel denies it; -EUCLEAN: damaged; -ENOTSUP: its
+ * manager has no view in this build; -EINVAL: no cursor of this pool.
  */
 MEMAPI_EXPORT int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg);
 
@@ -160,7 +163,7 @@ typedef void obs_error_fn(uint64_t address, const char *what, void *arg);
 /** Walk the heap, test its invariants, compare with the counters and the ledger. Reports, never aborts. */
 MEMAPI_EXPORT int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg);
 
-/** Ask the owner for another tracking mode; it follows at its next call. shm pools: -ENOTSUP for off, they always record. */
+/** Ask the owner for another tracking mode; it follows at its next call. -ENOTSUP: off for shm, it always records. */
 MEMAPI_EXPORT int obs_track(struct obs_pool *p, enum obs_tracking mode);
 
 #ifdef __cplusplus

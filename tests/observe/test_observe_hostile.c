@@ -534,3 +534,40 @@ Test(hostile, a_heap_in_motion_is_never_called_damaged)
 	fixture_free_pool(s.f[0]);
 	fixture_free_pool(s.f[1]);
 }
+
+static void *take_turns(void *arg)
+{
+	struct scribbler *s = arg;
+
+	while (!atomic_load(&s->stop)) {
+		fixture_begin(s->f[0]);
+		fixture_end(s->f[0]);
+	}
+	return NULL;
+}
+
+Test(hostile, a_wrong_count_is_found_in_a_heap_that_never_stands_still)
+{
+	struct scribbler s = { 0 };
+	pthread_t thread;
+	struct obs *o;
+
+	s.f[0] = fixture_shm("turns", 1, NULL, 0, 0);
+	fill(s.f[0]);
+	o = fixture_observer(NULL, NULL);
+	cr_assert_eq(pthread_create(&thread, NULL, take_turns, &s), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		unsigned errors = 0;
+		struct obs_check c;
+
+		s.f[0]->live->counters.fragments += i % 2 ? 50 : 0;
+		cr_assert_eq(obs_check(obs_at(o, 0), &c, see_error, &errors), 0);
+		cr_assert(c.known, "an answer in time");
+		cr_assert(c.ok == !(i % 2) && !errors == c.ok);
+		s.f[0]->live->counters.fragments -= i % 2 ? 50 : 0;
+	}
+	atomic_store(&s.stop, true);
+	pthread_join(thread, NULL);
+	obs_close(o);
+	fixture_free_pool(s.f[0]);
+}

@@ -320,7 +320,7 @@ Test(live, a_busy_program_is_never_called_damaged)
 	struct timespec begin, now;
 	struct obs *o;
 	struct obs_pool *p[2];
-	unsigned rounds = 0;
+	unsigned rounds = 0, known = 0;
 
 	cr_assert_eq(obs_open(NULL, &o), 0);
 	p[0] = pool_of(o, OBS_PKG, pid);
@@ -340,6 +340,7 @@ Test(live, a_busy_program_is_never_called_damaged)
 			cr_assert(s.largest_free == OBS_UNKNOWN || s.largest_free <= s.free);
 			cr_assert_eq(obs_check(p[i], &c, say, text), 0);
 			cr_assert(!c.known || c.ok, "%s: %s", obs_info(p[i])->id, text);
+			known += c.known;
 			cr_assert_eq(obs_records(p[i], &cursor, UINT64_MAX, see_any, &told), 0);
 			do
 				e = obs_walk(p[i], &cursor, 50, see_any, &told);
@@ -350,6 +351,7 @@ Test(live, a_busy_program_is_never_called_damaged)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (now.tv_sec < begin.tv_sec + 2);
 	cr_assert_gt(rounds, 5u);
+	cr_assert_gt(known, rounds, "%u of %u checks came to an end", known, 2 * rounds);
 	end(pid, SIGKILL);
 	obs_close(o);
 }
