@@ -61,6 +61,12 @@ struct server {
 };
 
 size_t server_pending(const struct server *s) { return s->pending; }
+void server_pause(struct server *s)
+{
+	event_del(s->again);
+	evconnlistener_disable(s->listener);
+}
+
 void server_limit(struct server *s, const struct server_limits *limits) { s->opts.limits = *limits; }
 unsigned server_connections(const struct server *s) { return s->count; }
 

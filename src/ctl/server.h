@@ -55,6 +55,9 @@ int server_new(struct event_base *base, int fd, const struct server_options *opt
 /** Drops every connection. */
 void server_free(struct server *s);
 
+/** Newcomers wait in the socket's queue from now on, for whoever listens there next. */
+void server_pause(struct server *s);
+
 /** For connections that come after this. */
 void server_limit(struct server *s, const struct server_limits *limits);
 

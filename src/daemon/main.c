@@ -201,6 +201,7 @@ void daemon_restart(struct daemon *d)
 {
 	static const struct timeval soon = { 0, 5000 };
 
+	server_pause(d->server);
 	d->leave_by = rpc_now() + LEAVE_MS * 1000000ull;
 	event_add(d->leave, &soon);
 }
