@@ -95,8 +95,8 @@ struct obs_fault {
 struct obs_check {
 	bool known;			/* false: could not be checked, errors say why */
 	bool ok;
-	bool moving;			/* it never stood still: walked in parts that were true, and as many fragments as
-					 * there may be; walked and counted differ by what happened meanwhile */
+	bool moving;			/* it never stood still: walked in parts that were true, the number of fragments
+					 * comes out; walked and counted differ by what happened meanwhile */
 	struct obs_totals { uint64_t used, free, fragments, free_fragments, largest_free; } walked, counted;
 	unsigned errors;		/* told to the callback */
 	uint64_t pause_ns;		/* longest hold of the pool's lock */

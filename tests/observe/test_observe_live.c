@@ -234,6 +234,82 @@ Test(live, what_a_killed_program_held_stays_readable)
 	obs_close(o);
 }
 
+Test(live, a_program_is_dead_before_its_parent_has_asked)
+{
+	pid_t pid = start(hold);
+	struct obs *o;
+	struct obs_stats s;
+
+	cr_assert_eq(obs_open(NULL, &o), 0);
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+	cr_assert_eq(kill(pid, 0), 0, "a zombie still has its pid");
+	for (enum obs_domain d = OBS_PKG; d <= OBS_SHM; d++) {
+		cr_assert_eq(obs_stats(pool_of(o, d, pid), &s), 0);
+		cr_assert_eq(s.state, OBS_CRASHED);
+		cr_assert_eq(s.users, 0u);
+	}
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	obs_close(o);
+}
+
+static void leave(int ready)
+{
+	setenv("MEMAPI_KEEP_EXITED", "yes", 1);
+	if (!pkg_malloc(100) || !shm_malloc(100) || write(ready, "x", 1) != 1)
+		_exit(1);
+	exit(0);
+}
+
+Test(live, what_a_program_left_in_order_says_so)
+{
+	pid_t pid = start(leave);
+	struct obs *o;
+	struct obs_stats s;
+
+	cr_assert_eq(obs_open(NULL, &o), 0);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	for (enum obs_domain d = OBS_PKG; d <= OBS_SHM; d++) {
+		struct obs_pool *p = pool_of(o, d, pid);
+
+		cr_assert_eq(obs_stats(p, &s), 0);
+		cr_assert_eq(s.state, OBS_EXITED);
+		cr_assert_eq(s.fragments, 1u);
+		cr_assert_eq(obs_track(p, OBS_STACKS), -ESRCH);
+	}
+	obs_close(o);
+}
+
+static void another_program(int ready)
+{
+	char text[16];
+
+	if (!pkg_malloc(100) || !shm_malloc(100))
+		_exit(1);
+	snprintf(text, sizeof text, "echo>&%d", ready);
+	execl("/bin/bash", "bash", "-c", strcat(strcpy((char[64]){ 0 }, text), "; sleep 1000"), NULL);
+	_exit(1);
+}
+
+Test(live, a_heap_that_an_exec_left_is_not_live)
+{
+	pid_t pid = start(another_program);
+	struct obs *o;
+	struct obs_stats s;
+	uint64_t cursor = 0;
+
+	cr_assert_eq(obs_open(NULL, &o), 0);
+	cr_assert_eq(obs_stats(pool_of(o, OBS_PKG, pid), &s), 0);
+	cr_assert_eq(s.state, OBS_EXITED);
+	cr_assert_eq(obs_walk(pool_of(o, OBS_PKG, pid), &cursor, 10, see, NULL), -ESRCH);
+	cr_assert_eq(obs_stats(pool_of(o, OBS_SHM, pid), &s), 0);
+	cr_assert_eq(s.state, OBS_CRASHED);
+	cr_assert_eq(s.users, 0u, "the kernel says so when it gives the robust list back");
+	cr_assert_eq(s.dead, 1u);
+	end(pid, SIGKILL);
+	obs_close(o);
+}
+
 static void nap(unsigned us) { nanosleep(&(struct timespec){ .tv_nsec = us * 1000l }, NULL); }
 
 /** Stopped: the kernel says T, and no instruction of it runs any more. */

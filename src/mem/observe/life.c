@@ -116,7 +116,7 @@ bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot)
 
 void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_crowd)
 {
-	struct peek_crowd c = { 0, 0 };
+	struct peek_crowd c = { 0 };
 	struct meta_slot slot;
 
 	for (uint32_t i = 0; i < slots_used && peek_slot(p, i, &slot); i++) {
@@ -124,8 +124,10 @@ void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_
 			continue;		/* a daemon: reading is not using, and it leaves nothing */
 		if (peek_slot_lives(p, &slot))
 			c.living++;
-		else if (SLOT_STATE(slot.state) == SLOT_LIVE || SLOT_STATE(slot.state) == SLOT_DEAD)
+		else if (SLOT_STATE(slot.state) == SLOT_LIVE || SLOT_STATE(slot.state) == SLOT_DEAD) {
 			c.dead++;
+			c.maker_died |= SLOT_PID(slot.state) == p->id.pid && slot.start_time == p->id.start_time;
+		}
 	}
 	*ret_crowd = c;
 }
@@ -150,7 +152,7 @@ static enum obs_state pkg_state(struct obs_pool *p)
 static enum obs_state shm_state(struct obs_pool *p, uint64_t state, const struct peek_crowd *crowd)
 {
 	if (!p->info.hosted && !crowd->living && !p->info.foreign &&
-	    !peek_process_lives(p->id.pid, p->id.start_time))
+	    (crowd->maker_died || !peek_process_lives(p->id.pid, p->id.start_time)))
 		return crowd->dead ? OBS_CRASHED : OBS_EXITED;
 	return state == POOL_DRAINING ? OBS_DRAINING : OBS_LIVE;
 }

@@ -180,7 +180,8 @@ int peek_heap_there(struct obs_pool *p);
 /** First part of a slot, up to its log. false: not there. */
 bool peek_slot(struct obs_pool *p, uint32_t i, struct meta_slot *ret_slot);
 bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot);
-struct peek_crowd { unsigned living, dead; };
+/** maker_died: though its pid may live on, by exec. */
+struct peek_crowd { unsigned living, dead; bool maker_died; };
 void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_crowd);
 enum obs_state peek_state(struct obs_pool *p, const struct meta_live *live, const struct peek_crowd *crowd);
 
