@@ -49,7 +49,8 @@ static size_t some_align(const struct mem_manager_ops *ops)
 	return ops->flags & MEM_ALIGN16 ? 16 : (size_t)16 << pick(pick(4) ? 1 : 9);
 }
 
-static void call_alloc(const char *name, const struct mem_manager_ops *ops, struct mem_heap *h, struct model *m, size_t k)
+static void call_alloc(const char *name, const struct mem_manager_ops *ops, struct mem_heap *h, struct model *m,
+		       size_t k)
 {
 	struct held *x = &m->held[k];
 	size_t size = some_size(), align = some_align(ops);
@@ -65,7 +66,8 @@ static void call_alloc(const char *name, const struct mem_manager_ops *ops, stru
 	m->count++;
 }
 
-static void call_resize(const char *name, const struct mem_manager_ops *ops, struct mem_heap *h, struct held *x, size_t k)
+static void call_resize(const char *name, const struct mem_manager_ops *ops, struct mem_heap *h, struct held *x,
+			size_t k)
 {
 	size_t size = some_size(), kept = size < x->size ? size : x->size;
 
@@ -240,6 +242,42 @@ EACH_MANAGER(conformance, every_alignment_up_to_2_MiB_is_served_and_given_back)
 	free(pool);
 }
 
+/** As the random calls above, from 16 bytes to a megabyte: what serves large sizes is another part of most managers. */
+EACH_MANAGER(conformance, sizes_of_every_magnitude_agree_with_a_model)
+{
+	const struct mem_manager_ops *ops = c->shm;
+	const size_t len = 24 << 20;
+	unsigned char *data = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct pool *pool = pool_new();
+	struct mem_heap h = pool_heap(pool, len, &undo);
+	struct model m = { .count = 0 };
+	void *held[4 * LIVE] = { 0 };
+
+	cr_assert_neq(data, MAP_FAILED);
+	h.base = data;
+	cr_assert_eq(ops->init(&h), 0);
+	undo_commit(&undo);
+	for (unsigned i = 0; i < 40000; i++, undo_commit(&undo)) {
+		void **p = &held[pick(4 * LIVE)];
+		size_t size = bits_up(1 + pick((size_t)32 << pick(16)), 16), align = pick(8) ? 16 : some_align(ops);
+
+		if (!*p) {
+			*p = ops->alloc(&h, align, size);
+			m.count += *p != NULL;
+		} else if (pick(4) == 0) {
+			ops->resize(&h, *p, size);
+		} else {
+			ops->free(&h, *p);
+			*p = NULL;
+			m.count--;
+		}
+		if (i % 8 == 0)
+			expect_sound(c->name, ops, &h, &m);
+	}
+	munmap(data, len);
+	free(pool);
+}
+
 EACH_MANAGER(conformance, usable_and_marked_of_any_address_come_back)
 {
 	const struct mem_manager_ops *ops = c->pkg;
@@ -269,7 +307,8 @@ static bool is_held(const struct model *m, const unsigned char *p)
 }
 
 /** Every address that could be a fragment's is asked for: those held are owned, no others. */
-static void expect_owned(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h, const struct model *m)
+static void expect_owned(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h,
+			 const struct model *m)
 {
 	for (uint64_t at = 16; at < h->len; at += 16)
 		cr_assert_eq(ops->owns(h, h->base + at), is_held(m, h->base + at), "%s: offset %zu", name, (size_t)at);
@@ -328,7 +367,8 @@ EACH_MANAGER(conformance, owns_faults_nowhere_whatever_the_bytes)
 	for (unsigned i = 0; i < 20000; i++) {
 		uint64_t *words = (uint64_t *)(void *)(data + 16 * pick(PAGE / 16));
 
-		words[0] = pick(2) ? 16 * pick(2 * PAGE / 16) + pick(8) : (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31);
+		words[0] =
+			pick(2) ? 16 * pick(2 * PAGE / 16) + pick(8) : (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31);
 		words[1] = pick(2) ? 16 * pick(2 * PAGE / 16) : UINT64_MAX - pick(64);
 		ops->owns(&h, data + 16 * pick(PAGE / 16));
 	}

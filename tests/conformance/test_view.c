@@ -42,9 +42,14 @@ static struct mem_heap view_new(struct source *s, size_t root_bytes)
 {
 	unsigned char *no_access = mmap(NULL, LEN + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	*s = (struct source){ .reader = { .read = source_read, .root_bytes = root_bytes }, .base = (uintptr_t)no_access,
-			      .roots_at = (uintptr_t)no_access + LEN, .data = malloc(LEN), .roots = malloc(root_bytes) };
-	return (struct mem_heap){ .base = no_access, .len = LEN, .roots = (uint64_t *)s->roots_at, .reader = &s->reader };
+	*s = (struct source){ .reader = { .read = source_read, .root_bytes = root_bytes },
+			      .base = (uintptr_t)no_access,
+			      .roots_at = (uintptr_t)no_access + LEN,
+			      .data = malloc(LEN),
+			      .roots = malloc(root_bytes) };
+	return (struct mem_heap){
+		.base = no_access, .len = LEN, .roots = (uint64_t *)s->roots_at, .reader = &s->reader
+	};
 }
 
 static void source_free(struct source *s)
@@ -59,8 +64,21 @@ static size_t pick(size_t n) { return pick_from(&seed, n); }
 
 static uint64_t some_damage(void)
 {
-	const uint64_t words[] = { 0, 1, 15, 16, 17, 32, LEN - 16, LEN, LEN + 16, UINT64_MAX, UINT64_MAX - 15, 1ull << 63,
-				   pick(2 * LEN), 16 * pick(2 * LEN / 16) + 1, (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31) };
+	const uint64_t words[] = { 0,
+				   1,
+				   15,
+				   16,
+				   17,
+				   32,
+				   LEN - 16,
+				   LEN,
+				   LEN + 16,
+				   UINT64_MAX,
+				   UINT64_MAX - 15,
+				   1ull << 63,
+				   pick(2 * LEN),
+				   16 * pick(2 * LEN / 16) + 1,
+				   (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31) };
 
 	return words[pick(sizeof words / sizeof words[0])];
 }

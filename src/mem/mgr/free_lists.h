@@ -33,6 +33,9 @@ static inline struct free_links *lists_links(const struct mem_heap *h, uint64_t 
 	return (void *)(h->base + p);
 }
 
+/** Size of the free fragment with this payload, as its header tells it; 0: it is not free, or not in the heap. */
+typedef uint64_t lists_size_fn(const struct mem_heap *h, uint64_t p);
+
 #ifndef MEM_DOMAIN_VIEW	/* ---- what changes the lists, or trusts them ---- */
 
 static inline void lists_set_bit(struct mem_heap *h, struct free_lists *l, unsigned bin)
@@ -69,6 +72,18 @@ static inline void lists_remove(struct mem_heap *h, struct free_lists *l, unsign
 	HEAP_SET(h, lists_links(h, links->prev)->next, links->next);
 	if (links->next)
 		HEAP_SET(h, lists_links(h, links->next)->prev, links->prev);
+}
+
+/** Whether all that a removal of `p` would touch names `p` in turn; for a heap that may be damaged, with a size_of that
+ *  gives 0 for what is not a free fragment. */
+static inline bool lists_agree(const struct mem_heap *h, const struct free_lists *l, unsigned bin, uint64_t p,
+			       lists_size_fn *size_of)
+{
+	struct free_links *links = lists_links(h, p);
+
+	if (links->next && (!size_of(h, links->next) || lists_links(h, links->next)->prev != p))
+		return false;
+	return l->head[bin] == p || (size_of(h, links->prev) && lists_links(h, links->prev)->next == p);
 }
 
 /** First bin from `from` on that is not empty, or BINS_COUNT. Clears the bits that led nowhere. */
@@ -114,9 +129,6 @@ static inline unsigned lists_seek(const struct free_lists *l, unsigned from)
 }
 
 #endif	/* ---- what looks at lists, and trusts nothing ---- */
-
-/** Size of the free fragment with this payload, as its header tells it; 0: it is not free, or not in the heap. */
-typedef uint64_t lists_size_fn(const struct mem_heap *h, uint64_t p);
 
 /** First fragment of the topmost list that is not empty, or 0; its bin in *ret_bin. */
 static inline uint64_t lists_topmost(const struct mem_heap *h, const struct free_lists *l, unsigned *ret_bin)

@@ -12,8 +12,8 @@
  *
  * Free fragments are found by size: a list for each size below a page (free_lists.h), above that a trie of sizes
  * (size_trie.h) for each eighth of a power of two. A request takes the smallest fragment that is large enough, whole or
- * its first part. What comes back is joined with free neighbours, but never with one whose tags were damaged: what
- * lies around damage stays as it is, and check goes on telling of it.
+ * its first part. What comes back is joined with free neighbours. A free fragment whose tags or links are damaged is
+ * neither handed out nor joined, nor are its links followed: the heap lives on around it, and check goes on telling.
  *
  * Invariants (qm_check): the sizes add up from 0 to END, each a multiple of 16 and at least QM_LEAST; seal and guard
  * are whole, and the foot's size is the head's; no two free fragments are neighbours, unless one is damaged; a free one
@@ -24,7 +24,7 @@
 #include "mem/mgr/size_trie.h"
 
 enum { QM_HEAD = 16, QM_OVER = 32, QM_LEAST = 48, QM_USED = 1, QM_MARK = 2, QM_BITS = 15 };
-enum { QM_PAGE = 4096, QM_IDLE_LOOKS = 64, QM_ALIGN_LOOKS = 8, QM_RESYNC = 1 << 16 };
+enum { QM_PAGE = 4096, QM_IDLE_LOOKS = 64, QM_ALIGN_LOOKS = 8, QM_FIND_LOOKS = 6, QM_RESYNC = 1 << 16 };
 
 #define QM_SEAL 0xf0f0f0f0a5a5a5a5u
 #define QM_GUARD 0xc0c0c0c0abcdefedu
@@ -73,15 +73,39 @@ static inline void qm_tally(struct mem_heap *h, uint64_t bytes, int fragments)
 		HEAP_SET(h, h->tally->free_fragments, h->tally->free_fragments + (uint64_t)(int64_t)fragments);
 }
 
-/** lists_size_fn of a heap that is trusted */
-static uint64_t qm_listed_size(const struct mem_heap *h, uint64_t p) { return qm_at(h, p - QM_HEAD)->size; }
+/** lists_size_fn: the size of the fragment with payload `p`; 0: none is there that is free and has all its tags. */
+static uint64_t qm_whole_free(const struct mem_heap *h, uint64_t p)
+{
+	uint64_t word, end = END(h), at = p - QM_HEAD;
+
+	if (at >= end || p % 16)
+		return 0;
+	word = qm_at(h, at)->size;
+	return !(word & QM_BITS) && qm_fits(at, word, end) && qm_at(h, at)->seal == qm_seal(at, word) &&
+			       qm_foot(h, at, word)->guard == qm_guard(at) && qm_foot(h, at, word)->size == word
+		       ? word
+		       : 0;
+}
+
+/** lists_size_fn of the tries: a node needs the room of a large one. */
+static uint64_t qm_whole_large(const struct mem_heap *h, uint64_t p)
+{
+	uint64_t size = qm_whole_free(h, p);
+
+	return size >= BINS_EXACT ? size : 0;
+}
 
 static void qm_list(struct mem_heap *h, uint64_t at, uint64_t size)
 {
-	if (size < BINS_EXACT)
-		lists_push(h, LISTS(h), bins_of(size), at + QM_HEAD);
-	else
-		trie_insert(h, LISTS(h), at + QM_HEAD, size, qm_listed_size);
+	uint64_t *head = &LISTS(h)->head[bins_of(size)];
+
+	if (size >= BINS_EXACT) {
+		trie_insert(h, LISTS(h), at + QM_HEAD, size, qm_whole_large);
+		return;
+	}
+	if (*head && !qm_whole_free(h, *head))		/* damaged, and so is what it links to: given up */
+		HEAP_SET(h, *head, 0);
+	lists_push(h, LISTS(h), bins_of(size), at + QM_HEAD);
 }
 
 static void qm_unlist(struct mem_heap *h, uint64_t at)
@@ -91,7 +115,7 @@ static void qm_unlist(struct mem_heap *h, uint64_t at)
 	if (size < BINS_EXACT)
 		lists_remove(h, LISTS(h), bins_of(size), at + QM_HEAD);
 	else
-		trie_remove(h, LISTS(h), at + QM_HEAD, size);
+		trie_remove(h, LISTS(h), at + QM_HEAD, size, qm_whole_large);
 }
 
 /** `size` bytes at `at` are a fragment, its tags whole. What of them is right already is not stored again. */
@@ -118,31 +142,28 @@ static void qm_make_free(struct mem_heap *h, uint64_t at, uint64_t size)
 /** The head at `at` is inside of another fragment now. */
 static void qm_give_up(struct mem_heap *h, uint64_t at) { HEAP_SET(h, qm_at(h, at)->seal, 0); }
 
-/** Whether a free fragment is at `at`, with nothing wrong about it. */
-static bool qm_joins(const struct mem_heap *h, uint64_t at)
+/** Whether a free fragment is at `at`, with nothing wrong about its tags and links: only then it is touched. */
+static bool qm_sound(const struct mem_heap *h, uint64_t at)
 {
-	uint64_t word, end = END(h);
+	uint64_t p = at + QM_HEAD, size = qm_whole_free(h, p);
 
-	if (at >= end)
-		return false;
-	word = qm_at(h, at)->size;
-	return !(word & QM_BITS) && qm_fits(at, word, end) && qm_at(h, at)->seal == qm_seal(at, word) &&
-	       qm_foot(h, at, word)->guard == qm_guard(at) && qm_foot(h, at, word)->size == word;
+	return size && (size < BINS_EXACT ? lists_agree(h, LISTS(h), bins_of(size), p, qm_whole_free) :
+					    trie_agrees(h, LISTS(h), bins_of(size), p, qm_whole_large));
 }
 
 /** The free fragment before `at` that it can be joined with; `at`: there is none. */
-static uint64_t qm_joins_before(const struct mem_heap *h, uint64_t at)
+static uint64_t qm_sound_before(const struct mem_heap *h, uint64_t at)
 {
 	uint64_t size = at ? qm_foot(h, 0, at)->size : 0;
 
-	return size && size <= at && size % 16 == 0 && qm_joins(h, at - size) && qm_size(h, at - size) == size ?
+	return size && size <= at && size % 16 == 0 && qm_sound(h, at - size) && qm_size(h, at - size) == size ?
 	       at - size : at;
 }
 
 /** `size` free bytes at `at`, behind the row, become a part of it. */
 static void qm_append(struct mem_heap *h, uint64_t at, uint64_t size)
 {
-	uint64_t first = qm_joins_before(h, at);
+	uint64_t first = qm_sound_before(h, at);
 
 	if (first != at)
 		qm_unlist(h, first);
@@ -161,29 +182,36 @@ static int qm_init(struct mem_heap *h)
 
 /* ---- alloc ---- */
 
-/** The smallest free fragment of `need` bytes or more: offset of its payload, or 0. */
+/** The smallest fragment of the bin that has `need` bytes or more: offset of its payload, or 0. */
 static uint64_t qm_find_in(const struct mem_heap *h, unsigned bin, uint64_t need)
 {
-	if (bin == BINS_COUNT)
-		return 0;
-	return bin < TRIE_FIRST ? LISTS(h)->head[bin] : trie_best(h, LISTS(h), bin, need, qm_listed_size);
+	uint64_t p = bin < TRIE_FIRST ? LISTS(h)->head[bin] : trie_best(h, LISTS(h), bin, need, qm_whole_large);
+
+	return p && qm_sound(h, p - QM_HEAD) ? p : 0;
 }
 
+/** The smallest fragment of `need` bytes or more, in QM_FIND_LOOKS bins: the first one has it, unless it is damaged. */
 static uint64_t qm_find(struct mem_heap *h, uint64_t need)
 {
 	unsigned bin = bins_of(need);
-	uint64_t p = LISTS(h)->head[bin] ? qm_find_in(h, bin, need) : 0;
+	uint64_t p = 0;
 
-	return p ? p : qm_find_in(h, lists_find(h, LISTS(h), bin + 1), need);
+	for (unsigned looks = 0; !p && bin < BINS_COUNT && looks < QM_FIND_LOOKS; looks++) {
+		p = LISTS(h)->head[bin] ? qm_find_in(h, bin, need) : 0;
+		if (!p)
+			bin = lists_find(h, LISTS(h), bin + 1);
+	}
+	return p;
 }
 
 /** The same without a store. */
 static uint64_t qm_seek(const struct mem_heap *h, uint64_t need)
 {
-	unsigned bin = bins_of(need);
-	uint64_t p = LISTS(h)->head[bin] ? qm_find_in(h, bin, need) : 0;
+	uint64_t p = 0;
 
-	return p ? p : qm_find_in(h, lists_seek(LISTS(h), bin + 1), need);
+	for (unsigned bin = bins_of(need); !p && bin < BINS_COUNT; bin = lists_seek(LISTS(h), bin + 1))
+		p = LISTS(h)->head[bin] ? qm_find_in(h, bin, need) : 0;
+	return p;
 }
 
 /** Cut `need` bytes from the listed fragment at `at`, behind `pad`, which becomes a fragment, as does the rest. */
@@ -244,9 +272,9 @@ static void *qm_alloc(struct mem_heap *h, size_t align, size_t size)
 
 static void qm_free(struct mem_heap *h, void *p)
 {
-	uint64_t at = qm_off(h, p), size = qm_size(h, at), first = qm_joins_before(h, at), next = at + size, behind = 0;
+	uint64_t at = qm_off(h, p), size = qm_size(h, at), first = qm_sound_before(h, at), next = at + size, behind = 0;
 
-	if (qm_joins(h, next))
+	if (qm_sound(h, next))
 		behind = qm_size(h, next);
 	qm_tally(h, size - QM_OVER + (first != at ? QM_OVER : 0) + (behind ? QM_OVER : 0),
 		 1 - (first != at) - (behind != 0));
@@ -267,7 +295,7 @@ static bool qm_resize(struct mem_heap *h, void *p, size_t size)
 {
 	uint64_t at = qm_off(h, p), had = qm_size(h, at), next = at + had, want = size + QM_OVER, behind = 0, rest;
 
-	if (qm_joins(h, next))
+	if (qm_sound(h, next))
 		behind = qm_size(h, next);
 	if (want > had + behind)
 		return false;
@@ -487,8 +515,8 @@ static uint64_t qm_largest(const struct mem_heap *h)
 /* The most stores: a search that finds and cuts on both sides, a free between two free neighbours. */
 enum {
 	QM_SHAPE = 4,
-	QM_MAKE = QM_SHAPE + TRIE_INSERT,
-	QM_CUT = LISTS_FIND + TRIE_REMOVE + QM_SHAPE + 2 * QM_MAKE + 2,
+	QM_MAKE = QM_SHAPE + TRIE_INSERT,	/* or with 1 + LISTS_PUSH */
+	QM_CUT = QM_FIND_LOOKS * 2 + LISTS_FIND + TRIE_REMOVE + QM_SHAPE + 2 * QM_MAKE + 2,
 	QM_JOIN = 2 * (MEM_CURSORS + TRIE_REMOVE + 1) + QM_MAKE + 2,
 };
 

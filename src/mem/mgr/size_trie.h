@@ -12,6 +12,9 @@
  * Invariants (trie_check): a node is free and has the bin's size; its bits are those of its path, its parent is the
  * node above, 0 for the first; a chain's fragments have one size and name the one before, the first one in it names 0.
  *
+ * The first half trusts links, but may be given a size_of that gives 0 for what is not a large free fragment: then
+ * nothing below such a node is touched, and an insert that meets one takes its place. So qm lives on with damage.
+ *
  * insert at most TRIE_INSERT stores, remove TRIE_REMOVE.
  */
 #ifndef MGR_SIZE_TRIE_H
@@ -44,14 +47,15 @@ static inline uint64_t *trie_slot(const struct mem_heap *h, struct free_lists *l
 }
 
 /** `p` becomes the second of the chain of `first`. */
-static inline void trie_chain(struct mem_heap *h, uint64_t first, uint64_t p)
+static inline void trie_chain(struct mem_heap *h, uint64_t first, uint64_t p, lists_size_fn *size_of)
 {
 	struct trie_node *n = trie_node(h, p), *f = trie_node(h, first);
+	uint64_t next = f->next && size_of(h, f->next) ? f->next : 0;
 
-	HEAP_SET(h, n->next, f->next);
+	HEAP_SET(h, n->next, next);
 	HEAP_SET(h, n->prev, first);
-	if (f->next)
-		HEAP_SET(h, trie_node(h, f->next)->prev, p);
+	if (next)
+		HEAP_SET(h, trie_node(h, next)->prev, p);
 	HEAP_SET(h, f->next, p);
 }
 
@@ -59,15 +63,17 @@ static inline void trie_insert(struct mem_heap *h, struct free_lists *l, uint64_
 			       lists_size_fn *size_of)
 {
 	unsigned bin = bins_of(size);
-	uint64_t *slot = &l->head[bin], parent = 0, key = trie_key(size);
+	uint64_t *slot = &l->head[bin], parent = 0, key = trie_key(size), there;
 	struct trie_node *n = trie_node(h, p);
 
-	for (; *slot; slot = &trie_node(h, parent)->child[key >> 63], key <<= 1) {
+	for (unsigned depth = 0; *slot && depth < TRIE_DEPTH && (there = size_of(h, *slot)); depth++) {
 		parent = *slot;
-		if (size_of(h, parent) == size) {
-			trie_chain(h, parent, p);
+		if (there == size) {
+			trie_chain(h, parent, p, size_of);
 			return;
 		}
+		slot = &trie_node(h, parent)->child[key >> 63];
+		key <<= 1;
 	}
 	HEAP_SET(h, n->next, 0);
 	HEAP_SET(h, n->prev, 0);
@@ -79,24 +85,31 @@ static inline void trie_insert(struct mem_heap *h, struct free_lists *l, uint64_
 }
 
 /** What takes the place of `p`: the second of its chain, or a leaf below it, taken from there; 0: nothing. */
-static inline uint64_t trie_heir(struct mem_heap *h, uint64_t p)
+static inline uint64_t trie_heir(struct mem_heap *h, uint64_t p, lists_size_fn *size_of)
 {
 	struct trie_node *n = trie_node(h, p);
-	uint64_t heir = n->next, *slot = &heir;
+	uint64_t heir = n->next, *slot = NULL;
 
 	if (heir) {
 		HEAP_SET(h, trie_node(h, heir)->prev, 0);
 		return heir;
 	}
-	for (; n->child[0] || n->child[1]; n = trie_node(h, *slot))
-		slot = &n->child[n->child[1] != 0];
+	for (unsigned depth = 0, b = 2; b-- && depth < TRIE_DEPTH; )
+		if (n->child[b] && size_of(h, n->child[b])) {
+			slot = &n->child[b];
+			n = trie_node(h, *slot);
+			depth++;
+			b = 2;
+		}
+	if (!slot)
+		return 0;
 	heir = *slot;
-	if (heir)
-		HEAP_SET(h, *slot, 0);
+	HEAP_SET(h, *slot, 0);
 	return heir;
 }
 
-static inline void trie_remove(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size)
+static inline void trie_remove(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
+			       lists_size_fn *size_of)
 {
 	struct trie_node *n = trie_node(h, p), *in_place;
 	uint64_t *slot, heir;
@@ -108,13 +121,13 @@ static inline void trie_remove(struct mem_heap *h, struct free_lists *l, uint64_
 		return;
 	}
 	slot = trie_slot(h, l, bins_of(size), p);
-	heir = trie_heir(h, p);
+	heir = trie_heir(h, p, size_of);
 	if (heir) {
 		in_place = trie_node(h, heir);
 		HEAP_SET(h, in_place->parent, n->parent);
 		for (unsigned b = 0; b < 2; b++) {
 			HEAP_SET(h, in_place->child[b], n->child[b]);
-			if (n->child[b])
+			if (n->child[b] && size_of(h, n->child[b]))
 				HEAP_SET(h, trie_node(h, n->child[b])->parent, heir);
 		}
 	}
@@ -125,9 +138,9 @@ static inline void trie_remove(struct mem_heap *h, struct free_lists *l, uint64_
 static inline void trie_least(const struct mem_heap *h, uint64_t p, uint64_t *ret_best, uint64_t *ret_size,
 			      lists_size_fn *size_of)
 {
-	while (p) {
-		uint64_t size = size_of(h, p);
+	uint64_t size;
 
+	for (unsigned depth = 0; p && depth <= TRIE_DEPTH && (size = size_of(h, p)); depth++) {
 		if (size < *ret_size)
 			*ret_best = p, *ret_size = size;
 		p = trie_node(h, p)->child[trie_node(h, p)->child[0] == 0];
@@ -138,25 +151,45 @@ static inline void trie_least(const struct mem_heap *h, uint64_t p, uint64_t *re
 static inline uint64_t trie_best(const struct mem_heap *h, const struct free_lists *l, unsigned bin, uint64_t need,
 				 lists_size_fn *size_of)
 {
-	uint64_t best = 0, best_size = UINT64_MAX, larger = 0, p = l->head[bin], key;
+	uint64_t best = 0, best_size = UINT64_MAX, larger = 0, p = l->head[bin], key, size;
 
 	if (bins_of(need) != bin) {		/* all are larger */
 		larger = p;
 		p = 0;
 	}
-	for (key = trie_key(need); p && best_size != need; key <<= 1) {
+	key = trie_key(need);
+	for (unsigned depth = 0; p && best_size != need && depth <= TRIE_DEPTH && (size = size_of(h, p)); depth++) {
 		struct trie_node *n = trie_node(h, p);
-		uint64_t size = size_of(h, p);
 
 		if (size >= need && size < best_size)
 			best = p, best_size = size;
 		if (!(key >> 63) && n->child[1])
 			larger = n->child[1];	/* the last one has the smallest of them */
 		p = n->child[key >> 63];
+		key <<= 1;
 	}
 	if (best_size != need)
 		trie_least(h, larger, &best, &best_size, size_of);
-	return best && trie_node(h, best)->next ? trie_node(h, best)->next : best;
+	if (!best)
+		return 0;
+	p = trie_node(h, best)->next;
+	return p && size_of(h, p) ? p : best;
+}
+
+/** Whether all that a removal of `p` would touch names `p` in turn. */
+static inline bool trie_agrees(const struct mem_heap *h, struct free_lists *l, unsigned bin, uint64_t p,
+			       lists_size_fn *size_of)
+{
+	struct trie_node *n = trie_node(h, p);
+
+	if (n->next && (!size_of(h, n->next) || trie_node(h, n->next)->prev != p))
+		return false;
+	if (n->prev)
+		return size_of(h, n->prev) && trie_node(h, n->prev)->next == p;
+	for (unsigned b = 0; b < 2; b++)
+		if (n->child[b] && (!size_of(h, n->child[b]) || trie_node(h, n->child[b])->parent != p))
+			return false;
+	return (!n->parent || size_of(h, n->parent)) && *trie_slot(h, l, bin, p) == p;
 }
 
 #endif	/* ---- what looks at a trie, and trusts nothing ---- */
