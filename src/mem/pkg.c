@@ -34,27 +34,31 @@ struct pool mem_pkg_pool;
 struct magazines mem_pkg_magazines;
 static const struct mem_manager *chosen;	/* by pkg_init_manager() */
 
-static uint64_t meta_bytes_for(uint64_t records) { return META_RECORDS + records * sizeof(struct meta_record); }
+/* Without records it ends where the slots would begin: those are of shared pools. */
+static uint64_t meta_bytes_for(uint64_t records)
+{
+	return records ? META_RECORDS + records * sizeof(struct meta_record) : META_SLOTS;
+}
 
 /* ---- META ---- */
 
 /* As many records as there is address space for. */
 static int map_meta(struct pool *p, int fd)
 {
+	int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	uint64_t records = RECORDS_MOST;
 	void *at;
 
-	do {
-		int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-
+	for (;; records = records / 4 >= RECORDS_LEAST ? records / 4 : 0) {
 		p->meta_bytes = meta_bytes_for(records);
 		at = mmap(NULL, p->meta_bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-		records /= 4;
-	} while (at == MAP_FAILED && records >= RECORDS_LEAST);
-	if (at == MAP_FAILED)
-		return -errno;
-	p->meta = at;
-	return 0;
+		if (at != MAP_FAILED) {
+			p->meta = at;
+			return 0;
+		}
+		if (!records)
+			return -errno;
+	}
 }
 
 static void fill_identity(struct pool *p, uint32_t incarnation)
@@ -66,7 +70,7 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	id->size = p->data_size;
 	id->roots = (uintptr_t)p->heap.roots;
 	id->root_bytes = p->ops->root_bytes;
-	id->records_max = (p->meta_bytes - META_RECORDS) / sizeof(struct meta_record);
+	id->records_max = p->meta_bytes > META_RECORDS ? (p->meta_bytes - META_RECORDS) / sizeof(struct meta_record) : 0;
 	meta_wire(p);
 	p->live->wanted = p->live->features = p->features;
 	p->live->counters = p->counters;
@@ -149,6 +153,19 @@ static int open_meta(struct pool *p)
 
 /* ---- the heap ---- */
 
+/* What was wished for, or, where address space is limited, half of what there is: META and the program want some. */
+static int reserve(uint64_t *size, void **ret_base)
+{
+	uint64_t wish = *size;
+	int rc = region_reserve(size, mem_conf()->pkg_size ? wish : RESERVE_LEAST, ret_base);
+
+	if (rc || *size == wish)
+		return rc;
+	region_release(*ret_base, *size);
+	*size = ROUND_UP(*size / 2, META_PAGE);
+	return region_reserve(size, RESERVE_LEAST, ret_base);
+}
+
 static int open_heap(struct pool *p)
 {
 	uint64_t size = mem_conf()->pkg_size ? ROUND_UP(mem_conf()->pkg_size, META_PAGE) : RESERVE;
@@ -160,7 +177,7 @@ static int open_heap(struct pool *p)
 	/* no step for managers that keep their first size: they get what they may have at once */
 	if (!p->ops->extend && !mem_conf()->pkg_size)
 		size = first = 1ull << 30;
-	rc = region_reserve(&size, mem_conf()->pkg_size ? size : RESERVE_LEAST, &base);
+	rc = reserve(&size, &base);
 	if (rc)
 		return rc;
 	roots = mmap(NULL, root_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -78,6 +78,7 @@ static int make(struct pool *p, const char *name, uint64_t size)
 {
 	const struct conf *c = mem_conf();
 	struct shared_spec spec = { .name = name, .size = size, .manager = chosen, .on_death = c->on_death };
+	char dir[REGISTRY_PATH_MAX];
 	struct owner o;
 	int rc = chosen ? 0 : mem_choose_manager(c->manager[CONF_SHM].name, MEM_SHM, &spec.manager);
 
@@ -88,8 +89,8 @@ static int make(struct pool *p, const char *name, uint64_t size)
 	if (rc == 0)
 		adopt(&o);
 	else
-		mem_set_error("the shared pool %s of %llu bytes could not be made: %s", name, (unsigned long long)size,
-			      strerror(-rc));
+		mem_set_error("the shared pool %s of %llu bytes could not be made in the registry %s: %s", name,
+			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), strerror(-rc));
 	return rc;
 }
 

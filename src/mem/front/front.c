@@ -254,6 +254,9 @@ static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
 static inline uint64_t record_usable(const struct meta_record *r) { return (r->sizes & UINT32_MAX) * 16; }
 static inline uint64_t record_requested(const struct meta_record *r) { return record_usable(r) - (r->sizes >> 32); }
 
+/* A private heap serves its program before it tells of it: the fragment counts as untracked. */
+static inline bool may_go_unrecorded(void) { return DOMAIN_INDEX == 0; }
+
 static inline bool record_ready(struct pool *p)
 {
 	struct meta_counters *c = COUNTERS(p);
@@ -453,8 +456,11 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	site = record ? site_of(call) : 0;
 	enter(p, call->o, call->flags);
 	if (UNLIKELY(record && !record_ready(p))) {
-		leave(p, call->flags);
-		return fail(call, size, VERDICT_EXHAUSTED);
+		if (!may_go_unrecorded()) {
+			leave(p, call->flags);
+			return fail(call, size, VERDICT_EXHAUSTED);
+		}
+		record = false;
 	}
 	ptr = p->ops->alloc(&p->heap, align, need);
 	if (UNLIKELY(!ptr) && give_back(p))

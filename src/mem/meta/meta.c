@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "mem/meta/process.h"
@@ -50,9 +51,21 @@ void meta_wire(struct pool *p)
 	p->generation = p->id->generation << 32;
 }
 
+/* Beyond RLIMIT_FSIZE the kernel does not refuse: it kills, by SIGXFSZ. */
+static bool size_allowed(uint64_t bytes)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) == -1 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
+}
+
 int meta_file_new(int dir, const char *file, uint64_t bytes, int *ret_fd)
 {
-	int fd = openat(dir, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd;
+
+	if (!size_allowed(bytes))
+		return -EFBIG;
+	fd = openat(dir, file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd == -1)
 		return -errno;
