@@ -16,7 +16,6 @@
 #define KIB (1ull << 10)
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
-#define TIB (1ull << 40)
 
 #ifdef DBG_SR_MEMORY
 #define CONF_DEBUG "yes"

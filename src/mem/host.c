@@ -266,7 +266,9 @@ unsigned mem_host_reap(struct mem_host *h)
 		struct hosted *x = h->pool[i];
 
 		dead += count_dead(x);
-		slot_reap(&x->p, &x->o);
+		slot_reap(&x->p, &x->o); /* tells who is dead, and gives slots free that nothing names */
+		if (reap_reclaim(&x->p, &x->o))
+			slot_reap(&x->p, &x->o);
 		if (x->draining && users(x) == 0)
 			let_go(h, i, true);
 	}

@@ -36,7 +36,7 @@ static const char *error_of(const char *text, size_t len)
 } while (0)
 
 #define POOL_KEYS "size, manager, keep, on_death"
-#define SIZES "64K to 1T, in bytes or with K, M, G or T"
+#define SIZES "64K to 64G, in bytes or with K, M, G or T"
 #define LINES "lines of text, at most 197 bytes long"
 
 Test(errors, a_bad_value_is_told_with_what_is_allowed)
@@ -72,7 +72,7 @@ Test(errors, a_bad_size_is_told_with_its_limits)
 	SAYS("memory.shm.size = 99999999999G", "FILE:1: memory.shm.size: \"99999999999G\" found, allowed: " SIZES);
 	SAYS("memory.shm.size =", "FILE:1: memory.shm.size: \"\" found, allowed: " SIZES);
 	SAYS("memory.pkg.size = 1",
-	     "FILE:1: memory.pkg.size: \"1\" found, allowed: 0, or 64K to 16T, in bytes or with K, M, G or T");
+	     "FILE:1: memory.pkg.size: \"1\" found, allowed: 0, or 64K to 64G, in bytes or with K, M, G or T");
 }
 
 Test(errors, a_manager_that_there_is_not_is_told_with_those_that_are)
@@ -243,10 +243,10 @@ Test(errors, environment_and_command_line_say_which_of_them_it_was)
 	cr_expect_str_eq(e.text, "-X: \"no\" found, allowed: for pkg qm, fm, sys");
 	o = (struct conf_options){ .shm_mb = "0" };
 	cr_expect_eq(conf_load(&o, some_managers, &c, &e), -EINVAL);
-	cr_expect_str_eq(e.text, "-m: \"0\" found, allowed: 1 to 1048576 megabytes");
+	cr_expect_str_eq(e.text, "-m: \"0\" found, allowed: 1 to 65536 megabytes");
 	o = (struct conf_options){ .pkg_mb = "64M" };
 	cr_expect_eq(conf_load(&o, some_managers, &c, &e), -EINVAL);
-	cr_expect_str_eq(e.text, "-M: \"64M\" found, allowed: 0, or 1 to 16777216 megabytes");
+	cr_expect_str_eq(e.text, "-M: \"64M\" found, allowed: 0, or 1 to 65536 megabytes");
 	o = (struct conf_options){
 		.socket = "/a/path/that/is/longer/than/the/hundred/and/seven/bytes/which/an/address/of/a/unix/"
 			  "socket/has/room/for/by/its/definition"

@@ -523,6 +523,33 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		front_fault(call, MEM_OVERRUN, ptr, index);
 }
 
+#ifdef MEM_DOMAIN_SHM
+bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+	struct meta_record *r = &p->records[record], *named = NULL;
+	uint64_t usable = 0;
+	bool owned;
+
+	enter(p, call->o, call->flags);
+	/* asked again with the lock: its owner is dead, but others may free what it left, and use the record again */
+	owned = record < c->records_used && !(r->address & RECORD_FREE) && (r->owner >> 32 & 0xffff) == number &&
+		look_up(p, (void *)r->address, &named, &usable) == GOOD && named == r;
+	if (owned) {
+		void *ptr = (void *)r->address;
+
+		HEAP_SET(h, c->used, c->used - usable);
+		HEAP_SET(h, c->fragments, c->fragments - 1);
+		record_drop(p, r, usable, 0);
+		p->ops->free(h, ptr);
+	}
+	leave(p, call->flags);
+	return owned;
+}
+#endif
+
 size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 {
 	struct pool *p = call->p;

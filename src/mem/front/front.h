@@ -53,6 +53,9 @@ enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
 FRONT_DECLARE(pkg)
 FRONT_DECLARE(shm)
 
+/** Free the fragment of a record if slot `number` still owns it. false: it does not, or the fragment is damaged. */
+bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number);
+
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);
 void pkg_front_let_go(struct pool *p);

@@ -7,6 +7,8 @@
 #ifndef REAP_REAP_H
 #define REAP_REAP_H
 
+#include "mem/pool.h"
+
 /**
  * reap_registry - unlink what retention does not keep
  * @dir: the registry
@@ -15,5 +17,12 @@
  * 16 MiB. Returns how many files went.
  */
 int reap_registry(int dir);
+
+/**
+ * reap_reclaim - memory.shm.on_death = reclaim: free what the dead of a shared pool left behind
+ *
+ * A transaction a fragment. Who left in order is not dead, and what it shared stays. Returns how many went.
+ */
+uint64_t reap_reclaim(struct pool *p, struct owner *o);
 
 #endif
