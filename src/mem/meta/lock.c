@@ -11,7 +11,7 @@
 
 #include "mem/meta/slot.h"
 
-enum { SPINS = 100, SLEEP_NS = 1000000 };
+enum { PAUSES_MOST = 1024, SLEEP_NS = 1000000 };
 
 static void relax(void)
 {
@@ -117,9 +117,13 @@ static void take_over(struct pool *p, struct owner *o)
 
 COLD void lock_wait(struct pool *p, struct owner *o)
 {
-	for (unsigned i = 0; i < SPINS; i++, relax())
+	/* rarer and rarer: who asks often takes the lines of the pool from the one who works in it, at every hand-over */
+	for (unsigned pauses = 1; pauses <= PAUSES_MOST; pauses *= 2) {
+		for (unsigned i = 0; i < pauses; i++)
+			relax();
 		if (lock_try_word(&p->live->lock, o->tag))
 			return;
+	}
 	for (;;) {
 		uint64_t seen = atomic_load_explicit(&p->live->lock, memory_order_relaxed);
 
