@@ -143,20 +143,25 @@ run_sipp() {	# SCENARIO CALLS [OPTIONS]: in a subshell, which becomes sipp
 		-key user "$scenario" -key expires 600 -timeout 60 -timeout_error "$@" >"$T/sipp.out" 2>"$T/sipp.err"
 }
 
+# What the registrar holds, as mmctl sees it.
+registered() {
+	printf '%s addresses registered, %s bytes shared' \
+		"$(ask '[.rows[] | select(.site.function == "bucket_make") | .count] | add // 0' summary shm 2>/dev/null)" \
+		"$(ask '[.pools[] | select(.name == "registrar") | .used] | add' stats shm 2>/dev/null)"
+}
+
 # load SECONDS: calls, with a line that tells how it goes
 load() {
-	local calls=$(($1 * RATE)) used contacts
+	local calls=$(($1 * RATE))
 	run_sipp refresh "$calls" &
 	sipp_pid=$!
 	while kill -0 $sipp_pid 2>/dev/null; do
-		used=$(ask '[.pools[] | select(.name == "registrar") | .used] | add' stats shm 2>/dev/null)
-		contacts=$(ask '[.rows[] | select(.site.function == "bucket_make") | .count] | add // 0' summary shm 2>/dev/null)
-		progress "sipp: $RATE calls/s of 3 REGISTERs; ${contacts:-0} addresses registered, ${used:-0} bytes shared"
+		progress "sipp: $RATE calls a second; $(registered)"
 		sleep 0.5
 	done
 	wait $sipp_pid || bad "sipp: some calls failed: $(tail -n 3 "$T/sipp.err")"
 	sipp_pid=
-	progress_end "sipp: $calls calls answered; ${contacts:-0} addresses registered, ${used:-0} bytes shared"
+	progress_end "sipp: $calls calls of 3 REGISTERs; $(registered)"
 }
 
 progress() { [ -z "$clear" ] || printf '%s%s' "$clear" "$*"; }
@@ -233,6 +238,7 @@ expect "the old pool, draining with its registrar" \
 note "\$ kill $registrar_pid; registrar &"
 stop "$registrar_pid" "the registrar"
 start_registrar
+note "it begins with an empty pool on $THEN, and the phones register again"
 load $((SECONDS_OF_LOAD / 2))
 show 0 stats shm
 show 0 stats pkg

@@ -351,13 +351,15 @@ static void reject(struct rpc_session *s, const struct rpc_error *error)
 	s->batch = (struct json_span){ 0 };
 }
 
+static unsigned depth_of(const struct rpc_session *s) { return s->program->depth ? s->program->depth : RPC_DEPTH_MAX; }
+
 static void reject_text(struct rpc_session *s, const struct json_fault *fault)
 {
 	struct rpc_error e = { .code = RPC_PARSE };
 
 	snprintf(e.reason, sizeof e.reason, "byte %zu: %s", fault->offset + 1, fault->why);
 	if (!strcmp(fault->why, "nested too deep"))
-		snprintf(e.allowed, sizeof e.allowed, "%d levels", RPC_DEPTH_MAX);
+		snprintf(e.allowed, sizeof e.allowed, "%u levels", depth_of(s));
 	reject(s, &e);
 }
 
@@ -375,7 +377,7 @@ void rpc_take(struct rpc_session *s, const char *line, size_t len)
 		return;
 	}
 	s->batch = (struct json_span){ s->text.text, len };
-	if (!json_check(s->batch, RPC_DEPTH_MAX, &fault)) {
+	if (!json_check(s->batch, depth_of(s), &fault)) {
 		reject_text(s, &fault);
 		return;
 	}

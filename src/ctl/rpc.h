@@ -61,6 +61,7 @@ struct rpc_program {
 	size_t methods_count;
 	rpc_handler *const *handlers;	/* one for each method */
 	void *context;
+	unsigned depth;			/* levels of nested arrays and objects; 0: RPC_DEPTH_MAX */
 	/* Told each call of a role above READ when it is answered or refused, for the log; or NULL. */
 	void (*audit)(const struct rpc_call *call);
 };

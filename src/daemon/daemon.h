@@ -32,10 +32,12 @@ struct daemon {
 	struct roles roles;
 	struct listen_place place;
 	struct event_base *base;
+	struct rpc_program program;
 	struct server *server;
 	struct obs *obs;
 	struct mem_host *host;		/* mem/host.h */
 	struct event *reap;
+	bool pool_failed[CONF_POOLS];
 	struct sampler *sampler;
 	struct places places;		/* of the handler that runs */
 	uint64_t started;		/* rpc_now() */

@@ -7,11 +7,12 @@
 #include "daemon/log.h"
 #include "mem/host.h"
 
-enum { REAP_S = 1 };
+enum { REAP_S = 1, RETRY_S = 10 };
 
 /* A pool's own manager, or the shared one: as it was at mmd's start, since changes wait for the next. */
-static int want(struct daemon *d, const struct conf_pool *pool)
+static void want(struct daemon *d, unsigned i)
 {
+	const struct conf_pool *pool = &d->conf.pool[i];
 	struct mem_host_wish wish = {
 		.name = pool->name,
 		.manager = *pool->manager ? pool->manager : d->now[CONF_SHM].name,
@@ -23,19 +24,22 @@ static int want(struct daemon *d, const struct conf_pool *pool)
 		.safety_abort = d->conf.safety_abort,
 	};
 	char why[512];
-	int error = mem_host_want(d->host, &wish, why, sizeof why);
+	bool failed = mem_host_want(d->host, &wish, why, sizeof why);
 
-	if (error)
-		log_line(LOG_ERR, "pool %s: %s", pool->name, why);
-	return error;
+	if (failed && !d->pool_failed[i])		/* told once, not with every try */
+		log_line(LOG_ERR, "pool %s: %s; tried again every %d s", pool->name, why, RETRY_S);
+	d->pool_failed[i] = failed;
 }
 
 static void on_reap(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
 	unsigned dead = mem_host_reap(d->host);
+	static unsigned turn;
 
 	(void)fd, (void)what;
+	if (++turn % RETRY_S == 0)
+		hosted_configure(d);
 	if (dead)
 		log_line(LOG_NOTICE, "%u owner%s of shared memory died", dead, dead == 1 ? "" : "s");
 }
@@ -47,13 +51,9 @@ int hosted_open(struct daemon *d)
 
 	if (error)
 		return error;
-	/* One that cannot be made is told, and the others serve; without `default` there is no point in running. */
-	for (unsigned i = 0; i < d->conf.pools; i++) {
-		int failed = want(d, &d->conf.pool[i]);
-
-		if (failed && !i)
-			return failed;
-	}
+	/* One that cannot be made is told and tried again: an observer is needed most where memory has run out. */
+	for (unsigned i = 0; i < d->conf.pools; i++)
+		want(d, i);
 	d->reap = event_new(d->base, -1, EV_PERSIST, on_reap, d);
 	return d->reap && !event_add(d->reap, &interval) ? 0 : -1;
 }
@@ -83,7 +83,7 @@ void hosted_configure(struct daemon *d)
 {
 	for (unsigned i = 0; i < d->conf.pools; i++)
 		if (!is_hosted(d, d->conf.pool[i].name))
-			want(d, &d->conf.pool[i]);
+			want(d, i);
 }
 
 /* ---- what holds a change back ---- */

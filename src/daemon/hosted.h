@@ -9,7 +9,7 @@
 
 #include "daemon/daemon.h"
 
-/** Makes or takes over what the configuration names. Returns 0, or -errno: told to the log. */
+/** Makes or takes over what the configuration names; what cannot be made is told to the log. 0 or -errno. */
 int hosted_open(struct daemon *d);
 /** The end: unused pools without `keep` go, unless it is a restart. */
 void hosted_close(struct daemon *d);

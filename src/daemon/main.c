@@ -159,6 +159,7 @@ static void reload(struct daemon *d)
 		limits = limits_of(&conf);
 		log_to(!strcmp(conf.log, "syslog"));
 		server_limit(d->server, &limits);
+		d->program.depth = conf.max_depth;
 		sampler_configure(d->sampler);
 		hosted_configure(d);
 		log_line(LOG_NOTICE, "configuration read again%s%s", *conf.file ? ": " : "", conf.file);
@@ -286,9 +287,9 @@ static int own_socket(struct daemon *d)
 	return 0;
 }
 
-static int make_parts(struct daemon *d, const struct rpc_program *program, struct event *signals[3])
+static int make_parts(struct daemon *d, struct event *signals[3])
 {
-	struct server_options server = { .limits = limits_of(&d->conf), .program = program, .role = role_of, .arg = d };
+	struct server_options server = { .limits = limits_of(&d->conf), .program = &d->program, .role = role_of, .arg = d };
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;
@@ -318,12 +319,12 @@ static void drop_parts(struct daemon *d, struct event *signals[3])
 
 static int serve(struct daemon *d)
 {
-	struct rpc_program program = { rpc_methods, RPC_METHODS, handlers, d, on_audit };
 	struct event *signals[3] = { NULL };
 	int error;
 
+	d->program = (struct rpc_program){ rpc_methods, RPC_METHODS, handlers, d, d->conf.max_depth, on_audit };
 	d->started = rpc_now();
-	error = make_parts(d, &program, signals);
+	error = make_parts(d, signals);
 	if (error) {
 		log_line(LOG_ERR, "cannot start: %s", strerror(-error));
 	} else {

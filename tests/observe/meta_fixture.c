@@ -219,7 +219,7 @@ void fixture_slot(struct fixture *f, uint32_t i, enum slot_state state, int32_t 
 	s->pid_namespace = pid_namespace();
 	snprintf(s->command, sizeof s->command, "%s", command);
 	memcpy(&s->life, &life, sizeof life);
-	s->state = (uint64_t)state | (uint64_t)(uint32_t)pid << 32;
+	s->state = (uint64_t)state | (uint64_t)(uint32_t)pid << 32 | (pid_namespace() & 0x3ff) << 54;
 	if (f->live->slots_used <= i)
 		f->live->slots_used = i + 1;
 	if (f->slot == i)

@@ -635,8 +635,13 @@ Test(observe, a_shared_pool_is_judged_by_its_slots)
 	fixture_slot(f, 41, SLOT_LIVE, getpid(), "mmd");
 	((struct meta_slot *)(void *)(f->meta + META_SLOTS + 41 * SLOT_BYTES))->observer = 1; /* reading is not using */
 	cr_assert_eq(stats_of(p).users, 0u);
+	cr_assert_eq(stats_of(p).state, OBS_CRASHED);
+	life = 12345; /* its maker lives */
+	memcpy(&slot->life, &life, sizeof life);
 	f->live->state = POOL_DRAINING;
 	cr_assert_eq(stats_of(p).state, OBS_DRAINING);
+	life |= 0x40000000;
+	memcpy(&slot->life, &life, sizeof life);
 	obs_close(o);
 
 	f->id->pid = dead;

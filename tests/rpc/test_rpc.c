@@ -102,7 +102,7 @@ static void audit(const struct rpc_call *call)
 	audited++;
 }
 
-static const struct rpc_program program = { methods, sizeof methods / sizeof *methods, handlers, NULL, audit };
+static const struct rpc_program program = { methods, sizeof methods / sizeof *methods, handlers, NULL, 0, audit };
 
 /* The reply to one message by a peer of this role, without its newline; lives until the next one. */
 static const char *ask_len(enum rpc_role role, const char *line, size_t len)

@@ -99,8 +99,8 @@ bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot)
 	int32_t pid = SLOT_PID(word);
 	uint32_t life;
 
-	if (SLOT_STATE(word) == SLOT_CLAIMING)		/* its owner has told no more than its pid */
-		return p->info.foreign || (pid > 0 && peek_process_lives(pid, 0));
+	if (SLOT_STATE(word) == SLOT_CLAIMING)		/* its owner has told no more than this word */
+		return SLOT_SPACE(word) != (p->o->pid_namespace & 0x3ff) || (pid > 0 && peek_process_lives(pid, 0));
 	if (SLOT_STATE(word) != SLOT_LIVE)
 		return false;
 	memcpy(&life, &slot->life, sizeof life);

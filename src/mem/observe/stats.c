@@ -129,6 +129,9 @@ static void unreadable(struct obs_stats *s, int e)
 	damaged(s, e == -ENODATA ? truncated : gone, sizeof gone);
 }
 
+/* What must be of one state: counters, and how much of them is in magazines. */
+enum { COUNTED_FROM = offsetof(struct meta_live, counters), COUNTED_TO = offsetof(struct meta_live, wanted) };
+
 int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 {
 	struct obs_stats s = { 0 };
@@ -142,7 +145,7 @@ int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 		*ret_stats = s;
 		return 0;
 	}
-	torn = peek_whole(p, META_LIVE + offsetof(struct meta_live, counters), &live.counters, sizeof live.counters);
+	torn = peek_whole(p, META_LIVE + COUNTED_FROM, (char *)&live + COUNTED_FROM, COUNTED_TO - COUNTED_FROM);
 	peek_crowd(p, live.slots_used, &crowd);
 	s.state = peek_state(p, &live, &crowd);
 	if (s.state == OBS_DAMAGED)
