@@ -2,10 +2,10 @@
 /*
  * bench_against BEFORE AFTER: two files of JSON lines of the benchmarks, and what became faster or slower.
  *
- * A line is known by its texts and whole numbers (bench, workload, allocator …), its figures are the members with a median.
- * Faster or slower is said only where the two ranges from least to most do not touch and the medians differ by more
- * than 5 %, which where the linker puts a function can do by itself; the rest is noise, and only counted.
- * Ratios to a peer are compared where there are any: the machine itself changes from run to run.
+ * A line is known by its texts and whole numbers (bench, workload, allocator …), its figures are the members with a
+ * median. Faster or slower is said only where the two ranges from least to most do not touch and the medians differ by
+ * more than 5 %, which where the linker puts a function can do by itself; the rest is noise, and only counted. Ratios
+ * to a peer are compared where there are any: the machine itself changes from run to run.
  */
 #include <json-c/json.h>
 #include <stdbool.h>

@@ -103,7 +103,8 @@ void bench_pin(unsigned n)
 
 void bench_in_child(bench_child_fn *fn, const void *arg, struct bench_result *ret_result)
 {
-	struct bench_result *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct bench_result *shared =
+		mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0;
 	pid_t pid;
 

@@ -21,7 +21,7 @@ enum { ROUNDS_MAX = 64 };
 struct bench_options {
 	bool json;			/* -o json: one object a line, else a table */
 	unsigned rounds;		/* -r N */
-	const char *only;		/* -k TEXT: rows whose name contains it (what ratios rest on runs anyway), or NULL */
+	const char *only; /* -k TEXT: rows whose name contains it (what ratios rest on runs anyway), or NULL */
 	double scale;			/* -s FACTOR: of the time, or of the number of things, that a bench takes */
 };
 
@@ -53,7 +53,8 @@ struct bench_result {
 	char error[160];
 };
 
-/** Runs `fn` in a forked child, so that what it chooses for its process ends with it. A child that dies is an error too. */
+/** Runs `fn` in a forked child, so that what it chooses for its process ends with it. A child that dies is an error
+ * too. */
 typedef void bench_child_fn(const void *arg, struct bench_result *result);
 void bench_in_child(bench_child_fn *fn, const void *arg, struct bench_result *ret_result);
 

@@ -3,9 +3,9 @@
  * What does an allocation cost that fails, in a full pool?
  *
  * The pool is filled with 64 B fragments until there is no room, then every second one is freed: half a million holes
- * that do not join, and a request that fits into none of them. Asked for are sizes just above a hole's and far above it:
- * a manager that searches its bins one by one, or a bin to its end, shows here. Told are the first failure (it may look
- * for memory of dead owners before it gives up), the median for the size that costs most, and the longest of all.
+ * that do not join, and a request that fits into none of them. Asked for are sizes just above a hole's and far above
+ * it: a manager that searches its bins one by one, or a bin to its end, shows here. Told are the first failure (it may
+ * look for memory of dead owners before it gives up), the median for the size that costs most, and the longest of all.
  */
 #include "bench.h"
 #include "rows.h"
@@ -67,7 +67,8 @@ static const char *fail(const struct row *row, size_t want, struct bench_result 
 	return NULL;
 }
 
-/* value[0]: fragments; [1]: us of the first failure; [2]: us, median for the worst size; [3]: that size; [4]: us, most */
+/* value[0]: fragments; [1]: us of the first failure; [2]: us, median for the worst size; [3]: that size; [4]: us, most
+ */
 static void measure(const void *arg, struct bench_result *result)
 {
 	const struct job *job = arg;

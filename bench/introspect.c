@@ -43,7 +43,7 @@ static struct stage {
 	_Atomic uint64_t filled;
 	uint32_t latency[PHASES][BUCKETS];	/* requests by time; the last bucket: or longer */
 	char error[160];
-} *stage;
+} * stage;
 
 struct scene { const char *manager; size_t fragments; };
 
@@ -427,7 +427,8 @@ static bool goals(const struct bench_options *o, const struct scene *scene)
 			continue;
 		snprintf(goal, sizeof goal, "shm %s, %zu: %s", scene->manager, scene->fragments, rows[i].goal);
 		ok &= bench_goal(o, "introspect", goal,
-				 (const struct bench_series *)(const void *)((const char *)&figures + rows[i].at), rows[i].limit);
+				 (const struct bench_series *)(const void *)((const char *)&figures + rows[i].at),
+				 rows[i].limit);
 	}
 	if (!o->json)
 		putchar('\n');

@@ -61,7 +61,8 @@ static double children_us(void)
 	struct rusage u;
 
 	getrusage(RUSAGE_CHILDREN, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 static void one_round(struct kind *k, const char *self, unsigned starts)
@@ -89,7 +90,8 @@ static void print(const struct bench_options *o, const struct kind *k)
 			printf("%-16s did not run\n", k->name);
 		else
 			printf("%-16s %8.0f us wall %8.0f us CPU   %.2f [%.2f-%.2f] x bare\n", k->name,
-			       bench_spread(&k->wall).median, bench_spread(&k->cpu).median, ratio.median, ratio.min, ratio.max);
+			       bench_spread(&k->wall).median, bench_spread(&k->cpu).median, ratio.median, ratio.min,
+			       ratio.max);
 		return;
 	}
 	printf("{\"bench\":\"start\",\"program\":\"%s\",", k->name);

@@ -67,7 +67,8 @@ static inline bool measure_one(const struct mem_frag *f, void *arg)
 static inline void measure_fault(const struct mem_fault *f, void *what) { *(const char **)what = f->what; }
 
 /** What is wrong with a heap at a commit, or NULL: walk, tally, check and largest agree. */
-static inline const char *measure(const struct mem_manager_ops *ops, struct mem_heap *h, unsigned step, struct measure *m)
+static inline const char *measure(const struct mem_manager_ops *ops, struct mem_heap *h, unsigned step,
+				  struct measure *m)
 {
 	const char *what = NULL;
 	uint64_t at = 0;

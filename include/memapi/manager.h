@@ -14,10 +14,8 @@
 
 enum { MEM_MANAGER_ABI = 1 };
 enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
-enum {					/* flags */
-	MEM_ALIGN16 = 1,		/* serves no alignment above 16 */
-	MEM_DEBUGS = 2,			/* for debugging: records and guards are on unless switched off */
-};
+/* Flags: serves no alignment above 16; is for debugging, so that records and guards are on unless switched off. */
+enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2 };
 enum { MEM_LOOKS = 256 };
 
 #define MEM_WALK_FAULT UINT64_MAX	/* walk: the heap is damaged or could not be read */
@@ -54,13 +52,16 @@ struct mem_manager_ops {
 
 	/** Gets a heap of zeros, makes it an empty one. 0, or -errno: the pool is not made. */
 	int (*init)(struct mem_heap *h);
-	/** A fragment of `size` bytes or more at a multiple of `align`, contents undefined. NULL: no fit, nothing changed. */
+	/** A fragment of `size` bytes or more at a multiple of `align`, contents undefined. NULL: no fit, nothing
+	 * changed. */
 	void *(*alloc)(struct mem_heap *h, size_t align, size_t size);
-	/** Takes `p` back, never fails. May HEAP_COMMIT once `p` is free: the front end's own words are in the log by then. */
+	/** Takes `p` back, never fails. May HEAP_COMMIT once `p` is free: the front end's own words are in the log by
+	 * then. */
 	void (*free)(struct mem_heap *h, void *p);
 	/** `p` holds `size` bytes now, at the same place; it may shrink or grow. false: not here, nothing changed. */
 	bool (*resize)(struct mem_heap *h, void *p, size_t size);
-	/** Optional, pkg only, after resize said no: moves `p` without copying (mremap). NULL: no, and `p` is as it was. */
+	/** Optional, pkg only, after resize said no: moves `p` without copying (mremap). NULL: no, and `p` is as it
+	 * was. */
 	void *(*realloc)(struct mem_heap *h, void *p, size_t size);
 	/** Bytes that the holder of `p` may use, at least what was asked for. Stores nothing. */
 	size_t (*usable)(const struct mem_heap *h, const void *p);
@@ -72,16 +73,18 @@ struct mem_manager_ops {
 	/** Optional, both or none; NULL: no tracking here. One bit of `p` for the front end, off after alloc. */
 	void (*mark)(struct mem_heap *h, void *p, bool on);
 	bool (*marked)(const struct mem_heap *h, const void *p);
-	/** Optional; NULL: nobody can tell. Whether `p`, a multiple of 16 inside the heap, looks like a used fragment. Only
-	 *  user bytes that imitate one may deceive it. Stores nothing, faults nowhere. */
+	/** Optional; NULL: nobody can tell. Whether `p`, a multiple of 16 inside the heap, looks like a used fragment.
+	 * Only user bytes that imitate one may deceive it. Stores nothing, faults nowhere. */
 	bool (*owns)(const struct mem_heap *h, const void *p);
-	/** Hands out at most `max` fragments, used and free, from `start` (0, or what it returned; in a view: anything).
-	 *  Returns where to go on, 0: the end, or MEM_WALK_FAULT. Stores nothing; ends on any heap, however damaged. */
+	/** Hands out at most `max` fragments, used and free, from `start` (0, or what it returned; in a view:
+	 * anything). Returns where to go on, 0: the end, or MEM_WALK_FAULT. Stores nothing; ends on any heap, however
+	 * damaged. */
 	uint64_t (*walk)(const struct mem_heap *h, uint64_t start, unsigned max, mem_walk_fn *fn, void *arg);
-	/** Tests every invariant of the file's head comment, tells each breach to `fn`, returns their number. As walk. */
+	/** Tests every invariant of the file's head comment, tells each breach to `fn`, returns their number.
+	 *  As walk. */
 	unsigned (*check)(const struct mem_heap *h, mem_fault_fn *fn, void *arg);
-	/** Optional. Usable size of the largest free fragment, 0: none; looks at MEM_LOOKS fragments at most, and so may
-	 *  tell less when more than that share the topmost bin. Stores nothing. As walk. */
+	/** Optional. Usable size of the largest free fragment, 0: none; looks at MEM_LOOKS fragments at most, and so
+	 * may tell less when more than that share the topmost bin. Stores nothing. As walk. */
 	uint64_t (*largest)(const struct mem_heap *h);
 };
 

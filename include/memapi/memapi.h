@@ -136,7 +136,8 @@ typedef bool mem_fragment_fn(const struct mem_fragment *fragment, void *arg);
 
 /*
  * The two API structs. Filled when the domain is initialised; `mem_block` is what every member gets first.
- * site: MEM_SITE or NULL. Text goes to `out`. Members that walk hold the pool's lock for 64 fragments at most at a time.
+ * site: MEM_SITE or NULL. Text goes to `out`. Members that walk hold the pool's lock for 64 fragments at most at a
+ * time.
  */
 typedef struct sr_pkg_api {
 	uint32_t size;			/* sizeof(sr_pkg_api_t), of the library */
@@ -147,7 +148,7 @@ typedef struct sr_pkg_api {
 	void *(*xmallocxz)(void *mbp, size_t size, const struct mem_site *site);	/* zeros */
 	void *(*xmemalign)(void *mbp, size_t align, size_t size, const struct mem_site *site);
 	void *(*xrealloc)(void *mbp, void *p, size_t size, const struct mem_site *site);
-	void *(*xreallocxf)(void *mbp, void *p, size_t size, const struct mem_site *site);	/* frees p when it fails */
+	void *(*xreallocxf)(void *mbp, void *p, size_t size, const struct mem_site *site); /* frees p when it fails */
 	void (*xfree)(void *mbp, void *p, const struct mem_site *site);
 	size_t (*xusable)(void *mbp, const void *p);
 	/* a new call site for p; in shm the caller is its owner from then on */
@@ -156,9 +157,10 @@ typedef struct sr_pkg_api {
 	void (*xstatus_filter)(void *mbp, const char *file_or_function, FILE *out);
 	void (*xinfo)(void *mbp, struct mem_info *info);
 	void (*xreport)(void *mbp, struct mem_report *report);
-	uint64_t (*xavailable)(void *mbp);				/* free bytes, what the pool may grow by included */
+	uint64_t (*xavailable)(void *mbp); /* free bytes, what the pool may grow by included */
 	void (*xsums)(void *mbp, FILE *out);				/* a line a call site */
-	void (*xmodstats)(void *mbp, struct mem_counter **ret_list);	/* the same as a list; NULL: nothing, or no memory */
+	/* the same as a list; NULL: nothing, or no memory */
+	void (*xmodstats)(void *mbp, struct mem_counter **ret_list);
 	void (*xfmodstats)(struct mem_counter *list);			/* frees the list */
 	int (*xwalk)(void *mbp, mem_fragment_fn *fn, void *arg);	/* 0, or -EUCLEAN: damaged */
 	void (*xdestroy)(void *mbp);
@@ -189,7 +191,7 @@ typedef struct sr_shm_api {
 	void (*xmodstats)(void *mbp, struct mem_counter **ret_list);
 	void (*xfmodstats)(struct mem_counter *list);
 	int (*xwalk)(void *mbp, mem_fragment_fn *fn, void *arg);
-	void (*xglock)(void *mbp);		/* the pool's one lock; shm_malloc by its holder is refused: use _unsafe */
+	void (*xglock)(void *mbp); /* the pool's one lock; shm_malloc by its holder is refused: use _unsafe */
 	void (*xgunlock)(void *mbp);
 	void (*xdestroy)(void *mbp);
 } sr_shm_api_t;
@@ -221,7 +223,8 @@ MEMAPI_EXPORT void mem_pkg_free(void *p, const struct mem_site *site);
 #define pkg_mallocxz(size) mem_pkg_mallocxz((size), MEM_HERE_)
 /** pkg_memalign - aligned to `align`, a power of two, or NULL with errno EINVAL */
 #define pkg_memalign(align, size) mem_pkg_memalign((align), (size), MEM_HERE_)
-/** pkg_realloc - `p` with `size` bytes, perhaps elsewhere; p NULL: malloc; size 0: free, NULL. NULL otherwise: `p` is as it was */
+/** pkg_realloc - `p` with `size` bytes, perhaps elsewhere; p NULL: malloc; size 0: free, NULL. NULL otherwise: `p` is
+ * as it was */
 #define pkg_realloc(p, size) mem_pkg_realloc((p), (size), MEM_HERE_)
 /** pkg_reallocxf - the same, but frees `p` when it fails */
 #define pkg_reallocxf(p, size) mem_pkg_reallocxf((p), (size), MEM_HERE_)
@@ -291,7 +294,8 @@ MEMAPI_EXPORT void shm_unlock(void);
 MEMAPI_EXPORT int shm_create(const char *name, size_t size);
 MEMAPI_EXPORT int shm_attach(const char *name);
 
-/** Named roots, so that a newcomer finds the pool's data: 32 of them, names of at most 55 bytes. set: 0, -ENOSPC, -EINVAL. */
+/** Named roots, so that a newcomer finds the pool's data: 32 of them, names of at most 55 bytes. set: 0, -ENOSPC,
+ * -EINVAL. */
 MEMAPI_EXPORT int shm_root_set(const char *name, void *p);
 MEMAPI_EXPORT void *shm_root_get(const char *name);
 

@@ -289,7 +289,9 @@ static int own_socket(struct daemon *d)
 
 static int make_parts(struct daemon *d, struct event *signals[3])
 {
-	struct server_options server = { .limits = limits_of(&d->conf), .program = &d->program, .role = role_of, .arg = d };
+	struct server_options server = {
+		.limits = limits_of(&d->conf), .program = &d->program, .role = role_of, .arg = d
+	};
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;

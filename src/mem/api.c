@@ -284,18 +284,42 @@ static int walk(void *mbp, mem_fragment_fn *fn, void *arg)
 
 static void *p_malloc(void *b, size_t n, const struct mem_site *s) { (void)b; return mem_pkg_malloc(n, s); }
 static void *p_mallocxz(void *b, size_t n, const struct mem_site *s) { (void)b; return mem_pkg_mallocxz(n, s); }
-static void *p_memalign(void *b, size_t a, size_t n, const struct mem_site *s) { (void)b; return mem_pkg_memalign(a, n, s); }
-static void *p_realloc(void *b, void *p, size_t n, const struct mem_site *s) { (void)b; return mem_pkg_realloc(p, n, s); }
-static void *p_reallocxf(void *b, void *p, size_t n, const struct mem_site *s) { (void)b; return mem_pkg_reallocxf(p, n, s); }
+static void *p_memalign(void *b, size_t a, size_t n, const struct mem_site *s)
+{
+	(void)b;
+	return mem_pkg_memalign(a, n, s);
+}
+static void *p_realloc(void *b, void *p, size_t n, const struct mem_site *s)
+{
+	(void)b;
+	return mem_pkg_realloc(p, n, s);
+}
+static void *p_reallocxf(void *b, void *p, size_t n, const struct mem_site *s)
+{
+	(void)b;
+	return mem_pkg_reallocxf(p, n, s);
+}
 static void p_free(void *b, void *p, const struct mem_site *s) { (void)b; mem_pkg_free(p, s); }
 static size_t p_usable(void *b, const void *p) { (void)b; return pkg_usable(p); }
 
 static void *s_malloc(void *b, size_t n, const struct mem_site *s) { (void)b; return mem_shm_malloc(n, s); }
 static void *s_mallocxz(void *b, size_t n, const struct mem_site *s) { (void)b; return mem_shm_mallocxz(n, s); }
 static void *s_unsafe(void *b, size_t n, const struct mem_site *s) { (void)b; return mem_shm_malloc_unsafe(n, s); }
-static void *s_memalign(void *b, size_t a, size_t n, const struct mem_site *s) { (void)b; return mem_shm_memalign(a, n, s); }
-static void *s_realloc(void *b, void *p, size_t n, const struct mem_site *s) { (void)b; return mem_shm_realloc(p, n, s); }
-static void *s_reallocxf(void *b, void *p, size_t n, const struct mem_site *s) { (void)b; return mem_shm_reallocxf(p, n, s); }
+static void *s_memalign(void *b, size_t a, size_t n, const struct mem_site *s)
+{
+	(void)b;
+	return mem_shm_memalign(a, n, s);
+}
+static void *s_realloc(void *b, void *p, size_t n, const struct mem_site *s)
+{
+	(void)b;
+	return mem_shm_realloc(p, n, s);
+}
+static void *s_reallocxf(void *b, void *p, size_t n, const struct mem_site *s)
+{
+	(void)b;
+	return mem_shm_reallocxf(p, n, s);
+}
 static void *s_resize(void *b, void *p, size_t n, const struct mem_site *s) { (void)b; return mem_shm_resize(p, n, s); }
 static void s_free(void *b, void *p, const struct mem_site *s) { (void)b; mem_shm_free(p, s); }
 static void s_free_unsafe(void *b, void *p, const struct mem_site *s) { (void)b; mem_shm_free_unsafe(p, s); }

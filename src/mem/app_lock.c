@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* struct mem_lock: the pool's kind of lock for applications. What it guards is theirs to mend: nothing is rolled back. */
+/* struct mem_lock: the pool's kind of lock for applications. What it guards is theirs to mend: nothing is rolled back.
+ */
 #include <errno.h>
 
 #include "mem/meta/lock.h"

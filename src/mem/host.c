@@ -148,7 +148,8 @@ static size_t find(const struct mem_host *h, const char *name, uint32_t incarnat
 	size_t i;
 
 	for (i = 0; i < h->count; i++)
-		if (strcmp(h->pool[i]->p.id->name, name) == 0 && (!incarnation || h->pool[i]->p.id->incarnation == incarnation))
+		if (strcmp(h->pool[i]->p.id->name, name) == 0 &&
+		    (!incarnation || h->pool[i]->p.id->incarnation == incarnation))
 			break;
 	return i;
 }
@@ -162,7 +163,8 @@ static bool adopt_each(int dir, const char *file, const struct registry_name *na
 	(void)dir, (void)file;
 	if (name->shm && !name->data && strcmp(name->pool, a->name) == 0 &&
 	    find(a->h, name->pool, name->incarnation) == a->h->count)
-		(void)adopt(a->h, name->pool, name->incarnation); /* what is not believed stays where it is: `skipped` tells */
+		(void)adopt(a->h, name->pool,
+			    name->incarnation); /* what is not believed stays where it is: `skipped` tells */
 	return true;
 }
 
@@ -288,9 +290,9 @@ bool mem_host_at(const struct mem_host *h, size_t i, struct mem_host_pool *ret_p
 		return false;
 	x = h->pool[i];
 	*ret_pool = (struct mem_host_pool){ .incarnation = x->p.id->incarnation,
-					.draining = x->draining,
-					.keep = x->p.id->keep,
-					.held_back = x->held_back };
+					    .draining = x->draining,
+					    .keep = x->p.id->keep,
+					    .held_back = x->held_back };
 	snprintf(ret_pool->name, sizeof ret_pool->name, "%.63s", x->p.id->name);
 	snprintf(ret_pool->manager, sizeof ret_pool->manager, "%.31s", x->p.id->manager);
 	return true;

@@ -36,8 +36,8 @@ int mem_host_open(struct mem_host **ret_host);
 /** Lets go of all pools: drops the unused without keep, leaves the others to their users. */
 void mem_host_close(struct mem_host *h);
 /**
- * Before an exec of the daemon by itself: gives the slots back, since whoever comes has our pid and start time and they would
- * seem alive for ever; all pools stay as they are. The program's own heap is left as at its exit.
+ * Before an exec of the daemon by itself: gives the slots back, since whoever comes has our pid and start time and they
+ * would seem alive for ever; all pools stay as they are. The program's own heap is left as at its exit.
  */
 void mem_host_leave(struct mem_host *h);
 
@@ -49,9 +49,11 @@ void mem_host_leave(struct mem_host *h);
  * held back. `why` is filled when it fails. 0 or -errno.
  */
 int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *why, size_t bytes);
-/** By name, all incarnations. -ENOENT; -EBUSY: it is used and not `force`d (then it drains and goes with its last user). */
+/** By name, all incarnations. -ENOENT; -EBUSY: it is used and not `force`d (then it drains and goes with its last
+ * user). */
 int mem_host_drop(struct mem_host *h, const char *name, bool force);
-/** Once a second or so: takes locks from the dead, frees slots, drops drained pools, tidies the registry. Returns how many owners died. */
+/** Once a second or so: takes locks from the dead, frees slots, drops drained pools, tidies the registry. Returns how
+ * many owners died. */
 unsigned mem_host_reap(struct mem_host *h);
 
 /** i from 0; false: no more. */

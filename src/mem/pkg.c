@@ -70,7 +70,8 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	id->size = p->data_size;
 	id->roots = (uintptr_t)p->heap.roots;
 	id->root_bytes = p->ops->root_bytes;
-	id->records_max = p->meta_bytes > META_RECORDS ? (p->meta_bytes - META_RECORDS) / sizeof(struct meta_record) : 0;
+	id->records_max =
+		p->meta_bytes > META_RECORDS ? (p->meta_bytes - META_RECORDS) / sizeof(struct meta_record) : 0;
 	meta_wire(p);
 	p->live->wanted = p->live->features = p->features;
 	p->live->counters = p->counters;

@@ -37,7 +37,7 @@ struct pool {
 	struct meta_sites *sites;
 	struct meta_record *records;
 	uint64_t generation;		/* of META, low 32 bits, << 32: upper half of tails and site caches */
-	_Atomic uint64_t features;	/* what this process follows of live.wanted; any thread may find that it changed */
+	_Atomic uint64_t features; /* what this process follows of live.wanted; any thread may find that it changed */
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	bool seen;			/* META is a file in the registry */

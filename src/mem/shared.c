@@ -220,9 +220,10 @@ static bool believable(const struct meta_identity *id, const char *name, uint32_
 	       id->page_bytes == META_PAGE && id->identity_bytes == sizeof *id && id->domain == MEM_SHM &&
 	       id->incarnation == incarnation && id->size && id->size % SIZE_STEP == 0 && id->size <= SIZE_MOST &&
 	       id->meta_at % SIZE_STEP == 0 && id->meta_at >> 47 == 0 &&
-	       id->base == id->meta_at + meta_bytes_for(id->size) + META_GUARD && id->roots == id->meta_at + META_ROOTS &&
-	       id->records_max == records_for(id->size) && ends(id->name, sizeof id->name) &&
-	       ends(id->manager, sizeof id->manager) && ends(id->command, sizeof id->command) && strcmp(id->name, name) == 0;
+	       id->base == id->meta_at + meta_bytes_for(id->size) + META_GUARD &&
+	       id->roots == id->meta_at + META_ROOTS && id->records_max == records_for(id->size) &&
+	       ends(id->name, sizeof id->name) && ends(id->manager, sizeof id->manager) &&
+	       ends(id->command, sizeof id->command) && strcmp(id->name, name) == 0;
 }
 
 static int open_file(int dir, const char *file, uint64_t bytes, struct region_file *ret_file)

@@ -24,7 +24,8 @@ uint64_t shared_size(uint64_t size);
 int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *ret_owner);
 /**
  * Map incarnation `incarnation` of `name`, 0: the newest one that takes new users.
- * -ENOENT; -EADDRINUSE: its addresses are taken here; -EUCLEAN: not believed; -ENOTSUP: its manager is not in this build.
+ * -ENOENT; -EADDRINUSE: its addresses are taken here; -EUCLEAN: not believed; -ENOTSUP: its manager is not in this
+ * build.
  */
 int shared_attach(const char *name, uint32_t incarnation, struct pool *p);
 /** Unmap; the slot was left before. */

@@ -25,7 +25,11 @@
 struct pool mem_shm_pool;
 
 static const struct mem_manager *chosen;		/* by shm_init_manager() */
-static struct { char name[POOL_NAME_MAX + 1]; uint64_t size; bool create; } wanted;	/* by shm_create(), shm_attach() */
+static struct {
+	char name[POOL_NAME_MAX + 1];
+	uint64_t size;
+	bool create;
+} wanted; /* by shm_create(), shm_attach() */
 
 struct shm_thread { struct owner owner; uint64_t epoch; };
 static _Thread_local struct shm_thread self __attribute__((tls_model("initial-exec")));

@@ -2,8 +2,8 @@
 /*
  * Children of every kind of fork have a META and a slot of their own before their first store to any.
  *
- * The parent goes on allocating, also in a second thread, while each child allocates, frees what it inherited and asks the
- * observer what others see of it. A child tells by its exit status which line of it was wrong.
+ * The parent goes on allocating, also in a second thread, while each child allocates, frees what it inherited and asks
+ * the observer what others see of it. A child tells by its exit status which line of it was wrong.
  */
 #include <errno.h>
 #include <memapi/memapi.h>

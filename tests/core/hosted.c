@@ -24,7 +24,8 @@ static const char *manager;
 
 static const char *self;
 
-/* Users are other programs: a child of the host would find the pool's addresses taken, by the mapping that it inherited. */
+/* Users are other programs: a child of the host would find the pool's addresses taken, by the mapping that it
+ * inherited. */
 static pid_t start(const char *role, const char *pool, int out)
 {
 	pid_t pid = fork();
@@ -83,7 +84,9 @@ static void end(pid_t pid)
 
 static int want(struct mem_host *h, const char *name, uint64_t size, bool keep, unsigned on_death)
 {
-	struct mem_host_wish wish = { .name = name, .manager = manager, .size = size, .keep = keep, .on_death = on_death };
+	struct mem_host_wish wish = {
+		.name = name, .manager = manager, .size = size, .keep = keep, .on_death = on_death
+	};
 	char why[256];
 
 	return mem_host_want(h, &wish, why, sizeof why);

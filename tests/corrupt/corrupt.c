@@ -24,7 +24,7 @@ static struct protocol {
 	char expected[TEXT];		/* "": no report */
 	unsigned reports, failed;
 	bool skipped, finished;
-} *protocol;
+} * protocol;
 
 /* ---- what damage() calls ---- */
 
@@ -192,8 +192,13 @@ static bool run_both(const struct memory *m)
 	return ok;
 }
 
-static const struct memory pkg_memory = { "pkg", .alloc = mem_pkg_malloc, .realloc = mem_pkg_realloc, .free = mem_pkg_free,
-					  .usable = pkg_usable, .foreign = mem_shm_malloc, .foreign_free = mem_shm_free };
+static const struct memory pkg_memory = { "pkg",
+					  .alloc = mem_pkg_malloc,
+					  .realloc = mem_pkg_realloc,
+					  .free = mem_pkg_free,
+					  .usable = pkg_usable,
+					  .foreign = mem_shm_malloc,
+					  .foreign_free = mem_shm_free };
 static const struct memory shm_memory = { "shm", .shared = true, .alloc = mem_shm_malloc, .realloc = mem_shm_realloc,
 					  .free = mem_shm_free, .usable = shm_usable, .foreign = mem_pkg_malloc,
 					  .foreign_free = mem_pkg_free };

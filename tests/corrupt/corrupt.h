@@ -2,8 +2,9 @@
 /*
  * One small program a kind of damage. Each defines damage(): it prepares, says what must be reported, and does it.
  *
- * corrupt.c runs it in children: every manager, both domains, every way of watching, and under memory.safety = report and
- * = abort. The report must be the one that was expected to the letter, once; the pool must go on as if nothing was done.
+ * corrupt.c runs it in children: every manager, both domains, every way of watching, and under memory.safety = report
+ * and = abort. The report must be the one that was expected to the letter, once; the pool must go on as if nothing was
+ * done.
  */
 #ifndef TESTS_CORRUPT_H
 #define TESTS_CORRUPT_H

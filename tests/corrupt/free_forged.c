@@ -7,7 +7,9 @@
 
 #include <stdint.h>
 
-static const uint64_t words[] = { 0x20, 0x21, 0x40, 0x41, 0x43, 0xffffffffffffffff, 0x7ffffffffffffff0, 0x7ffffffffffffff1 };
+static const uint64_t words[] = {
+	0x20, 0x21, 0x40, 0x41, 0x43, 0xffffffffffffffff, 0x7ffffffffffffff0, 0x7ffffffffffffff1
+};
 
 bool damage(const struct memory *m)
 {

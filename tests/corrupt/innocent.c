@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is allowed is not reported: every byte of a request and of usable() written, NULL freed, grown, shrunk, errno kept. */
+/* What is allowed is not reported: every byte of a request and of usable() written, NULL freed, grown, shrunk, errno
+ * kept. */
 #include "corrupt.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One byte behind a request that fills its fragment: the fragment's tail is hit, its record is not believed any more. The
- * fragment is kept: what else lies behind it may be damaged too.
+ * One byte behind a request that fills its fragment: the fragment's tail is hit, its record is not believed any more.
+ * The fragment is kept: what else lies behind it may be damaged too.
  */
 #include "corrupt.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A freed fragment is written to, then freed again. What was written is lost or found by `check`; the second free is found
- * although all that the fragment said of itself is overwritten.
+ * A freed fragment is written to, then freed again. What was written is lost or found by `check`; the second free is
+ * found although all that the fragment said of itself is overwritten.
  */
 #include "corrupt.h"
 

@@ -3,9 +3,9 @@
  * kill -9 inside the whole front end, with real processes, the real lock and the real take-over.
  *
  * For each kind of call: a child makes it with the processor's trap flag set and kills itself after k instructions,
- * k = 1 + n * STRIDE, until a child gets through. After each the parent, who waits on the dead owner's lock, must find the
- * pool as it was before the call or as it is after it: counters, ledger, walk and check agree. In between, a second child
- * that has begun the repair is killed in the same way, before the parent finishes it.
+ * k = 1 + n * STRIDE, until a child gets through. After each the parent, who waits on the dead owner's lock, must find
+ * the pool as it was before the call or as it is after it: counters, ledger, walk and check agree. In between, a second
+ * child that has begun the repair is killed in the same way, before the parent finishes it.
  *
  * Usage: kill_front MANAGER STRIDE. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
  */

@@ -3,8 +3,9 @@
  * kill -9 between any two stores of a call, and of the repair after it.
  *
  * The managers are built once more with a kill point before and after each step of undo_note(), HEAP_SET and
- * undo_commit(); undo_rollback() and the commit that ends a repair have them in this file. A call is made again and again
- * from the same start and dies at the first point, the second, …, at last after its last store and before the commit. Then:
+ * undo_commit(); undo_rollback() and the commit that ends a repair have them in this file. A call is made again and
+ *again from the same start and dies at the first point, the second, …, at last after its last store and before the
+ *commit. Then:
  *
  *	the repair dies at its first point, its second, …, and is repeated, each time from the same wreck;
  *	whatever happened, the pool must equal the last commit byte for byte, and be sound.

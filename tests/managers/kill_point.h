@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Included before everything else: makes each UNDO_KILL_POINT of undo.h and heap.h a call of the test's kill_point(). */
+/* Included before everything else: makes each UNDO_KILL_POINT of undo.h and heap.h a call of the test's kill_point().
+ */
 #ifndef TESTS_KILL_POINT_H
 #define TESTS_KILL_POINT_H
 

@@ -107,7 +107,8 @@ static inline void turn(struct pool *p)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* Word by word: the compiler would copy pairs of words that were just stored one by one, and the CPU would wait for them. */
+/* Word by word: the compiler would copy pairs of words that were just stored one by one, and the CPU would wait for
+ * them. */
 static inline void show(uint64_t *to, uint64_t value) { *(volatile uint64_t *)to = value; }
 
 /* What calls change, to META. */
@@ -214,7 +215,8 @@ COLD static bool grow(struct pool *p, uint64_t need)
 	need = ROUND_UP(need + META_PAGE, META_PAGE); /* with heads and marks */
 	step = step < need ? need : step;
 	step = ROUND_UP(step < room ? step : room, META_PAGE);
-	if (!step || (commit_data(p, have, step) && (step = need < room ? need : 0, !step || commit_data(p, have, step))))
+	if (!step ||
+	    (commit_data(p, have, step) && (step = need < room ? need : 0, !step || commit_data(p, have, step))))
 		return false;
 	h->len = have + step;
 	HEAP_SET(h, COUNTERS(p)->committed, have + step);
@@ -266,7 +268,8 @@ static inline bool record_ready(struct pool *p)
 }
 
 /* Of a free record only address and sizes are alive, so that alone they are logged. */
-static inline void record_put(const struct front_call *call, void *ptr, uint64_t usable, uint64_t requested, uint32_t site)
+static inline void record_put(const struct front_call *call, void *ptr, uint64_t usable, uint64_t requested,
+			      uint32_t site)
 {
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
@@ -337,7 +340,8 @@ static inline bool in_magazine(const struct pool *p, const void *ptr, uint64_t u
 }
 
 /* Believes nothing of `ptr`: range, alignment, then that its tail and its record name each other. */
-static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
+static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_record **ret_record,
+				   uint64_t *ret_usable)
 {
 	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail, index;
 
@@ -418,7 +422,8 @@ static inline void count_in(struct pool *p, uint64_t usable)
 	HEAP_SET(h, c->fragments, c->fragments + 1);
 	if (UNLIKELY(c->used > c->max_used))
 		HEAP_SET(h, c->max_used, c->used);
-	*(volatile uint64_t *)&c->stamp = c->stamp + 1; /* numbers allocations; one that never happened may leave a gap */
+	*(volatile uint64_t *)&c->stamp =
+		c->stamp + 1; /* numbers allocations; one that never happened may leave a gap */
 }
 
 /* Bytes that the manager is asked for: the tail's, a multiple of 16. 0: no heap is that large. */
@@ -591,7 +596,8 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 
 struct old_fragment { uint64_t bytes; bool done, bad; };
 
-/* Whether `ptr` can become `size` bytes where it is; if not, what there is to copy. An overrun one moves: free tells. */
+/* Whether `ptr` can become `size` bytes where it is; if not, what there is to copy. An overrun one moves: free tells.
+ */
 static struct old_fragment resize_here(const struct front_call *call, void *ptr, size_t size)
 {
 	struct pool *p = call->p;

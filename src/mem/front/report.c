@@ -78,7 +78,8 @@ static const char *other_home(const struct pool *p, const void *ptr)
 	return "no fragment in use begins there";
 }
 
-static void describe_free(const struct front_call *call, const void *ptr, struct meta_fault *f, char *text, size_t bytes)
+static void describe_free(const struct front_call *call, const void *ptr, struct meta_fault *f, char *text,
+			  size_t bytes)
 {
 	const struct pool *p = call->p;
 	struct finding found = pool_holds(p, ptr) ? search(p, ptr) : (struct finding){ 0 };
@@ -133,7 +134,9 @@ static void abort_with(const char *text)
 COLD void front_fault(const struct front_call *call, enum mem_fault_kind kind, const void *ptr, uint64_t record)
 {
 	struct pool *p = call->p;
-	struct meta_fault f = { .time = clock_seconds(), .pid = process_self()->pid, .kind = kind, .address = (uintptr_t)ptr };
+	struct meta_fault f = {
+		.time = clock_seconds(), .pid = process_self()->pid, .kind = kind, .address = (uintptr_t)ptr
+	};
 	int saved = errno;
 	char text[760];
 

@@ -107,7 +107,7 @@ struct meta_counters {
 struct meta_live {
 	/* -- who writes: a holder of the lock, and who wants it -- */
 	_Alignas(64) _Atomic uint64_t lock;
-	_Atomic uint64_t repair;	/* slot + 1 of who rolls back a dead owner; the lock names the dead one meanwhile */
+	_Atomic uint64_t repair; /* slot + 1 of who rolls back a dead owner; the lock names the dead one meanwhile */
 	_Atomic uint64_t takeovers, rollbacks;	/* counters, read by humans */
 	uint64_t turn;			/* pkg: odd while a call changes the heap */
 	/* -- the holder, in transactions -- */
@@ -170,8 +170,8 @@ enum slot_state { SLOT_FREE, SLOT_CLAIMING, SLOT_LIVE, SLOT_LEFT, SLOT_DEAD };	/
 
 /*
  * slot.state:  pid namespace 10 | pid 22 | generation 24 | enum slot_state 8
- * One word, so that a claim has its owner at once. Of the namespace's inode only the low bits: they are enough to tell that a
- * claim is not to be judged from here; the whole stands in the slot once it lives.
+ * One word, so that a claim has its owner at once. Of the namespace's inode only the low bits: they are enough to tell
+ * that a claim is not to be judged from here; the whole stands in the slot once it lives.
  */
 #define SLOT_STATE(word) ((unsigned)(word) & 0xff)
 #define SLOT_GEN(word) ((uint32_t)((word) >> 8) & 0xffffff)
@@ -185,7 +185,8 @@ struct meta_slot {
 	uint64_t uid, since, until;	/* CLOCK_REALTIME, s */
 	uint64_t observer;		/* a daemon: its life mutex is not used */
 	char command[56];
-	_Alignas(64) pthread_mutex_t life;	/* robust, held by the owner while it lives: OWNER_DIED is the kernel's word */
+	_Alignas(64)
+		pthread_mutex_t life; /* robust, held by the owner while it lives: OWNER_DIED is the kernel's word */
 	_Alignas(64) struct undo_log log;
 };
 enum { SLOT_BYTES = 16384 };		/* of which only the first page is used now */

@@ -117,7 +117,8 @@ static void take_over(struct pool *p, struct owner *o)
 
 COLD void lock_wait(struct pool *p, struct owner *o)
 {
-	/* rarer and rarer: who asks often takes the lines of the pool from the one who works in it, at every hand-over */
+	/* rarer and rarer: who asks often takes the lines of the pool from the one who works in it, at every hand-over
+	 */
 	for (unsigned pauses = 1; pauses <= PAUSES_MOST; pauses *= 2) {
 		for (unsigned i = 0; i < pauses; i++)
 			relax();

@@ -27,13 +27,14 @@ static inline bool lock_try_word(_Atomic uint64_t *word, uint64_t tag)
 }
 
 /*
- * A plain store, a third of the cost of a call that nobody waits for. A waiter that marks the word between our load and our
- * store finds that it has changed when it asks the kernel to sleep; if it is faster than our store is seen, it loses the rest
- * of its millisecond, not more: nobody sleeps longer than that.
+ * A plain store, a third of the cost of a call that nobody waits for. A waiter that marks the word between our load and
+ * our store finds that it has changed when it asks the kernel to sleep; if it is faster than our store is seen, it
+ * loses the rest of its millisecond, not more: nobody sleeps longer than that.
  */
 static inline void lock_leave_word(_Atomic uint64_t *word)
 {
-	uint64_t held = atomic_load_explicit(word, memory_order_relaxed); /* ours: but for the mark it does not change */
+	uint64_t held =
+		atomic_load_explicit(word, memory_order_relaxed); /* ours: but for the mark it does not change */
 
 	/* release: pairs with the acquire in lock_try_word() */
 	atomic_store_explicit(word, held & ~0xffffffffull, memory_order_release);

@@ -33,7 +33,7 @@ struct registry_name {
 };
 bool registry_parse(const char *file, struct registry_name *ret_name);
 
-typedef bool registry_fn(int dir, const char *file, const struct registry_name *name, void *arg);	/* false: stop */
+typedef bool registry_fn(int dir, const char *file, const struct registry_name *name, void *arg); /* false: stop */
 int registry_each(int dir, registry_fn *fn, void *arg);
 
 /** Newest incarnation of a shared pool's name, 0: none. */

@@ -10,7 +10,8 @@ _Atomic uint64_t DOMAIN(known_sites)[KNOWN_SITES];
 void DOMAIN(known_sites_forget)(void)
 {
 	for (unsigned i = 0; i < KNOWN_SITES; i++)
-		atomic_store_explicit(&DOMAIN(known_sites)[i], 0, memory_order_relaxed); /* a fresh child has one thread */
+		atomic_store_explicit(&DOMAIN(known_sites)[i], 0,
+				      memory_order_relaxed); /* a fresh child has one thread */
 }
 
 static uint64_t hash_bytes(uint64_t h, const void *from, size_t bytes)

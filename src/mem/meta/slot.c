@@ -69,7 +69,8 @@ static bool certified_dead(const struct meta_slot *s, uint64_t state)
 static bool gone(const struct pool *p, uint32_t number, uint64_t *ret_state)
 {
 	const struct meta_slot *s = pool_slot(p, number);
-	uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire); /* pairs with claim: identity is there */
+	uint64_t state =
+		atomic_load_explicit(&s->state, memory_order_acquire); /* pairs with claim: identity is there */
 
 	*ret_state = state;
 	switch (SLOT_STATE(state)) {

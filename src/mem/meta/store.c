@@ -33,7 +33,8 @@ int records_grow(struct pool *p)
 	want = ROUND_UP(have + step, META_PAGE / sizeof(struct meta_record));
 	if (want > p->id->records_max)
 		want = p->id->records_max;
-	rc = commit(p, META_RECORDS + have * sizeof(struct meta_record), META_RECORDS + want * sizeof(struct meta_record));
+	rc = commit(p, META_RECORDS + have * sizeof(struct meta_record),
+		    META_RECORDS + want * sizeof(struct meta_record));
 	if (rc == 0)
 		*(volatile uint64_t *)&p->live->records_committed = want;
 	return rc;
@@ -85,7 +86,8 @@ int sites_grow(struct pool *p)
 
 	if (have >= SITES_MAX)
 		return -ENOSPC;
-	rc = commit(p, have ? end + have * sizeof(struct meta_site) : META_SITES, end + want * sizeof(struct meta_site));
+	rc = commit(p, have ? end + have * sizeof(struct meta_site) : META_SITES,
+		    end + want * sizeof(struct meta_site));
 	if (rc == 0)
 		*(volatile uint64_t *)&p->live->sites_committed = want;
 	return rc;

@@ -53,8 +53,8 @@ int region_commit(void *at, uint64_t bytes) { return mprotect(at, bytes, PROT_RE
 
 static int reserve_at(uint64_t at, uint64_t bytes, void **ret_base)
 {
-	void *base = mmap((void *)at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-			  -1, 0);
+	void *base = mmap((void *)at, bytes, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (base == MAP_FAILED)
 		return errno == EEXIST ? -EADDRINUSE : -errno;
