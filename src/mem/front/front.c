@@ -180,8 +180,31 @@ COLD static uint32_t site_slow(const struct front_call *call)
 	return number;
 }
 
+COLD static uint32_t site_of_stack(const struct front_call *call)
+{
+	struct pool *p = call->p;
+	struct call_stack stack;
+	struct meta_site site;
+	uint32_t number;
+
+	stack_take(&stack, call->caller);
+	number = site_known(p, NULL, stack.key);
+	if (number)
+		return number;
+	stack_describe(&stack, call->site, &site);
+	enter(p, call->o, call->flags);
+	number = DOMAIN(site_intern)(p, &site);
+	publish_all(p);
+	leave(p, call->flags);
+	site_remember(p, NULL, stack.key, number);
+	return number;
+}
+
 static inline uint32_t site_of(const struct front_call *call)
 {
+	if (UNLIKELY(call->p->features & FEATURE_STACKS))
+		return site_of_stack(call);
+
 	uint32_t known = site_known(call->p, call->site, call->caller);
 
 	return LIKELY(known) ? known : site_slow(call);

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -102,6 +103,48 @@ COLD void site_describe(const struct mem_site *site, const void *caller, bool na
 		describe_address(caller, ret_site);
 	else
 		ret_site->address = (uintptr_t)caller;
+}
+
+/* ---- stacks ---- */
+
+COLD void stack_take(struct call_stack *ret_stack, const void *caller)
+{
+	enum { OWN = 8 };		/* frames of ours below the application's, at most */
+	void *frame[STACK_DEPTH + OWN];
+	unsigned depth = (unsigned)backtrace(frame, STACK_DEPTH + OWN), from = 0;
+	uint64_t key = 0xcbf29ce484222325ull;
+
+	while (from < depth && frame[from] != caller)
+		from++;
+	if (from == depth)
+		from = 0;		/* compiled away: better all than none */
+	ret_stack->depth = depth - from < STACK_DEPTH ? depth - from : STACK_DEPTH;
+	memcpy(ret_stack->frame, frame + from, ret_stack->depth * sizeof *frame);
+	for (unsigned i = 0; i < ret_stack->depth; i++)
+		key = (key ^ (uintptr_t)ret_stack->frame[i]) * 0x100000001b3ull;
+	ret_stack->key = (const void *)(uintptr_t)(key & 0x7fffffffffffull);
+}
+
+COLD void stack_describe(const struct call_stack *stack, const struct mem_site *site, struct meta_site *ret_site)
+{
+	size_t len = 0;
+	Dl_info info;
+
+	site_describe(site, stack->depth ? stack->frame[0] : NULL, true, ret_site);
+	memset(ret_site->function, 0, sizeof ret_site->function);
+	for (unsigned i = 0; i < stack->depth && len < sizeof ret_site->function; i++) {
+		bool known = dladdr(stack->frame[i], &info) && info.dli_fname;
+
+		if (known && info.dli_sname)
+			len += (size_t)snprintf(ret_site->function + len, sizeof ret_site->function - len, "%s%s",
+						i ? " < " : "", info.dli_sname);
+		else
+			len += (size_t)snprintf(ret_site->function + len, sizeof ret_site->function - len, "%s%#lx",
+						i ? " < " : "",
+						(unsigned long)((uintptr_t)stack->frame[i] -
+								(known ? (uintptr_t)info.dli_fbase : 0)));
+	}
+	ret_site->address = (uintptr_t)stack->key; /* stacks that begin alike stay apart */
 }
 
 /* ---- rings ---- */

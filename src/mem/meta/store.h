@@ -40,6 +40,17 @@ void DOMAIN(known_sites_forget)(void);
  * @named: false: do not ask, the address has to do
  */
 void site_describe(const struct mem_site *site, const void *caller, bool named, struct meta_site *ret_site);
+/** The calls that led to an allocation, innermost first, for memory.track = stacks. */
+enum { STACK_DEPTH = 16 };
+struct call_stack {
+	void *frame[STACK_DEPTH];
+	unsigned depth;
+	const void *key;		/* stands for the whole where a return address would: site_known(), site_remember() */
+};
+/** From `caller`, the return address into the application, outwards. About 3 us. Without the lock, as site_describe(). */
+void stack_take(struct call_stack *ret_stack, const void *caller);
+/** Its innermost calls as "a < b < c", beside the place of `site` if there is one. */
+void stack_describe(const struct call_stack *stack, const struct mem_site *site, struct meta_site *ret_site);
 /** Its number, interned if it is new: a transaction of its own, not inside of another. 0: the table is full. */
 uint32_t DOMAIN(site_intern)(struct pool *p, struct meta_site *site);
 
