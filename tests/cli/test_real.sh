@@ -58,7 +58,7 @@ run status
 holds 0 "^daemon   mmd [0-9.]+, pid $mmd, up [0-9]" "^socket   $T/mmd.sock\$" "^config   $T/config/memapi/mmd.conf\$" \
 	'^pkg     fm   fm             file$' "^pkg:$mmd:1 +live +fm"
 
-app_start pkg=7,100 shm=5,200 fail
+MEMAPI_TRACK=off app_start pkg=7,100 shm=5,200 fail	# also where a build tracks by default
 run stats
 holds 0 "^pkg:$app:1 +rpc_app pkg=7,100 s… +fm +live +[0-9]+ .* 7 +[0-9]+ +0  off\$" '^shm:.* +fm +live' '^total '
 run stats pkg --pid "$app" -o csv
