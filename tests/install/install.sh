@@ -58,7 +58,7 @@ for debug in '' -DDBG_SR_MEMORY; do
 	done
 done
 
-if cmake -S "$here/app" -B "$tmp/app" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
+if cmake -G Ninja -S "$here/app" -B "$tmp/app" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
 	>"$tmp/log" 2>&1 && cmake --build "$tmp/app" -j 2 >>"$tmp/log" 2>&1; then
 	for program in "$tmp"/app/memapi*_c "$tmp"/app/memapi*_cc "$tmp"/app/memapi*_dbg; do
 		try "$program"
