@@ -45,9 +45,9 @@ enum { STACK_DEPTH = 16 };
 struct call_stack {
 	void *frame[STACK_DEPTH];
 	unsigned depth;
-	const void *key;		/* stands for the whole where a return address would: site_known(), site_remember() */
+	const void *key;		/* of the whole, for site_known() and site_remember() */
 };
-/** From `caller`, the return address into the application, outwards. About 3 us. Without the lock, as site_describe(). */
+/** From `caller`, the return address into the application, outwards. About 3 us. Without the lock. */
 void stack_take(struct call_stack *ret_stack, const void *caller);
 /** Its innermost calls as "a < b < c", beside the place of `site` if there is one. */
 void stack_describe(const struct call_stack *stack, const struct mem_site *site, struct meta_site *ret_site);
