@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/single_threaded.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem/base/compiler.h"
@@ -290,6 +291,14 @@ static inline bool record_ready(struct pool *p)
 	       records_grow(p) == 0;
 }
 
+/* By time(), the cheapest clock there is: 0.7 ns, where the coarse monotonic one takes 4. */
+static inline uint64_t seconds_since(uint64_t created)
+{
+	uint64_t now = (uint64_t)time(NULL);
+
+	return now > created ? (now - created) & UINT32_MAX : 0;
+}
+
 /* Of a free record only address and sizes are alive, so that alone they are logged. */
 static inline void record_put(const struct front_call *call, void *ptr, uint64_t usable, uint64_t requested,
 			      uint32_t site)
@@ -309,7 +318,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 		HEAP_SET(h, c->records_used, index + 1);
 	}
 	r->owner = site | slot_of(call->o) << 32 | guards << 48;
-	r->time = ((clock_mono_seconds() - (uint64_t)p->id->created_mono) & UINT32_MAX) | c->stamp << 32;
+	r->time = seconds_since(p->id->created) | c->stamp << 32;
 	HEAP_SET(h, r->sizes, record_sizes(usable, requested));
 	HEAP_SET(h, r->address, (uintptr_t)ptr);
 	HEAP_SET(h, *tail_of(ptr, usable), index | p->generation);

@@ -61,8 +61,8 @@ struct meta_identity {
 	uint64_t meta_at;		/* shm: address of META in every process */
 	uint64_t roots, root_bytes;	/* address in the owner: shm meta_at + META_ROOTS */
 	uint64_t records_max;
-	uint64_t created;		/* CLOCK_REALTIME, s */
-	int64_t created_mono;		/* CLOCK_MONOTONIC, s: records' times count from it */
+	uint64_t created;		/* CLOCK_REALTIME, s: records' times count from it */
+	uint64_t unused;
 	int64_t pid;			/* pkg: the owner; shm: who made it. In its own pid namespace */
 	uint64_t start_time;		/* field 22 of /proc/PID/stat, ticks */
 	uint64_t pid_namespace;		/* inode of /proc/self/ns/pid */
@@ -195,7 +195,7 @@ enum { SLOT_BYTES = 16384 };		/* of which only the first page is used now */
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
  *	sizes	usable / 16 | slack << 32	slack = usable - requested
  *	owner	site | slot << 32 | flags << 48
- *	time	s since created_mono | low 32 bits of the stamp << 32; free: s | site of the free << 32
+ *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32
  */
 struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */

@@ -33,7 +33,6 @@ void meta_identity(struct meta_identity *id, unsigned domain, uint32_t incarnati
 				      .incarnation = incarnation,
 				      .generation = new_generation(),
 				      .created = clock_seconds(),
-				      .created_mono = (int64_t)clock_mono_seconds(),
 				      .pid = self->pid,
 				      .start_time = self->start_time,
 				      .pid_namespace = self->pid_namespace,
