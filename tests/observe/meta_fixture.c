@@ -289,7 +289,7 @@ static void record(struct fixture *f, void *p, uint64_t usable, size_t size, uin
 	}
 	r->owner = site | (uint64_t)f->slot << 32;
 	r->time = 10 | c->stamp << 32;
-	set(f, &r->sizes, usable / 16 | (usable - size) << 32);
+	set(f, &r->sizes, RECORD_SIZES(usable, usable - size));
 	set(f, &r->address, (uintptr_t)p);
 	set(f, tail(p, usable), index | f->id->generation << 32);
 	if (shm(f))
@@ -302,7 +302,7 @@ static void record(struct fixture *f, void *p, uint64_t usable, size_t size, uin
 void *fixture_alloc_open(struct fixture *f, size_t size, uint32_t site)
 {
 	struct meta_counters *c = &f->live->counters;
-	void *p = f->ops->alloc(&f->heap, 16, (size + TAIL_BYTES + 15) / 16 * 16);
+	void *p = f->ops->alloc(&f->heap, 16, mem_round(f->ops, size + TAIL_BYTES));
 	uint64_t usable;
 
 	if (!p)

@@ -31,7 +31,7 @@
 
 #define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
 
-enum { META_LAYOUT = 1 };		/* raise with every change here: others refuse what they do not know */
+enum { META_LAYOUT = 2 };		/* raise with every change here: others refuse what they do not know */
 
 enum {
 	META_PAGE = 4096,
@@ -193,12 +193,16 @@ enum { SLOT_BYTES = 16384 };		/* of which only the first page is used now */
 
 /*
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
- *	sizes	usable / 16 | slack << 32	slack = usable - requested
+ *	sizes	usable / 8, 34 bits | slack << 34	slack = usable - requested, at most RECORD_SLACK_MOST
  *	owner	site | slot << 32 | flags << 48
  *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32
  */
 struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */
+#define RECORD_USABLE(sizes) (((sizes) & 0x3ffffffffull) * 8)
+#define RECORD_SLACK(sizes) ((sizes) >> 34)
+#define RECORD_SLACK_MOST 0x3fffffffull
+#define RECORD_SIZES(usable, slack) ((usable) / 8 | ((slack) < RECORD_SLACK_MOST ? (slack) : RECORD_SLACK_MOST) << 34)
 enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4 };	/* flags */
 
 /**
