@@ -98,11 +98,23 @@ static uint64_t pid_namespace(void)
 static void identity(struct fixture *f, uint32_t domain, uint32_t incarnation, const char *manager)
 {
 	*f->id = (struct meta_identity){
-		.magic = META_MAGIC, .layout = META_LAYOUT, .pointer_bytes = 8, .page_bytes = META_PAGE,
-		.identity_bytes = sizeof(struct meta_identity), .domain = domain, .incarnation = incarnation,
-		.generation = 0x1234567800000000u + (uint64_t)random(), .created = (uint64_t)time(NULL) - 100,
-		.pid = getpid(), .start_time = start_time(), .pid_namespace = pid_namespace(), .uid = geteuid(),
-		.base = (uintptr_t)f->heap.base, .roots = (uintptr_t)f->heap.roots, .root_bytes = f->ops->root_bytes,
+		.magic = META_MAGIC,
+		.layout = META_LAYOUT,
+		.pointer_bytes = 8,
+		.page_bytes = META_PAGE,
+		.identity_bytes = sizeof(struct meta_identity),
+		.domain = domain,
+		.incarnation = incarnation,
+		.shards = 1,
+		.generation = 0x1234567800000000u + (uint64_t)random(),
+		.created = (uint64_t)time(NULL) - 100,
+		.pid = getpid(),
+		.start_time = start_time(),
+		.pid_namespace = pid_namespace(),
+		.uid = geteuid(),
+		.base = (uintptr_t)f->heap.base,
+		.roots = (uintptr_t)f->heap.roots,
+		.root_bytes = f->ops->root_bytes,
 	};
 	snprintf(f->id->manager, sizeof f->id->manager, "%s", manager);
 	snprintf(f->id->command, sizeof f->id->command, "test_observe");

@@ -17,6 +17,10 @@
  *	| META: META_RECORDS + records_max | guard | DATA: size |
  *	meta_at                                    base
  *
+ * A sharded pool is several of these, each a heap with a lock, slots and records of its own: file names and identities
+ * tell what belongs together (registry.h). Sites are all in shard 0: its numbers are meant in the others' records and
+ * rings.
+ *
  * Addresses and times of one boot: META never outlives it. Observers treat every byte as hostile.
  */
 #ifndef META_LAYOUT_H
@@ -48,7 +52,7 @@ enum {
 };
 
 enum { SITES_MAX = 32768, SITE_CHAINS = 512, SLOTS_MAX = 2048, RING_MAX = 64, NAMED_ROOTS = 32 };
-enum { POOL_NAME_MAX = 48 };
+enum { POOL_NAME_MAX = 48, SHARDS_MAX = 16 };
 
 /* The identity page. Strings end with 0. */
 struct meta_identity {
@@ -62,7 +66,8 @@ struct meta_identity {
 	uint64_t roots, root_bytes;	/* address in the owner: shm meta_at + META_ROOTS */
 	uint64_t records_max;
 	uint64_t created;		/* CLOCK_REALTIME, s: records' times count from it */
-	uint64_t unused;
+	uint64_t group;			/* the same in all shards of a pool; 0: it has but this one */
+	uint32_t shard, shards;		/* number of this one, how many there are; 0 of 1 where it has but one */
 	int64_t pid;			/* pkg: the owner; shm: who made it. In its own pid namespace */
 	uint64_t start_time;		/* field 22 of /proc/PID/stat, ticks */
 	uint64_t pid_namespace;		/* inode of /proc/self/ns/pid */
@@ -218,8 +223,8 @@ enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine */
 #define CACHED_COUNT(word) ((word) >> 40)
 #define CACHED_ONE(bytes) ((1ull << 40) + (bytes))
 
-_Static_assert(sizeof(struct meta_identity) == 304, "META_LAYOUT");
-_Static_assert(offsetof(struct meta_identity, name) == 144, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_identity) == 312, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_identity, name) == 152, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, counters) == 64, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, failures) == 192, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, wanted) == 256, "META_LAYOUT");
