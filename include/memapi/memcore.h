@@ -20,6 +20,7 @@ struct mem_manager_ops;			/* memapi/manager.h */
 struct mem_manager {
 	const char *name, *summary;	/* summary: one line of advice on when to choose it */
 	const char *source;		/* "built in" */
+	unsigned shards;		/* heaps that its pools are made of, unless configured otherwise */
 	const struct mem_manager_ops *pkg, *shm, *view;
 };
 

@@ -28,6 +28,7 @@ struct conf_pool {
 	char name[49];
 	uint64_t size;
 	char manager[32];		/* "": as memory.shm.manager */
+	unsigned shards;		/* 0: as memory.shm.shards */
 	bool keep;
 	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine; size and this: memory.shm's unless given */
 };
@@ -37,6 +38,7 @@ struct conf {
 	/* one manager a domain, after memory.manager and memory.pkg|shm.manager are weighed by strength */
 	struct conf_manager { char name[32]; enum conf_from from; } manager[2];
 	uint64_t pkg_size, shm_size;	/* bytes; pkg 0: no limit */
+	unsigned shards, pkg_shards, shm_shards;	/* heaps that a pool is made of; 0: as the manager has it */
 	char shm_pool[49];		/* "": a pool of the process's own */
 	unsigned on_death;
 	bool debug;			/* memory.debug: guards */

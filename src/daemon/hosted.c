@@ -17,6 +17,7 @@ static void want(struct daemon *d, unsigned i)
 		.name = pool->name,
 		.manager = *pool->manager ? pool->manager : d->now[CONF_SHM].name,
 		.size = pool->size,
+		.shards = pool->shards,
 		.keep = pool->keep,
 		.on_death = pool->on_death,
 		.track_stacks = d->conf.track == OBS_STACKS,

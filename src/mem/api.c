@@ -10,6 +10,7 @@
 
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
+#include "mem/front/shards.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 
@@ -56,29 +57,43 @@ static struct pool *ready(void *mbp, struct owner **ret_owner)
 	return mbp == &mem_shm_pool ? mem_shm_ready(ret_owner) : mem_pkg_ready();
 }
 
+static unsigned shards_of(const void *mbp) { return mbp == &mem_shm_pool ? mem_shm_shards : 1; }
+
+/* Of one shard; *go_on becomes false when `fn` has had enough. */
+static int each_in(struct pool *p, struct owner *o, each_fn *fn, void *arg, bool *go_on)
+{
+	struct front_walk w = { 0 };
+	struct slice slice = { .p = p };
+	bool more = true;
+
+	while (more) {
+		slice.count = 0;
+		more = (p->home == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
+		for (unsigned i = 0; *go_on && i < slice.count; i++)
+			*go_on = fn(p, &slice.seen[i], arg);
+	}
+	return w.error;
+}
+
 static int each_fragment(void *mbp, each_fn *fn, void *arg)
 {
 	struct owner *o = NULL;
 	struct pool *p = ready(mbp, &o);
-	struct front_walk w = { 0 };
-	struct slice slice = { .p = p };
-	bool more = true, go_on = true;
+	bool go_on = true;
+	int rc = 0;
 
 	if (!p)
 		return -ENOMEM;
-	while (more) {
-		slice.count = 0;
-		more = (p == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
-		for (unsigned i = 0; go_on && i < slice.count; i++)
-			go_on = fn(p, &slice.seen[i], arg);
-	}
-	return w.error;
+	for (unsigned k = 0; rc == 0 && go_on && k < shards_of(mbp); k++)
+		rc = k && !mem_shm_use(&p, &o, k) ? -ENOMEM : each_in(p, o, fn, arg, &go_on);
+	return rc;
 }
 
 static const struct meta_site *site_at(const struct pool *p, uint32_t number)
 {
 	static const struct meta_site none;
 
+	p = p->home;
 	return number && number < p->live->counters.sites_used && number < p->live->sites_committed ?
 		       &p->sites->site[number] : &none;
 }
@@ -88,22 +103,21 @@ static const struct meta_site *site_at(const struct pool *p, uint32_t number)
 static void info(void *mbp, struct mem_info *ret)
 {
 	struct owner *o = NULL;
-	struct pool *p = ready(mbp, &o);
-	struct meta_counters c;
-	uint64_t cached;
+	const struct pool *p = ready(mbp, &o);
 
 	*ret = (struct mem_info){ 0 };
-	if (!p)
-		return;
-	c = p->live->counters;
-	cached = CACHED_BYTES(atomic_load_explicit(&p->live->cached, memory_order_relaxed));
-	*ret = (struct mem_info){ .total_size = p->id->size,
-				  .free_size = c.tally.free_bytes + cached + p->id->size - c.committed,
-				  .used_size = c.used - cached,
-				  .real_used = c.committed - c.tally.free_bytes - cached,
-				  .max_used = c.max_used,
-				  .min_frag = 16,
-				  .total_frags = c.fragments + c.tally.free_fragments };
+	for (unsigned k = p ? shards_of(mbp) : 0; k--; ) {
+		struct meta_counters c = p[k].live->counters;
+		uint64_t cached = CACHED_BYTES(atomic_load_explicit(&p[k].live->cached, memory_order_relaxed));
+
+		ret->total_size += p[k].id->size;
+		ret->free_size += c.tally.free_bytes + cached + p[k].id->size - c.committed;
+		ret->used_size += c.used - cached;
+		ret->real_used += c.committed - c.tally.free_bytes - cached;
+		ret->max_used += c.max_used;
+		ret->min_frag = 16;
+		ret->total_frags += c.fragments + c.tally.free_fragments;
+	}
 }
 
 static uint64_t available(void *mbp)
@@ -332,6 +346,9 @@ static void set_site(void *mbp, void *ptr, const struct mem_site *site)
 	struct front_call call = { .site = site, .caller = __builtin_return_address(0) };
 
 	call.p = ready(mbp, &call.o);
+	if (call.p && shards_of(mbp) > 1 &&
+	    !mem_shm_use(&call.p, &call.o, shards_find(call.p, shards_of(mbp), ptr)))
+		return;
 	if (call.p && call.p->id->domain == MEM_SHM)
 		shm_front_set_site(&call, ptr);
 	else if (call.p)

@@ -3,12 +3,24 @@
  */
 #include <errno.h>
 
+#include "mem/front/shards.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/slot.h"
 
 enum { LOCK_SPINS = 100 };
 
 static _Atomic uint64_t *word_of(struct mem_lock *lock) { return (_Atomic uint64_t *)(void *)&lock->word; }
+
+/* The shard that it lies in: its owners are named by their slots there. */
+static struct pool *pool_of(const struct mem_lock *lock, struct owner **ret_owner)
+{
+	struct pool *p = mem_shm_ready(ret_owner);
+
+	if (p && mem_shm_shards > 1 &&
+	    !mem_shm_use(&p, ret_owner, shards_find(mem_shm_pools, mem_shm_shards, lock)))
+		return NULL;
+	return p && pool_holds(p, lock) ? p : NULL;
+}
 
 static bool mine(uint64_t word, const struct owner *o) { return ((uint32_t)word & ~LOCK_WAITERS) == (uint32_t)o->tag; }
 
@@ -23,11 +35,11 @@ static bool inherit(struct pool *p, _Atomic uint64_t *word, uint64_t seen, uint6
 static int acquire(struct mem_lock *lock, bool wait)
 {
 	struct owner *o;
-	struct pool *p = mem_shm_ready(&o);
+	struct pool *p = pool_of(lock, &o);
 	_Atomic uint64_t *word = word_of(lock);
 	uint64_t tag, seen;
 
-	if (!p || !pool_holds(p, lock))
+	if (!p)
 		return -EINVAL;
 	tag = o->tag;
 	for (unsigned i = 0;; i++) {
@@ -53,9 +65,9 @@ int mem_lock_try(struct mem_lock *lock) { return acquire(lock, false); }
 int mem_lock_release(struct mem_lock *lock)
 {
 	struct owner *o;
-	struct pool *p = mem_shm_ready(&o);
+	struct pool *p = pool_of(lock, &o);
 
-	if (!p || !pool_holds(p, lock) || !mine(atomic_load_explicit(word_of(lock), memory_order_relaxed), o))
+	if (!p || !mine(atomic_load_explicit(word_of(lock), memory_order_relaxed), o))
 		return -EPERM;
 	lock_leave_word(word_of(lock));
 	return 0;

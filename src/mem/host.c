@@ -15,8 +15,9 @@
 #include "mem/shared.h"
 
 struct hosted {
-	struct pool p;
-	struct owner o;
+	struct pool p[SHARDS_MAX];
+	struct owner o[SHARDS_MAX];
+	unsigned shards;
 	bool draining;
 	const char *held_back;
 };
@@ -55,22 +56,25 @@ static void let_go(struct mem_host *h, size_t i, bool drop)
 {
 	struct hosted *x = h->pool[i];
 	char name[64];
-	uint32_t incarnation = x->p.id->incarnation;
+	uint32_t incarnation = x->p->id->incarnation;
+	unsigned shards = x->shards;
 
-	snprintf(name, sizeof name, "%s", x->p.id->name);
-	slot_leave(&x->p, &x->o);
-	shared_detach(&x->p);
+	snprintf(name, sizeof name, "%s", x->p->id->name);
+	for (unsigned k = 0; k < x->shards; k++)
+		slot_leave(&x->p[k], &x->o[k]);
+	shared_detach(x->p, x->shards);
 	if (drop)
-		shared_unlink(name, incarnation);
+		shared_unlink(name, incarnation, shards);
 	free(x);
 	h->pool[i] = h->pool[--h->count];
 }
 
-static unsigned users(const struct hosted *x) { return shared_users(&x->p, &x->o); }
+static unsigned users(const struct hosted *x) { return shared_users(x->p, x->o); }
 
 static void set_state(struct hosted *x, enum pool_state state)
 {
-	atomic_store_explicit(&x->p.live->state, state, memory_order_release);
+	for (unsigned k = 0; k < x->shards; k++)
+		atomic_store_explicit(&x->p[k].live->state, state, memory_order_release);
 	x->draining = state == POOL_DRAINING;
 }
 
@@ -81,7 +85,7 @@ void mem_host_close(struct mem_host *h)
 	while (h->count) {
 		struct hosted *x = h->pool[h->count - 1];
 
-		let_go(h, h->count - 1, !x->p.id->keep && users(x) == 0);
+		let_go(h, h->count - 1, !x->p->id->keep && users(x) == 0);
 	}
 	free(h);
 }
@@ -102,6 +106,7 @@ static int make(struct mem_host *h, const struct mem_host_wish *wish, const stru
 	struct hosted *x = add(h);
 	struct shared_spec spec = { .name = wish->name,
 				    .size = wish->size,
+				    .shards = mem_shards(wish->shards, MEM_SHM, m),
 				    .manager = m,
 				    .on_death = wish->on_death,
 				    .hosted = true,
@@ -112,11 +117,24 @@ static int make(struct mem_host *h, const struct mem_host_wish *wish, const stru
 	if (!x)
 		return -ENOSPC;
 	spec.features = mem_features(m->shm, MEM_SHM);
-	rc = shared_create(&spec, &x->p, &x->o);
+	x->shards = spec.shards;
+	rc = shared_create(&spec, x->p, x->o);
 	if (rc) {
 		free(x);
 		h->count--;
 	}
+	return rc;
+}
+
+static int claim_all(struct hosted *x)
+{
+	unsigned k;
+	int rc = 0;
+
+	for (k = 0; rc == 0 && k < x->shards; k += rc == 0)
+		rc = slot_claim(&x->p[k], true, &x->o[k]);
+	while (rc && k--)
+		slot_leave(&x->p[k], &x->o[k]);
 	return rc;
 }
 
@@ -128,18 +146,18 @@ static int adopt(struct mem_host *h, const char *name, uint32_t incarnation)
 
 	if (!x)
 		return -ENOSPC;
-	rc = shared_attach(name, incarnation, &x->p);
+	rc = shared_attach(name, incarnation, x->p, &x->shards);
 	if (rc == 0) {
-		rc = slot_claim(&x->p, true, &x->o);
+		rc = claim_all(x);
 		if (rc)
-			shared_detach(&x->p);
+			shared_detach(x->p, x->shards);
 	}
 	if (rc) {
 		free(x);
 		h->count--;
 		return rc;
 	}
-	x->draining = atomic_load_explicit(&x->p.live->state, memory_order_acquire) == POOL_DRAINING;
+	x->draining = atomic_load_explicit(&x->p->live->state, memory_order_acquire) == POOL_DRAINING;
 	return 0;
 }
 
@@ -148,8 +166,8 @@ static size_t find(const struct mem_host *h, const char *name, uint32_t incarnat
 	size_t i;
 
 	for (i = 0; i < h->count; i++)
-		if (strcmp(h->pool[i]->p.id->name, name) == 0 &&
-		    (!incarnation || h->pool[i]->p.id->incarnation == incarnation))
+		if (strcmp(h->pool[i]->p->id->name, name) == 0 &&
+		    (!incarnation || h->pool[i]->p->id->incarnation == incarnation))
 			break;
 	return i;
 }
@@ -185,8 +203,8 @@ static struct hosted *newest(const struct mem_host *h, const char *name)
 	for (size_t i = 0; i < h->count; i++) {
 		struct hosted *x = h->pool[i];
 
-		if (strcmp(x->p.id->name, name) == 0 && !x->draining &&
-		    (!best || x->p.id->incarnation > best->p.id->incarnation))
+		if (strcmp(x->p->id->name, name) == 0 && !x->draining &&
+		    (!best || x->p->id->incarnation > best->p->id->incarnation))
 			best = x;
 	}
 	return best;
@@ -194,7 +212,8 @@ static struct hosted *newest(const struct mem_host *h, const char *name)
 
 static bool as_wished(const struct hosted *x, const struct mem_host_wish *wish, const struct mem_manager *m)
 {
-	return strcmp(x->p.id->manager, m->name) == 0 && x->p.id->size == shared_size(wish->size);
+	return strcmp(x->p->id->manager, m->name) == 0 && x->shards == mem_shards(wish->shards, MEM_SHM, m) &&
+	       x->p->id->size == shared_size(wish->size, x->shards);
 }
 
 int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *why, size_t bytes)
@@ -213,14 +232,14 @@ int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *wh
 		x->held_back = NULL;
 		return 0;
 	}
-	if (x && x->p.id->keep && wish->keep) {
+	if (x && x->p->id->keep && wish->keep) {
 		x->held_back = "keep = yes: the pool stays on its manager until pool.drop";
 		return 0;
 	}
 	if (x && users(x))
 		set_state(x, POOL_DRAINING);
 	else if (x)
-		let_go(h, find(h, wish->name, x->p.id->incarnation), true);
+		let_go(h, find(h, wish->name, x->p->id->incarnation), true);
 	rc = make(h, wish, m);
 	if (rc)
 		snprintf(why, bytes, "the shared pool %s of %llu bytes could not be made: %s", wish->name,
@@ -235,7 +254,7 @@ int mem_host_drop(struct mem_host *h, const char *name, bool force)
 	for (size_t i = h->count; i-- > 0;) {
 		struct hosted *x = h->pool[i];
 
-		if (strcmp(x->p.id->name, name) != 0)
+		if (strcmp(x->p->id->name, name) != 0)
 			continue;
 		found = true;
 		if (!users(x))
@@ -252,8 +271,8 @@ static unsigned count_dead(const struct hosted *x)
 {
 	unsigned dead = 0;
 
-	for (uint32_t i = 0; i < x->p.live->slots_used && i < SLOTS_MAX; i++)
-		dead += SLOT_STATE(pool_slot(&x->p, i)->state) == SLOT_LIVE && slot_gone(&x->p, i);
+	for (uint32_t i = 0; i < x->p->live->slots_used && i < SLOTS_MAX; i++)
+		dead += SLOT_STATE(pool_slot(x->p, i)->state) == SLOT_LIVE && slot_gone(x->p, i);
 	return dead;
 }
 
@@ -268,9 +287,11 @@ unsigned mem_host_reap(struct mem_host *h)
 		struct hosted *x = h->pool[i];
 
 		dead += count_dead(x);
-		slot_reap(&x->p, &x->o); /* tells who is dead, and gives slots free that nothing names */
-		if (reap_reclaim(&x->p, &x->o))
-			slot_reap(&x->p, &x->o);
+		for (unsigned k = x->shards; k--; ) {	/* who is new has a slot in shard 0 first */
+			slot_reap(&x->p[k], &x->o[k]); /* tells who is dead, and gives slots free that nothing names */
+			if (reap_reclaim(&x->p[k], &x->o[k]))
+				slot_reap(&x->p[k], &x->o[k]);
+		}
 		if (x->draining && users(x) == 0)
 			let_go(h, i, true);
 	}
@@ -289,11 +310,11 @@ bool mem_host_at(const struct mem_host *h, size_t i, struct mem_host_pool *ret_p
 	if (i >= h->count)
 		return false;
 	x = h->pool[i];
-	*ret_pool = (struct mem_host_pool){ .incarnation = x->p.id->incarnation,
+	*ret_pool = (struct mem_host_pool){ .incarnation = x->p->id->incarnation,
 					    .draining = x->draining,
-					    .keep = x->p.id->keep,
+					    .keep = x->p->id->keep,
 					    .held_back = x->held_back };
-	snprintf(ret_pool->name, sizeof ret_pool->name, "%.63s", x->p.id->name);
-	snprintf(ret_pool->manager, sizeof ret_pool->manager, "%.31s", x->p.id->manager);
+	snprintf(ret_pool->name, sizeof ret_pool->name, "%.63s", x->p->id->name);
+	snprintf(ret_pool->manager, sizeof ret_pool->manager, "%.31s", x->p->id->manager);
 	return true;
 }

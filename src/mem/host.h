@@ -18,6 +18,7 @@ enum { HOSTED_MAX = 64 };
 struct mem_host_wish {
 	const char *name, *manager;
 	uint64_t size;
+	unsigned shards;		/* 0: as memory.shm.shards, or as the manager has it */
 	bool keep;
 	unsigned on_death;
 	bool track_stacks, debug, safety_abort;	/* as memory.track, memory.debug, memory.safety */

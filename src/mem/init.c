@@ -129,6 +129,15 @@ uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain)
 	return domain == MEM_PKG && !ops->mark ? features & FEATURE_ABORT : features;
 }
 
+unsigned mem_shards(unsigned wish, unsigned domain, const struct mem_manager *manager)
+{
+	const struct conf *c = mem_conf();
+	unsigned for_domain = domain == MEM_SHM ? c->shm_shards : c->pkg_shards;
+	unsigned shards = wish ? wish : for_domain ? for_domain : c->shards ? c->shards : manager->shards;
+
+	return shards ? shards : 1;
+}
+
 /* One option's value: "-xqm" or "-x qm". Takes it out of argv. */
 static const char *take(int *argc, char **argv, int *i)
 {

@@ -13,6 +13,9 @@ const struct conf *mem_conf(void);
 /** Features that a new pool of `manager` starts with: memory.track, memory.debug, memory.safety. */
 uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain);
 
+/** Shards of a new pool of `manager`: `wish`, or what is configured, or the manager's own number. */
+unsigned mem_shards(unsigned wish, unsigned domain, const struct mem_manager *manager);
+
 /** One lock around everything that is done once, and around what a forked child mends. Recursive in no way. */
 void mem_setup_lock(void);
 void mem_setup_unlock(void);

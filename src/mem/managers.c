@@ -9,12 +9,15 @@
 #define MANAGER(m) extern const struct mem_manager_ops m##_pkg_ops, m##_shm_ops, m##_view_ops;
 #include "managers.def"
 
-struct row { const char *name; const struct mem_manager_ops *pkg, *shm, *view; };
+/* A manager, or one of another name that is this one in several shards. */
+struct row { const char *name; const struct mem_manager_ops *pkg, *shm, *view; unsigned shards; const char *summary; };
 
 static const struct row rows[] = {
-#define MANAGER(m) { #m, &m##_pkg_ops, &m##_shm_ops, &m##_view_ops },
+#define MANAGER(m) { #m, &m##_pkg_ops, &m##_shm_ops, &m##_view_ops, 1, NULL },
+#define MANAGER_SHARDED(m, of, shards, summary) \
+	{ #m, &of##_pkg_ops, &of##_shm_ops, &of##_view_ops, shards, summary },
 #include "managers.def"
-	{ NULL, NULL, NULL, NULL }
+	{ NULL, NULL, NULL, NULL, 0, NULL }
 };
 
 enum { ROWS = sizeof rows / sizeof rows[0] - 1 };
@@ -35,7 +38,8 @@ const struct mem_manager *mem_manager_at(size_t i)
 	if (!r->name)
 		return NULL;
 	table[i] = (struct mem_manager){ .name = r->name,
-					 .summary = r->view->summary,
+					 .summary = r->summary ? r->summary : r->view->summary,
+					 .shards = r->shards,
 					 .source = "built in",
 					 .pkg = r->view->domains & MEM_PKG ? r->pkg : NULL,
 					 .shm = r->view->domains & MEM_SHM ? r->shm : NULL,

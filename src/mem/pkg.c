@@ -200,7 +200,7 @@ static int make(struct pool *p, const struct mem_manager *manager)
 {
 	int rc;
 
-	*p = (struct pool){ .manager = manager, .ops = manager->pkg, .data_file = { .fd = -1 } };
+	*p = (struct pool){ .manager = manager, .ops = manager->pkg, .home = p, .data_file = { .fd = -1 } };
 	p->features = mem_features(p->ops, MEM_PKG);
 	magazine_follow(p);
 	rc = open_heap(p);

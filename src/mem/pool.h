@@ -24,6 +24,7 @@ struct owner {
 	uint32_t number;		/* of the slot */
 	uint32_t holds;			/* shm_lock() was called */
 	uint64_t tag;			/* slot + 1 and generation, as a lock word holds them */
+	struct owner *home;		/* the same thread in shard 0, where it is another one; or NULL */
 };
 
 struct pool {
@@ -40,6 +41,7 @@ struct pool {
 	_Atomic uint64_t features; /* what this process follows of live.wanted; any thread may find that it changed */
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
+	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
 	bool seen;			/* META is a file in the registry */
 	char path[192];			/* of META; "" when not seen */
 	/* pkg only */
@@ -61,11 +63,15 @@ static inline bool pool_holds(const struct pool *p, const void *at)
 	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
 }
 
-/** The pools of this process; made by pkg.c and shm.c. */
-extern struct pool mem_pkg_pool, mem_shm_pool;
+/** The pools of this process; made by pkg.c and shm.c. The shared one may be several shards, the first is home. */
+extern struct pool mem_pkg_pool, mem_shm_pools[SHARDS_MAX];
+extern unsigned mem_shm_shards;
+#define mem_shm_pool mem_shm_pools[0]
 
-/** The same, ready to be used by this thread of this process, or NULL. shm: *ret_owner is the thread's slot. */
+/** The same, ready to be used by this thread of this process, or NULL. shm: *ret_owner is its slot in shard 0. */
 struct pool *mem_pkg_ready(void);
 struct pool *mem_shm_ready(struct owner **ret_owner);
+/** Shard k of the shared pool, and the thread's slot there. false: not ready, or no slot to be had. */
+bool mem_shm_use(struct pool **ret_pool, struct owner **ret_owner, unsigned k);
 
 #endif

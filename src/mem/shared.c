@@ -63,29 +63,49 @@ static void close_files(struct pool *p)
 
 /* ---- make ---- */
 
-static void data_name(char *to, size_t bytes, const char *name, uint32_t incarnation)
+/* One shard in the making. */
+struct making {
+	const struct shared_spec *spec;
+	uint64_t size, group;
+	uint32_t incarnation, shard;
+	bool named;
+	char file[REGISTRY_NAME_MAX + 1];	/* of META, with a dot before it until it is whole */
+};
+
+static char *data_name(char *to, size_t bytes, const char *name, uint32_t incarnation, uint32_t shard)
 {
-	snprintf(to, bytes, "shm-%s-%u.data", name, incarnation);
+	strcat(registry_shm_file(to, bytes - sizeof ".data", name, incarnation, shard), ".data");
+	return to;
 }
 
-/* DATA's name reserves the incarnation; META gets its own when the pool is whole. */
-static int new_files(struct pool *p, int dir, const struct shared_spec *spec, uint32_t *ret_incarnation)
+static void name_shard(struct making *m)
 {
-	uint32_t i = registry_newest(dir, spec->name) + 1, last = i + INCARNATIONS_TRIED;
-	char file[REGISTRY_NAME_MAX];
+	m->file[0] = '.';
+	registry_shm_file(m->file + 1, sizeof m->file - 1, m->spec->name, m->incarnation, m->shard);
+}
+
+/* DATA's name reserves the incarnation, shard 0's for all; META gets its own when the pool is whole. */
+static int new_files(struct pool *p, int dir, struct making *m)
+{
+	uint32_t i = m->shard ? m->incarnation : registry_newest(dir, m->spec->name) + 1;
+	uint32_t last = m->shard ? i : i + INCARNATIONS_TRIED;
+	char data[REGISTRY_NAME_MAX + sizeof ".data"];
 	int fd, rc;
 
-	do {
-		data_name(file, sizeof file, spec->name, i);
-		rc = meta_file_new(dir, file, spec->size, &fd);
-	} while (rc == -EEXIST && ++i < last);
+	if (m->shard) { /* the incarnation is ours: what has these names was left by one who died */
+		unlinkat(dir, registry_shm_file(data, sizeof data, m->spec->name, i, m->shard), 0);
+		unlinkat(dir, data_name(data, sizeof data, m->spec->name, i, m->shard), 0);
+	}
+	do
+		rc = meta_file_new(dir, data_name(data, sizeof data, m->spec->name, i, m->shard), m->size, &fd);
+	while (rc == -EEXIST && ++i < last);
 	if (rc)
 		return rc;
 	region_file_open(&p->data_file, fd);
-	*ret_incarnation = i;
-	snprintf(file, sizeof file, ".shm-%s-%u", spec->name, i);
-	unlinkat(dir, file, 0); /* of one who died in here, else DATA's name would be taken */
-	rc = meta_file_new(dir, file, meta_bytes_for(spec->size), &fd);
+	m->incarnation = i;
+	name_shard(m);
+	unlinkat(dir, m->file, 0); /* of one who died in here, else DATA's name would be taken */
+	rc = meta_file_new(dir, m->file, meta_bytes_for(m->size), &fd);
 	if (rc == 0)
 		region_file_open(&p->meta_file, fd);
 	return rc;
@@ -98,17 +118,21 @@ static int first_memory(struct pool *p)
 	return region_file_commit(&p->meta_file, NULL, 0, roots);
 }
 
-static void fill_identity(struct pool *p, const struct shared_spec *spec, uint32_t incarnation)
+static void fill_identity(struct pool *p, const struct making *m)
 {
+	const struct shared_spec *spec = m->spec;
 	struct meta_identity *id = p->id;
 
-	meta_identity(id, MEM_SHM, incarnation, spec->manager->name);
+	meta_identity(id, MEM_SHM, m->incarnation, spec->manager->name);
 	id->base = (uintptr_t)p->heap.base;
-	id->size = spec->size;
+	id->size = m->size;
 	id->meta_at = (uintptr_t)p->meta;
 	id->roots = (uintptr_t)p->heap.roots;
 	id->root_bytes = p->ops->root_bytes;
-	id->records_max = records_for(spec->size);
+	id->records_max = records_for(m->size);
+	id->group = spec->shards > 1 ? m->group : 0;
+	id->shard = m->shard;
+	id->shards = spec->shards;
 	id->on_death = spec->on_death;
 	id->hosted = spec->hosted;
 	id->keep = spec->keep;
@@ -118,37 +142,41 @@ static void fill_identity(struct pool *p, const struct shared_spec *spec, uint32
 	p->live->wanted = p->live->features = spec->features;
 }
 
-static int build(struct pool *p, const struct shared_spec *spec, uint32_t incarnation, struct owner *ret_owner)
+static int build(struct pool *p, const struct making *m, struct owner *ret_owner)
 {
-	uint64_t first = p->ops->extend && spec->size > FIRST_COMMIT ? FIRST_COMMIT : spec->size;
+	uint64_t first = p->ops->extend && m->size > FIRST_COMMIT ? FIRST_COMMIT : m->size;
 	void *meta_at;
-	int rc = region_reserve_shared(NULL, span(spec->size), &meta_at);
+	int rc = region_reserve_shared(NULL, span(m->size), &meta_at);
 
 	if (rc == 0)
-		rc = map_files(p, meta_at, spec->size);
+		rc = map_files(p, meta_at, m->size);
 	if (rc)
 		return rc;
 	rc = first_memory(p);
 	if (rc == 0) {
-		wire(p, meta_at, spec->size);
-		fill_identity(p, spec, incarnation);
-		rc = slot_claim(p, spec->observer, ret_owner);
+		wire(p, meta_at, m->size);
+		fill_identity(p, m);
+		rc = slot_claim(p, m->spec->observer, ret_owner);
 	}
 	if (rc == 0)
 		rc = shm_front_init(p, ret_owner, first);
 	if (rc == 0)
 		atomic_store_explicit(&p->live->state, POOL_LIVE, memory_order_release);
 	else
-		region_release(meta_at, span(spec->size));
+		region_release(meta_at, span(m->size));
 	return rc;
 }
 
-uint64_t shared_size(uint64_t size) { return ROUND_UP(size ? size : mem_conf()->shm_size, SIZE_STEP); }
-
-static int check_spec(struct shared_spec *spec)
+uint64_t shared_size(uint64_t size, unsigned shards)
 {
-	spec->size = shared_size(spec->size);
-	return spec->size > SIZE_MOST || strlen(spec->name) > POOL_NAME_MAX ||
+	return ROUND_UP((size ? size : mem_conf()->shm_size) / shards, SIZE_STEP);
+}
+
+static int check_spec(const struct shared_spec *spec)
+{
+	return !spec->shards || spec->shards > SHARDS_MAX ||
+			       shared_size(spec->size, spec->shards) * spec->shards > SIZE_MOST ||
+			       strlen(spec->name) > POOL_NAME_MAX ||
 			       META_ROOTS + spec->manager->shm->root_bytes > META_FAILURES ||
 			       spec->manager->shm->max_stores + FRONT_STORES > UNDO_MAX ?
 		       -EINVAL :
@@ -157,55 +185,96 @@ static int check_spec(struct shared_spec *spec)
 
 static void remember_path(struct pool *p)
 {
-	char dir[REGISTRY_PATH_MAX];
+	char dir[REGISTRY_PATH_MAX], file[REGISTRY_NAME_MAX];
 
-	snprintf(p->path, sizeof p->path, "%s/shm-%s-%u", registry_path(dir, sizeof dir), p->id->name, p->id->incarnation);
+	snprintf(p->path, sizeof p->path, "%s/%s", registry_path(dir, sizeof dir),
+		 registry_shm_file(file, sizeof file, p->id->name, p->id->incarnation, p->id->shard));
 	p->seen = true;
 }
 
-static int create_in(int dir, const struct shared_spec *spec, struct pool *p, struct owner *ret_owner)
+static void unlink_shard(int dir, const struct making *m)
 {
-	char file[REGISTRY_NAME_MAX + 1];
-	uint32_t incarnation = 0;
-	int rc = new_files(p, dir, spec, &incarnation);
+	char data[REGISTRY_NAME_MAX + sizeof ".data"];
 
+	if (!m->incarnation)
+		return;
+	unlinkat(dir, m->file, 0);
+	if (m->named)
+		unlinkat(dir, m->file + 1, 0);
+	unlinkat(dir, data_name(data, sizeof data, m->spec->name, m->incarnation, m->shard), 0);
+}
+
+/* A whole shard, which has no name yet. */
+static int make_shard(int dir, struct making *m, struct pool *p, struct owner *ret_owner)
+{
+	int rc;
+
+	*p = (struct pool){ .manager = m->spec->manager,
+			    .ops = m->spec->manager->shm,
+			    .home = p - m->shard,
+			    .meta_file.fd = -1,
+			    .data_file.fd = -1 };
+	rc = new_files(p, dir, m);
 	if (rc == 0)
-		rc = build(p, spec, incarnation, ret_owner);
-	snprintf(file, sizeof file, ".shm-%s-%u", spec->name, incarnation);
-	if (rc == 0) {
-		rc = meta_file_name(dir, file, file + 1);
-		if (rc) {
-			slot_leave(p, ret_owner);
-			region_release(p->meta, span(spec->size));
-		}
+		rc = build(p, m, ret_owner);
+	if (rc) {
+		close_files(p);
+		unlink_shard(dir, m);
 	}
-	if (rc == 0)
-		return 0;
-	if (incarnation) {
-		unlinkat(dir, file, 0);
-		data_name(file, sizeof file, spec->name, incarnation);
-		unlinkat(dir, file, 0);
-	}
-	close_files(p);
 	return rc;
 }
 
-int shared_create(const struct shared_spec *wish, struct pool *p, struct owner *ret_owner)
+/* `made` shards, of which those from `named` on have their names. */
+static void unmake(int dir, struct making *m, struct pool *p, struct owner *o, uint32_t made, uint32_t named)
 {
-	struct shared_spec spec = *wish;
-	int dir, rc = check_spec(&spec);
+	while (made--) {
+		m->shard = made;
+		m->named = made >= named;
+		name_shard(m);
+		slot_leave(&p[made], &o[made]);
+		unlink_shard(dir, m);
+		close_files(&p[made]);
+		region_release(p[made].meta, span(m->size));
+	}
+}
+
+/* Shard 0 is made first, which reserves the incarnation, and named last: whoever finds it finds all. */
+static int create_in(int dir, const struct shared_spec *spec, struct pool *p, struct owner *ret_owner)
+{
+	struct making m = { .spec = spec,
+			    .size = shared_size(spec->size, spec->shards),
+			    .group = clock_seconds() << 32 | (uint32_t)process_self()->pid };
+	uint32_t made = 0, named;
+	int rc = 0;
+
+	for (; rc == 0 && made < spec->shards; made += rc == 0) {
+		m.shard = made;
+		rc = make_shard(dir, &m, &p[made], &ret_owner[made]);
+	}
+	for (named = made; rc == 0 && named; named -= rc == 0) {
+		m.shard = named - 1;
+		name_shard(&m);
+		rc = meta_file_name(dir, m.file, m.file + 1);
+	}
+	if (rc)
+		unmake(dir, &m, p, ret_owner, made, named);
+	return rc;
+}
+
+int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *ret_owner)
+{
+	int dir, rc = check_spec(spec);
 
 	if (rc == 0)
 		rc = registry_open(&dir);
 	if (rc)
 		return rc;
-	*p = (struct pool){ .manager = spec.manager, .ops = spec.manager->shm, .meta_file.fd = -1, .data_file.fd = -1 };
-	rc = create_in(dir, &spec, p, ret_owner);
+	rc = create_in(dir, spec, p, ret_owner);
 	if (rc == -ENOSPC && reap_registry(dir) > 0)
-		rc = create_in(dir, &spec, p, ret_owner);
+		rc = create_in(dir, spec, p, ret_owner);
 	close(dir);
-	if (rc == 0)
-		remember_path(p);
+	for (unsigned i = 0; rc == 0 && i < spec->shards; i++)
+		remember_path(&p[i]);
 	return rc;
 }
 
@@ -214,13 +283,14 @@ int shared_create(const struct shared_spec *wish, struct pool *p, struct owner *
 static bool ends(const char *text, size_t bytes) { return memchr(text, 0, bytes) != NULL; }
 
 /* What an attacher stakes its addresses on. The rest of META it shares with everybody who may write to it. */
-static bool believable(const struct meta_identity *id, const char *name, uint32_t incarnation)
+static bool believable(const struct meta_identity *id, const char *name, uint32_t incarnation, uint32_t shard)
 {
 	return id->magic == META_MAGIC && id->layout == META_LAYOUT && id->pointer_bytes == sizeof(void *) &&
 	       id->page_bytes == META_PAGE && id->identity_bytes == sizeof *id && id->domain == MEM_SHM &&
-	       id->incarnation == incarnation && id->size && id->size % SIZE_STEP == 0 && id->size <= SIZE_MOST &&
-	       id->meta_at % SIZE_STEP == 0 && id->meta_at >> 47 == 0 &&
-	       id->base == id->meta_at + meta_bytes_for(id->size) + META_GUARD &&
+	       id->incarnation == incarnation && id->shard == shard && id->shard < id->shards &&
+	       id->shards <= SHARDS_MAX && (id->shards > 1) == (id->group != 0) && id->size &&
+	       id->size % SIZE_STEP == 0 && id->size <= SIZE_MOST && id->meta_at % SIZE_STEP == 0 &&
+	       id->meta_at >> 47 == 0 && id->base == id->meta_at + meta_bytes_for(id->size) + META_GUARD &&
 	       id->roots == id->meta_at + META_ROOTS && id->records_max == records_for(id->size) &&
 	       ends(id->name, sizeof id->name) && ends(id->manager, sizeof id->manager) &&
 	       ends(id->command, sizeof id->command) && strcmp(id->name, name) == 0;
@@ -241,41 +311,33 @@ static int open_file(int dir, const char *file, uint64_t bytes, struct region_fi
 	return region_file_open(ret_file, fd);
 }
 
-static int attach_files(int dir, const char *name, uint32_t incarnation, struct pool *p, struct meta_identity *id)
+static int attach_files(int dir, const char *name, uint32_t incarnation, uint32_t shard, struct pool *p,
+			struct meta_identity *id)
 {
-	char file[REGISTRY_NAME_MAX];
-	int rc;
+	char file[REGISTRY_NAME_MAX + sizeof ".data"];
+	int rc = open_file(dir, registry_shm_file(file, sizeof file, name, incarnation, shard), META_ROOTS,
+			   &p->meta_file);
 
-	snprintf(file, sizeof file, "shm-%s-%u", name, incarnation);
-	rc = open_file(dir, file, META_ROOTS, &p->meta_file);
 	if (rc)
 		return rc;
-	if (pread(p->meta_file.fd, id, sizeof *id, 0) != sizeof *id || !believable(id, name, incarnation) ||
+	if (pread(p->meta_file.fd, id, sizeof *id, 0) != sizeof *id || !believable(id, name, incarnation, shard) ||
 	    lseek(p->meta_file.fd, 0, SEEK_END) < (off_t)meta_bytes_for(id->size))
 		return -EUCLEAN;
 	p->manager = mem_manager_find(id->manager);
 	if (!p->manager || !p->manager->shm || p->manager->shm->root_bytes != id->root_bytes)
 		return -ENOTSUP;
 	p->ops = p->manager->shm;
-	data_name(file, sizeof file, name, incarnation);
-	return open_file(dir, file, id->size, &p->data_file);
+	return open_file(dir, data_name(file, sizeof file, name, incarnation, shard), id->size, &p->data_file);
 }
 
-int shared_attach(const char *name, uint32_t incarnation, struct pool *p)
+static int attach_shard(int dir, const char *name, uint32_t incarnation, uint32_t shard, struct pool *p)
 {
-	bool newcomer = !incarnation;
 	struct meta_identity id;
-	uint64_t state;
 	void *at;
-	int dir, rc = registry_open(&dir);
+	int rc;
 
-	if (rc)
-		return rc;
-	*p = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 };
-	if (!incarnation)
-		incarnation = registry_newest(dir, name);
-	rc = incarnation ? attach_files(dir, name, incarnation, p, &id) : -ENOENT;
-	close(dir);
+	*p = (struct pool){ .home = p - shard, .meta_file.fd = -1, .data_file.fd = -1 };
+	rc = attach_files(dir, name, incarnation, shard, p, &id);
 	if (rc == 0)
 		rc = region_reserve_shared((void *)id.meta_at, span(id.size), &at);
 	if (rc == 0)
@@ -286,33 +348,71 @@ int shared_attach(const char *name, uint32_t incarnation, struct pool *p)
 	}
 	wire(p, at, id.size);
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
-	state = atomic_load_explicit(&p->live->state, memory_order_acquire);
-	if (state == POOL_DAMAGED || (newcomer && state != POOL_LIVE)) {
-		shared_detach(p);
-		return state == POOL_DAMAGED ? -EUCLEAN : -ENOENT;
+	if (atomic_load_explicit(&p->live->state, memory_order_acquire) == POOL_DAMAGED ||
+	    (shard && (p->id->group != p->home->id->group || p->id->shards != p->home->id->shards))) {
+		shared_detach(p, 1);
+		return -EUCLEAN;
 	}
 	remember_path(p);
 	return 0;
 }
 
-void shared_detach(struct pool *p)
+/* A shard that is not there, though shard 0 is: the pool is not whole. */
+static int attach_others(int dir, const char *name, uint32_t incarnation, struct pool *p)
 {
-	close_files(p);
-	region_release(p->meta, span(p->data_size));
-	*p = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 };
+	uint32_t shards = p->id->shards, i;
+	int rc = 0;
+
+	for (i = 1; rc == 0 && i < shards; i += rc == 0)
+		rc = attach_shard(dir, name, incarnation, i, &p[i]);
+	if (rc)
+		shared_detach(p, i);
+	return rc == -ENOENT ? -EUCLEAN : rc;
 }
 
-int shared_unlink(const char *name, uint32_t incarnation)
+int shared_attach(const char *name, uint32_t incarnation, struct pool *p, unsigned *ret_shards)
 {
-	char file[REGISTRY_NAME_MAX];
+	bool newcomer = !incarnation;
 	int dir, rc = registry_open(&dir);
 
 	if (rc)
 		return rc;
-	snprintf(file, sizeof file, "shm-%s-%u", name, incarnation);
-	rc = unlinkat(dir, file, 0) == -1 ? -errno : 0; /* META first: without it nobody attaches */
-	data_name(file, sizeof file, name, incarnation);
-	unlinkat(dir, file, 0);
+	if (newcomer)
+		incarnation = registry_newest(dir, name);
+	rc = incarnation ? attach_shard(dir, name, incarnation, 0, p) : -ENOENT;
+	if (rc == 0 && newcomer && atomic_load_explicit(&p->live->state, memory_order_acquire) != POOL_LIVE) {
+		shared_detach(p, 1);
+		rc = -ENOENT;
+	}
+	if (rc == 0)
+		rc = attach_others(dir, name, incarnation, p);
+	close(dir);
+	if (rc == 0)
+		*ret_shards = p->id->shards;
+	return rc;
+}
+
+void shared_detach(struct pool *p, unsigned shards)
+{
+	for (unsigned i = shards; i--; ) {
+		close_files(&p[i]);
+		region_release(p[i].meta, span(p[i].data_size));
+		p[i] = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 };
+	}
+}
+
+int shared_unlink(const char *name, uint32_t incarnation, unsigned shards)
+{
+	char file[REGISTRY_NAME_MAX + sizeof ".data"];
+	int dir, rc = registry_open(&dir);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < shards; i++) { /* META first, and shard 0's: without it nobody attaches */
+		if (unlinkat(dir, registry_shm_file(file, sizeof file, name, incarnation, i), 0) == -1 && i == 0)
+			rc = -errno;
+		unlinkat(dir, data_name(file, sizeof file, name, incarnation, i), 0);
+	}
 	close(dir);
 	return rc;
 }

@@ -9,7 +9,8 @@
 
 struct shared_spec {
 	const char *name;		/* of the pool */
-	uint64_t size;			/* that it may grow to; rounded up to 2 MiB, 64 GiB at most */
+	uint64_t size;			/* that it may grow to; rounded up to 2 MiB a shard, 64 GiB at most */
+	unsigned shards;		/* 1 to SHARDS_MAX, each with its share of the size */
 	const struct mem_manager *manager;
 	unsigned on_death;
 	uint64_t features;
@@ -17,22 +18,25 @@ struct shared_spec {
 	bool observer;			/* the caller's slot is a daemon's */
 };
 
-/** What a wish for `size` becomes: rounded up, 0: memory.shm.size. */
-uint64_t shared_size(uint64_t size);
+/** What each of `shards` gets of a wish for `size`: its share, rounded up; 0: of memory.shm.size. */
+uint64_t shared_size(uint64_t size, unsigned shards);
 
-/** Make the next incarnation. *ret_owner: the caller's slot. -ENOSPC, -ENOMEM, -EINVAL (name, size) … */
+/**
+ * Make the next incarnation: spec->shards pools in p[], with a slot of the caller in each in ret_owner[]. All or none.
+ * -ENOSPC, -ENOMEM, -EINVAL (name, size) …
+ */
 int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *ret_owner);
 /**
- * Map incarnation `incarnation` of `name`, 0: the newest one that takes new users.
- * -ENOENT; -EADDRINUSE: its addresses are taken here; -EUCLEAN: not believed; -ENOTSUP: its manager is not in this
- * build.
+ * Map incarnation `incarnation` of `name`, 0: the newest one that takes new users, into p[SHARDS_MAX].
+ * -ENOENT; -EADDRINUSE: its addresses are taken here; -EUCLEAN: not believed, or a shard is missing; -ENOTSUP: its
+ * manager is not in this build.
  */
-int shared_attach(const char *name, uint32_t incarnation, struct pool *p);
-/** Unmap; the slot was left before. */
-void shared_detach(struct pool *p);
-/** Unlink the files; those who have it mapped keep it. */
-int shared_unlink(const char *name, uint32_t incarnation);
-/** Living slots but for `except` (NULL: none). */
+int shared_attach(const char *name, uint32_t incarnation, struct pool *p, unsigned *ret_shards);
+/** Unmap all shards; the slots were left before. */
+void shared_detach(struct pool *p, unsigned shards);
+/** Unlink the files of all shards; those who have them mapped keep them. */
+int shared_unlink(const char *name, uint32_t incarnation, unsigned shards);
+/** Living slots of one shard but for `except` (NULL: none). Of shard 0: the pool's users. */
 unsigned shared_users(const struct pool *p, const struct owner *except);
 
 #endif

@@ -3,7 +3,8 @@
  * The shared pool of this process: made or attached at the first use, inherited by forked children.
  *
  * Each thread claims a slot at its first call. A child's threads find out that the slot in their TLS is the parent's
- * because the epoch word differs, and claim their own before their first store.
+ * because the epoch word differs, and claim their own before their first store. In a pool of several shards a thread
+ * has its slot in shard 0 from the start, in the others when it first uses them.
  */
 #define MEM_DOMAIN_SHM 1		/* named roots are stored as a heap is: logged */
 
@@ -15,6 +16,7 @@
 
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
+#include "mem/front/shards.h"
 #include "mem/init.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
@@ -22,7 +24,8 @@
 #include "mem/meta/slot.h"
 #include "mem/shared.h"
 
-struct pool mem_shm_pool;
+struct pool mem_shm_pools[SHARDS_MAX];
+unsigned mem_shm_shards = 1;
 
 static const struct mem_manager *chosen;		/* by shm_init_manager() */
 static struct {
@@ -36,14 +39,28 @@ static _Thread_local struct shm_thread self __attribute__((tls_model("initial-ex
 static pthread_key_t leave_key;
 static bool leave_key_made;
 
+/*
+ * Slots in shards 1, 2, … of the thread whose slot in shard 0 has this number. Not in TLS, of which a library that is
+ * loaded late gets little; pages that no thread comes to are never touched.
+ */
+static struct owner others[SLOTS_MAX][SHARDS_MAX - 1];
+
 /* ---- slots of threads ---- */
+
+static struct owner *owner_in(unsigned k) { return k ? &others[self.owner.number][k - 1] : &self.owner; }
+
+static void leave_all(void)
+{
+	for (unsigned k = mem_shm_shards; k--; ) /* shard 0 last: its slot says whose the others are */
+		slot_leave(&mem_shm_pools[k], owner_in(k));
+}
 
 static void thread_ends(void *arg)
 {
 	struct shm_thread *t = arg;
 
 	if (t->epoch && t->epoch == *epoch_word)
-		slot_leave(&mem_shm_pool, &t->owner);
+		leave_all();
 	t->epoch = 0;
 }
 
@@ -51,28 +68,37 @@ static void adopt(const struct owner *o)
 {
 	self.owner = *o;
 	self.epoch = *epoch_word;
+	if (mem_shm_shards > 1) /* what is there was of another thread, or of the parent */
+		memset(others[self.owner.number], 0, sizeof others[0]);
 	if (!leave_key_made)
 		leave_key_made = pthread_key_create(&leave_key, thread_ends) == 0;
 	if (leave_key_made)
 		pthread_setspecific(leave_key, &self);
 }
 
-static int claim(struct pool *p)
+static int claim_in(struct pool *p, struct owner *ret_owner)
 {
-	struct owner o;
-	int rc = slot_claim(p, false, &o);
+	int rc = slot_claim(p, false, ret_owner);
 
 	if (rc == -EAGAIN) {
 		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that */
 		struct owner nobody = { 0 };
 
 		if (slot_reap(p, &nobody))
-			rc = slot_claim(p, false, &o);
+			rc = slot_claim(p, false, ret_owner);
 	}
+	if (rc)
+		mem_set_error("no slot in the shared pool %s: %s", p->id->name, strerror(-rc));
+	return rc;
+}
+
+static int claim(struct pool *p)
+{
+	struct owner o;
+	int rc = claim_in(p, &o);
+
 	if (rc == 0)
 		adopt(&o);
-	else
-		mem_set_error("no slot in the shared pool %s: %s", p->id->name, strerror(-rc));
 	return rc;
 }
 
@@ -82,25 +108,33 @@ static int make(struct pool *p, const char *name, uint64_t size)
 {
 	const struct conf *c = mem_conf();
 	struct shared_spec spec = { .name = name, .size = size, .manager = chosen, .on_death = c->on_death };
+	struct owner o[SHARDS_MAX];
 	char dir[REGISTRY_PATH_MAX];
-	struct owner o;
 	int rc = chosen ? 0 : mem_choose_manager(c->manager[CONF_SHM].name, MEM_SHM, &spec.manager);
 
 	if (rc)
 		return rc;
 	spec.features = mem_features(spec.manager->shm, MEM_SHM);
-	rc = shared_create(&spec, p, &o);
-	if (rc == 0)
-		adopt(&o);
-	else
+	spec.shards = mem_shards(0, MEM_SHM, spec.manager);
+	rc = shared_create(&spec, p, o);
+	if (rc) {
 		mem_set_error("the shared pool %s of %llu bytes could not be made in the registry %s: %s", name,
-			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), strerror(-rc));
-	return rc;
+			      (unsigned long long)shared_size(size, spec.shards) * spec.shards,
+			      registry_path(dir, sizeof dir), strerror(-rc));
+		return rc;
+	}
+	mem_shm_shards = spec.shards;
+	adopt(&o[0]);
+	for (unsigned k = 1; k < mem_shm_shards; k++) {
+		*owner_in(k) = o[k];
+		owner_in(k)->home = &self.owner;
+	}
+	return 0;
 }
 
 static int attach(struct pool *p, const char *name)
 {
-	int rc = shared_attach(name, 0, p);
+	int rc = shared_attach(name, 0, p, &mem_shm_shards);
 
 	if (rc == 0)
 		return claim(p);
@@ -151,12 +185,46 @@ COLD static void follow(struct pool *p)
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 }
 
+/* The shard's owner, with a slot there from now on. */
+static bool use_shard(struct front_call *call, unsigned k)
+{
+	struct pool *p = &mem_shm_pools[k];
+	struct owner *o = owner_in(k);
+
+	if (UNLIKELY(!o->slot)) {
+		if (claim_in(p, o))
+			return false;
+		o->home = &self.owner;
+	}
+	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
+		follow(p);
+	call->p = p;
+	call->o = o;
+	return true;
+}
+
+static struct shards shards(void)
+{
+	return (struct shards){ mem_shm_pools, mem_shm_shards, self.owner.number % mem_shm_shards, use_shard };
+}
+
 static inline bool ready(struct pool *p)
 {
 	if (UNLIKELY(self.epoch != *epoch_word || !self.epoch) && get_ready())
 		return false;
 	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
 		follow(p);
+	return true;
+}
+
+bool mem_shm_use(struct pool **ret_pool, struct owner **ret_owner, unsigned k)
+{
+	struct front_call call;
+
+	if (!ready(&mem_shm_pool) || !use_shard(&call, k))
+		return false;
+	*ret_pool = call.p;
+	*ret_owner = call.o;
 	return true;
 }
 
@@ -208,14 +276,15 @@ static int use_named(const char *name, uint64_t size, bool create)
 
 static bool a_live_one(const char *name)
 {
-	struct pool probe;
+	struct pool probe[SHARDS_MAX];
+	unsigned count;
 	bool live;
 
-	if (shared_attach(name, 0, &probe))
+	if (shared_attach(name, 0, probe, &count))
 		return false;
-	live = atomic_load_explicit(&probe.live->state, memory_order_acquire) == POOL_LIVE &&
-	       (probe.id->hosted || shared_users(&probe, NULL));
-	shared_detach(&probe);
+	live = atomic_load_explicit(&probe->live->state, memory_order_acquire) == POOL_LIVE &&
+	       (probe->id->hosted || shared_users(probe, NULL));
+	shared_detach(probe, count);
 	return live;
 }
 
@@ -238,10 +307,11 @@ void mem_shm_at_exit(void)
 	if (!p->id || self.epoch != *epoch_word || !self.epoch)
 		return;
 	if (!p->id->hosted && !mem_conf()->keep_exited && shared_users(p, &self.owner) == 0) {
-		atomic_store_explicit(&p->live->state, POOL_EXITED, memory_order_release);
-		shared_unlink(p->id->name, p->id->incarnation);
+		for (unsigned k = 0; k < mem_shm_shards; k++)
+			atomic_store_explicit(&p[k].live->state, POOL_EXITED, memory_order_release);
+		shared_unlink(p->id->name, p->id->incarnation, mem_shm_shards);
 	}
-	slot_leave(p, &self.owner);
+	leave_all();
 	self.epoch = 0;
 }
 
@@ -256,20 +326,51 @@ static void *not_ready(void)
 	return NULL;
 }
 
+static inline void *allocate(const struct front_call *call, size_t align, size_t size)
+{
+	struct shards s;
+
+	if (LIKELY(mem_shm_shards == 1))
+		return shm_front_alloc(call, align, size);
+	s = shards();
+	return shm_shards_alloc(&s, call, align, size);
+}
+
+static inline void release(const struct front_call *call, void *p)
+{
+	struct shards s;
+
+	if (LIKELY(mem_shm_shards == 1)) {
+		shm_front_free(call, p);
+		return;
+	}
+	s = shards();
+	shm_shards_free(&s, call, p);
+}
+
+static inline void *reallocate(const struct front_call *call, void *p, size_t size)
+{
+	struct shards s;
+
+	if (LIKELY(mem_shm_shards == 1))
+		return shm_front_realloc(call, p, size);
+	s = shards();
+	return shm_shards_realloc(&s, call, p, size);
+}
+
 void *mem_shm_malloc(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(0), 16, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(0), 16, size) : not_ready();
 }
 
 void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(FRONT_ZERO), 16, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(FRONT_ZERO), 16, size) : not_ready();
 }
 
 void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(self.owner.holds ? FRONT_HELD : 0), 16, size) :
-					      not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(self.owner.holds ? FRONT_HELD : 0), 16, size) : not_ready();
 }
 
 void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
@@ -278,29 +379,29 @@ void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
 		errno = EINVAL;
 		return NULL;
 	}
-	return LIKELY(ready(&mem_shm_pool)) ? shm_front_alloc(CALL(0), align < 16 ? 16 : align, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(0), align < 16 ? 16 : align, size) : not_ready();
 }
 
 void *mem_shm_realloc(void *p, size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? shm_front_realloc(CALL(0), p, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? reallocate(CALL(0), p, size) : not_ready();
 }
 
 void *mem_shm_reallocxf(void *p, size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? shm_front_realloc(CALL(FRONT_XF), p, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? reallocate(CALL(FRONT_XF), p, size) : not_ready();
 }
 
 void mem_shm_free(void *p, const struct mem_site *site)
 {
 	if (p && LIKELY(ready(&mem_shm_pool)))
-		shm_front_free(CALL(0), p);
+		release(CALL(0), p);
 }
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)
 {
 	if (p && LIKELY(ready(&mem_shm_pool)))
-		shm_front_free(CALL(self.owner.holds ? FRONT_HELD : 0), p);
+		release(CALL(self.owner.holds ? FRONT_HELD : 0), p);
 }
 
 void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
@@ -310,10 +411,10 @@ void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
 	if (UNLIKELY(!ready(&mem_shm_pool)))
 		return not_ready();
 	if (self.owner.holds)
-		return shm_front_alloc(CALL(0), 16, size); /* refused there, with a record */
+		return allocate(CALL(0), 16, size); /* refused there, with a record */
 	shm_lock();
-	shm_front_free(CALL(FRONT_HELD), p);
-	fresh = shm_front_alloc(CALL(FRONT_HELD), 16, size);
+	release(CALL(FRONT_HELD), p);
+	fresh = allocate(CALL(FRONT_HELD), 16, size);
 	shm_unlock();
 	return fresh;
 }
@@ -321,23 +422,42 @@ void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
 size_t shm_usable(const void *p)
 {
 	const struct mem_site *site = NULL;
+	struct shards s;
 
-	return p && ready(&mem_shm_pool) ? shm_front_usable(CALL(self.owner.holds ? FRONT_HELD : 0), p) : 0;
+	if (!p || !ready(&mem_shm_pool))
+		return 0;
+	if (LIKELY(mem_shm_shards == 1))
+		return shm_front_usable(CALL(self.owner.holds ? FRONT_HELD : 0), p);
+	s = shards();
+	return shm_shards_usable(&s, CALL(self.owner.holds ? FRONT_HELD : 0), p);
 }
 
+/* All locks, in the order of the shards; of a shard that we cannot get a slot in, not: there we allocate nothing. */
 void shm_lock(void)
 {
+	struct front_call call;
+
 	if (!ready(&mem_shm_pool))
 		return;
-	if (!self.owner.holds)
-		lock_take(&mem_shm_pool, &self.owner);
-	self.owner.holds++;
+	for (unsigned k = 0; k < mem_shm_shards; k++) {
+		if (!use_shard(&call, k))
+			continue;
+		if (!call.o->holds)
+			lock_take(call.p, call.o);
+		call.o->holds++;
+	}
 }
 
 void shm_unlock(void)
 {
-	if (ready(&mem_shm_pool) && self.owner.holds && --self.owner.holds == 0)
-		lock_leave(&mem_shm_pool);
+	if (!ready(&mem_shm_pool))
+		return;
+	for (unsigned k = mem_shm_shards; k--; ) {
+		struct owner *o = owner_in(k);
+
+		if (o->holds && --o->holds == 0)
+			lock_leave(&mem_shm_pools[k]);
+	}
 }
 
 /* ---- named roots ---- */

@@ -35,7 +35,7 @@ static const char *error_of(const char *text, size_t len)
 	cr_expect_str_eq(said, expected, "\n said     %s\n expected %s", said, expected); \
 } while (0)
 
-#define POOL_KEYS "size, manager, keep, on_death"
+#define POOL_KEYS "size, shards, manager, keep, on_death"
 #define SIZES "64K to 64G, in bytes or with K, M, G or T"
 #define LINES "lines of text, at most 197 bytes long"
 
@@ -96,7 +96,8 @@ Test(errors, an_unknown_key_is_told_with_its_neighbours)
 	SAYS("= fm", "FILE:1: : unknown key, allowed: keys of memory, control and leaks");
 	SAYS("memory = fm",
 	     "FILE:1: memory: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, "
-	     "memory.pkg.size, memory.shm.size, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, "
+	     "memory.pkg.size, memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, "
+	     "memory.shm.on_death, memory.debug, memory.track, "
 	     "memory.safety, memory.keep_exited, memory.module_path");
 	SAYS("[pool.big]\nmemory.manager = fm", "FILE:2: [pool.big] memory.manager: unknown key, allowed: " POOL_KEYS);
 }
@@ -223,7 +224,7 @@ Test(errors, environment_and_command_line_say_which_of_them_it_was)
 	static const char *const said[] = {
 		"--memory.track: \"yes\" found, allowed: off, sites, stacks",
 		"--memory.size: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, memory.pkg.size, "
-		"memory.shm.size, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, memory.safety, "
+		"memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, memory.safety, "
 		"memory.keep_exited, memory.module_path",
 		"--memory.track: no value found, allowed: --memory.track=VALUE",
 		"--x: unknown key, allowed: keys of memory, control and leaks",

@@ -140,7 +140,7 @@ static int adopt(const char *pool)
 	struct mem_host *h;
 
 	EXPECT(mem_host_open(&h) == 0);
-	EXPECT(want(h, pool, 8 << 20, false, 0) == 0);
+	EXPECT(want(h, pool, 32 << 20, false, 0) == 0);
 	EXPECT(count(h, pool, false) == 1 && count(h, pool, true) == 1);
 	_exit(0);
 }
@@ -158,20 +158,20 @@ static void life(void)
 	pid_t pid;
 
 	EXPECT(mem_host_open(&h) == 0);
-	EXPECT(want(h, "a", 4 << 20, false, 0) == 0 && count(h, "a", false) == 1);
-	EXPECT(want(h, "a", 4 << 20, false, 0) == 0 && count(h, "a", false) == 1);
-	EXPECT(want(h, "a", 6 << 20, false, 0) == 0 && count(h, "a", false) == 1);	/* unused: made anew */
+	EXPECT(want(h, "a", 16 << 20, false, 0) == 0 && count(h, "a", false) == 1);
+	EXPECT(want(h, "a", 16 << 20, false, 0) == 0 && count(h, "a", false) == 1);
+	EXPECT(want(h, "a", 24 << 20, false, 0) == 0 && count(h, "a", false) == 1);	/* unused: made anew */
 	EXPECT(count(h, "a", true) == 0);
 	pid = user("a");
-	EXPECT(want(h, "a", 8 << 20, false, 0) == 0);
+	EXPECT(want(h, "a", 32 << 20, false, 0) == 0);
 	EXPECT(count(h, "a", false) == 1 && count(h, "a", true) == 1);
 	EXPECT(ended_well(start("adopt", "a", STDOUT_FILENO)));
 	EXPECT(mem_host_drop(h, "nobody", false) == -ENOENT);
 	end(pid);
 	mem_host_reap(h);
 	EXPECT(count(h, "a", true) == 0 && count(h, "a", false) == 1);
-	EXPECT(want(h, "b", 4 << 20, true, 0) == 0);
-	EXPECT(want(h, "b", 8 << 20, true, 0) == 0 && count(h, "b", false) == 1);	/* keep holds the change back */
+	EXPECT(want(h, "b", 16 << 20, true, 0) == 0);
+	EXPECT(want(h, "b", 32 << 20, true, 0) == 0 && count(h, "b", false) == 1);	/* keep holds the change back */
 	pid = user("b");
 	EXPECT(mem_host_drop(h, "b", false) == -EBUSY);
 	EXPECT(mem_host_drop(h, "b", true) == 0 && count(h, "b", true) == 1);

@@ -166,14 +166,21 @@ static inline bool would_deadlock(const struct front_call *call)
 	return call->o && UNLIKELY(call->o->holds) && !(call->flags & FRONT_HELD);
 }
 
+/* Sites are interned in shard 0. A holder of all locks holds that one, too. */
+static inline struct owner *at_home(const struct front_call *call)
+{
+	return call->o && call->o->home ? call->o->home : call->o;
+}
+
 COLD static uint32_t site_slow(const struct front_call *call)
 {
-	struct pool *p = call->p;
+	struct pool *p = call->p->home;
+	struct owner *o = at_home(call);
 	struct meta_site site;
 	uint32_t number;
 
 	site_describe(call->site, call->caller, !(call->flags & FRONT_HELD), &site);
-	enter(p, call->o, call->flags);
+	enter(p, o, call->flags);
 	number = DOMAIN(site_intern)(p, &site);
 	publish_all(p);
 	leave(p, call->flags);
@@ -183,7 +190,7 @@ COLD static uint32_t site_slow(const struct front_call *call)
 
 COLD static uint32_t site_of_stack(const struct front_call *call)
 {
-	struct pool *p = call->p;
+	struct pool *p = call->p->home;
 	struct call_stack stack;
 	struct meta_site site;
 	uint32_t number;
@@ -193,7 +200,7 @@ COLD static uint32_t site_of_stack(const struct front_call *call)
 	if (number)
 		return number;
 	stack_describe(&stack, call->site, &site);
-	enter(p, call->o, call->flags);
+	enter(p, at_home(call), call->flags);
 	number = DOMAIN(site_intern)(p, &site);
 	publish_all(p);
 	leave(p, call->flags);
@@ -206,14 +213,14 @@ static inline uint32_t site_of(const struct front_call *call)
 	if (UNLIKELY(call->p->features & FEATURE_STACKS))
 		return site_of_stack(call);
 
-	uint32_t known = site_known(call->p, call->site, call->caller);
+	uint32_t known = site_known(call->p->home, call->site, call->caller);
 
 	return LIKELY(known) ? known : site_slow(call);
 }
 
 uint32_t DOMAIN(front_site)(const struct front_call *call)
 {
-	return would_deadlock(call) ? site_known(call->p, call->site, call->caller) : site_of(call);
+	return would_deadlock(call) ? site_known(call->p->home, call->site, call->caller) : site_of(call);
 }
 
 /* ---- growth ---- */
@@ -415,13 +422,20 @@ static inline bool overrun(const struct meta_record *r, const void *ptr, uint64_
 COLD static void *fail(const struct front_call *call, size_t size, uint64_t verdict)
 {
 	struct pool *p = call->p;
-	uint32_t site = verdict == VERDICT_DEADLOCK ? site_known(p, call->site, call->caller) : site_of(call);
-	struct meta_failure f = { .time = clock_seconds(),
-				  .pid = process_self()->pid,
-				  .site = site,
-				  .requested = size,
-				  .verdict = verdict,
-				  .address = (uintptr_t)call->caller };
+	uint32_t site;
+	struct meta_failure f;
+
+	if (call->flags & FRONT_QUIET && verdict != VERDICT_DEADLOCK) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	site = verdict == VERDICT_DEADLOCK ? site_known(p->home, call->site, call->caller) : site_of(call);
+	f = (struct meta_failure){ .time = clock_seconds(),
+				   .pid = process_self()->pid,
+				   .site = site,
+				   .requested = size,
+				   .verdict = verdict,
+				   .address = (uintptr_t)call->caller };
 
 	if (verdict != VERDICT_DEADLOCK) {
 		enter(p, call->o, call->flags);

@@ -19,8 +19,9 @@ void (*front_fault_handler)(const struct mem_fault_report *report);
 
 struct place { char text[200]; };
 
-static struct place place_of(const struct pool *p, uint64_t number)
+static struct place place_of(const struct pool *shard, uint64_t number)
 {
+	const struct pool *p = shard->home;
 	struct place place = { "a place not known" };
 	const struct meta_site *s;
 
@@ -69,10 +70,11 @@ static struct finding search(const struct pool *p, const void *ptr)
 
 static const char *other_home(const struct pool *p, const void *ptr)
 {
-	if (p != &mem_pkg_pool && mem_pkg_pool.id && pool_holds(&mem_pkg_pool, ptr))
+	if (p->home != &mem_pkg_pool && mem_pkg_pool.id && pool_holds(&mem_pkg_pool, ptr))
 		return "it belongs to the private heap (pkg)";
-	if (p != &mem_shm_pool && mem_shm_pool.id && pool_holds(&mem_shm_pool, ptr))
-		return "it belongs to the shared pool (shm)";
+	for (unsigned k = 0; p->home != &mem_shm_pool && mem_shm_pool.id && k < mem_shm_shards; k++)
+		if (pool_holds(&mem_shm_pools[k], ptr))
+			return "it belongs to the shared pool (shm)";
 	if (!pool_holds(p, ptr))
 		return "it is no address of this pool";
 	return "no fragment in use begins there";

@@ -61,15 +61,39 @@ static bool left_behind(int fd, const struct meta_identity *id)
 	return !id->hosted && process_gone(id) && slots_gone(fd);
 }
 
-static void unlink_pool(int dir, const char *file, struct reaping *r)
+static void unlink_one(int dir, const char *file, struct reaping *r)
 {
-	char data[REGISTRY_NAME_MAX + 8];
+	char data[REGISTRY_NAME_MAX + 12];
 
 	r->gone += unlinkat(dir, file, 0) == 0;
 	if (strncmp(file, "shm-", 4) == 0) {
 		snprintf(data, sizeof data, "%s.data", file);
 		unlinkat(dir, data, 0);
 	}
+}
+
+/* Shard 0 first: without it nobody finds the others. */
+static void unlink_pool(int dir, const char *file, struct reaping *r)
+{
+	char shard[REGISTRY_NAME_MAX + 4];
+
+	unlink_one(dir, file, r);
+	for (unsigned i = 1; i < SHARDS_MAX; i++) {
+		snprintf(shard, sizeof shard, "%s+%u", file, i);
+		if (faccessat(dir, shard, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			unlink_one(dir, shard, r);
+	}
+}
+
+/* A shard goes with shard 0. One that has none, some time after it was made: its maker died in between. */
+static bool orphaned(int dir, const char *file, int fd, const struct meta_identity *id, const struct stat *st)
+{
+	char head[REGISTRY_NAME_MAX];
+
+	snprintf(head, sizeof head, "%.*s", (int)strcspn(file, "+"), file);
+	return faccessat(dir, head, F_OK, 0) == -1 && (uint64_t)st->st_mtime + ORPHAN_SECONDS <= clock_seconds() &&
+	       id->magic == META_MAGIC && id->layout == META_LAYOUT && process_gone(id) &&
+	       (id->domain == MEM_PKG || slots_gone(fd));
 }
 
 /* DATA without META: its maker died in between, some time ago. */
@@ -100,6 +124,9 @@ static bool look(int dir, const char *file, const struct registry_name *name, vo
 	}
 	if (name->data) {
 		look_at_orphan(dir, file, &st, r);
+	} else if (name->shard) {
+		if (read_at(fd, &id, sizeof id, 0) && orphaned(dir, file, fd, &id, &st))
+			unlink_one(dir, file, r);
 	} else if (read_at(fd, &id, sizeof id, 0) && left_behind(fd, &id)) {
 		struct left *l = &r->left[r->count++];
 
