@@ -134,8 +134,11 @@ static int build(struct pool *p, const struct shared_spec *spec, uint32_t incarn
 		fill_identity(p, spec, incarnation);
 		rc = slot_claim(p, spec->observer, ret_owner);
 	}
-	if (rc == 0)
+	if (rc == 0) {
 		rc = shm_front_init(p, ret_owner, first);
+		if (rc)
+			slot_leave(p, ret_owner); /* this thread's robust list must not lead into what goes */
+	}
 	if (rc == 0)
 		atomic_store_explicit(&p->live->state, POOL_LIVE, memory_order_release);
 	else
@@ -206,6 +209,8 @@ int shared_create(const struct shared_spec *wish, struct pool *p, struct owner *
 	close(dir);
 	if (rc == 0)
 		remember_path(p);
+	else
+		*p = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 }; /* its addresses are gone */
 	return rc;
 }
 
@@ -325,4 +330,15 @@ unsigned shared_users(const struct pool *p, const struct owner *except)
 	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
 		users += !(except && except->slot == pool_slot(p, i)) && !slot_gone(p, i);
 	return users;
+}
+
+struct shared_crowd shared_crowd(const struct pool *p)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	struct shared_crowd crowd = { 0 };
+
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+		if (!slot_gone(p, i))
+			++*(slot_is_ours(p, i) ? &crowd.own : &crowd.others);
+	return crowd;
 }

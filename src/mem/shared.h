@@ -34,5 +34,8 @@ void shared_detach(struct pool *p);
 int shared_unlink(const char *name, uint32_t incarnation);
 /** Living slots but for `except` (NULL: none). */
 unsigned shared_users(const struct pool *p, const struct owner *except);
+/** Living slots, of threads of this process and of others. */
+struct shared_crowd { unsigned own, others; };
+struct shared_crowd shared_crowd(const struct pool *p);
 
 #endif
