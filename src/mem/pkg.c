@@ -144,7 +144,7 @@ static int open_meta(struct pool *p)
 	rc = seen_meta(p);
 	if (rc == 0)
 		return 0;
-	mem_notice("memapi: this heap goes on unseen: no file in the registry: %s", strerror(-rc));
+	mem_notice("memapi: this heap goes on unseen: no file in the registry: %s", registry_reason(rc));
 	p->meta_file.fd = -1;
 	rc = map_meta(p, -1);
 	if (rc == 0)

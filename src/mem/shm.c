@@ -94,7 +94,7 @@ static int make(struct pool *p, const char *name, uint64_t size)
 		adopt(&o);
 	else
 		mem_set_error("the shared pool %s of %llu bytes could not be made in the registry %s: %s", name,
-			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), strerror(-rc));
+			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), registry_reason(rc));
 	return rc;
 }
 

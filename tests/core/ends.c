@@ -2,8 +2,8 @@
 /*
  * How a shared pool begins where there is no memory for it, and how it ends with its last process.
  *
- * Each role is a process of its own: ends MANAGER none N | threads | thread-only | crowd. Without a role: all.
- * Exit status 0, or 1 with the line.
+ * Each role is a process of its own: ends MANAGER none N | threads | thread-only | crowd | refused WHY. Without a role:
+ * all. Exit status 0, or 1 with the line.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,6 +126,16 @@ static void crowd(void)
 	close(gate[1]);
 }
 
+/* A registry that is not to be used: the private heap works, the shared pool is an error that says why. */
+static void refused(const char *why)
+{
+	char *p = pkg_malloc(100);
+
+	EXPECT(p);
+	pkg_free(p);
+	EXPECT(!shm_malloc(100) && strstr(memapi_error(), why));
+}
+
 /* ---- all of them ---- */
 
 static void run(char *self, char *manager, const char *role, const char *n)
@@ -152,6 +163,24 @@ static void until_no_files(const char *role)
 	}
 }
 
+static void refused_registries(char *self, char *manager)
+{
+	char good[200], path[400];
+
+	snprintf(good, sizeof good, "%s", getenv("MEMAPI_REGISTRY"));
+	snprintf(path, sizeof path, "%s/%0*d", good, 150, 0);
+	setenv("MEMAPI_REGISTRY", path, 1);
+	run(self, manager, "refused", "File name too long");
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/open", good);
+		setenv("MEMAPI_REGISTRY", path, 1);
+		EXPECT(mkdir(path, 0700) == 0 && chmod(path, i ? 0702 : 0720) == 0);
+		run(self, manager, "refused", "others may write");
+		EXPECT(rmdir(path) == 0);
+	}
+	setenv("MEMAPI_REGISTRY", good, 1);
+}
+
 int main(int argc, char **argv)
 {
 	const char *role = argc > 2 ? argv[2] : "", *n = argc > 3 ? argv[3] : "";
@@ -166,6 +195,8 @@ int main(int argc, char **argv)
 		none(n);
 	} else if (!strcmp(role, "threads") || !strcmp(role, "thread-only")) {
 		threads(!strcmp(role, "threads"));
+	} else if (!strcmp(role, "refused")) {
+		refused(n);
 	} else if (!strcmp(role, "crowd")) {
 		crowd();
 	} else {
@@ -182,6 +213,7 @@ int main(int argc, char **argv)
 			run(argv[0], argv[1], "crowd", NULL);
 			until_no_files("crowd");
 		}
+		refused_registries(argv[0], argv[1]);
 		puts("ends: without memory an error, without users no files");
 	}
 	return 0;
