@@ -314,9 +314,11 @@ COLD static void follow(struct pool *p)
 
 	p->features = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
 	magazine_follow(p);
-	/* what cannot be followed is taken back, so that the question is not asked again */
-	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
+	 * meanwhile */
+	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wanted, p->features, memory_order_relaxed,
+						memory_order_relaxed);
 }
 
 static inline bool ready(struct pool *p)

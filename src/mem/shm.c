@@ -94,7 +94,8 @@ static int make(struct pool *p, const char *name, uint64_t size)
 		adopt(&o);
 	else
 		mem_set_error("the shared pool %s of %llu bytes could not be made in the registry %s: %s", name,
-			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), registry_reason(rc));
+			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir),
+			      registry_reason(rc));
 	return rc;
 }
 
@@ -146,9 +147,13 @@ COLD static int get_ready(void)
 
 COLD static void follow(struct pool *p)
 {
-	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed) | FEATURE_SITES;
-	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
+	uint64_t wish = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
+
+	p->features = wish | FEATURE_SITES;
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+	/* unless another wish has come meanwhile: that one is followed next */
+	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, p->features, memory_order_relaxed,
+						memory_order_relaxed);
 }
 
 static inline bool ready(struct pool *p)
