@@ -184,7 +184,7 @@ bool pool_name_good(const char *name)
 {
 	size_t len = strlen(name);
 
-	return len >= 1 && len < sizeof((struct conf_pool *)0)->name && strspn(name, "0123456789") < len &&
+	return len >= 1 && *name != '.' && len < sizeof((struct conf_pool *)0)->name && strspn(name, "0123456789") < len &&
 	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == len;
 }
 

@@ -54,6 +54,6 @@ char *words_text(const char *words, char *buf, size_t bytes);
 
 /** 1 to 48 of A-Z a-z 0-9 _ . -, not digits alone: as shm_create() takes it. */
 bool pool_name_good(const char *name);
-#define POOL_NAME_RULE "1 to 48 of A-Z a-z 0-9 _ . -, not digits alone"
+#define POOL_NAME_RULE "1 to 48 of A-Z a-z 0-9 _ . -, not digits alone, no dot first"
 
 #endif /* CONF_KEYS_H */

@@ -3,7 +3,7 @@
  * mmd: what its files share. One struct daemon, one thread; only checks of heaps run in threads of their own (job.h).
  *
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
- *	h_*.c		one family of methods each			pick.c rows.c tally.c page.c: what they share
+ *	h_*.c		one family of methods each			pick.c visit.c rows.c tally.c page.c: theirs
  *	sample.c	live bytes by call site over time		hosted.c	pools that live while mmd does
  */
 #ifndef DAEMON_DAEMON_H

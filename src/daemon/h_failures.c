@@ -10,10 +10,9 @@
 #include <string.h>
 
 #include "ctl/memory.h"
-#include "daemon/daemon.h"
-#include "daemon/pick.h"
+#include "daemon/visit.h"
 
-enum { LOOK = 4096, LOOK_LATE = 256, KEPT = 64 };
+enum { KEPT = 64 };
 
 struct failure {
 	struct obs_failure f;
@@ -22,12 +21,8 @@ struct failure {
 };
 
 struct failures {
-	struct daemon *d;
-	struct rpc_call *call;
-	struct pick pick;
-	size_t i;
-	uint64_t at, limit, dead_bytes;
-	unsigned seen;
+	struct visit v;
+	uint64_t limit, dead_bytes;
 	struct failure *row;
 	size_t count, first;		/* first: of this pool */
 	bool began;
@@ -39,8 +34,8 @@ static bool on_failure(const struct obs_failure *f, void *arg)
 	struct failure *row = &s->row[s->count];
 
 	row->f = *f;
-	row->pool = s->i;
-	row->site = *places_site(&s->d->places, f->site);
+	row->pool = s->v.i;
+	row->site = *places_site(&s->v.d->places, f->site);
 	s->count++;
 	return s->count - s->first < KEPT;
 }
@@ -49,10 +44,10 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 {
 	struct failures *s = arg;
 
-	if (f->state == OBS_USED && places_owner(&s->d->places, f->slot)->pid > 0 &&
-	    !places_owner(&s->d->places, f->slot)->alive)
+	if (f->state == OBS_USED && places_owner(&s->v.d->places, f->slot)->pid > 0 &&
+	    !places_owner(&s->v.d->places, f->slot)->alive)
 		s->dead_bytes += f->size;
-	return ++s->seen % LOOK_LATE || !rpc_late(s->call);
+	return visit_goes_on(&s->v);
 }
 
 /* Room for the pool's failures, then they. False: nothing more is to be looked at there. */
@@ -63,15 +58,14 @@ static bool collect(struct failures *s, struct obs_pool *p)
 	int error;
 
 	if (!row) {
-		rpc_fail(s->call, RPC_INTERNAL, NULL, "out of memory");
+		rpc_fail(s->v.call, RPC_INTERNAL, NULL, "out of memory");
 		return false;
 	}
 	s->row = row;
 	s->first = s->count;
 	s->dead_bytes = 0;
 	error = obs_failures(p, on_failure, s);
-	if (error && s->pick.one && s->pick.count == 1)
-		pick_fail(s->call, s->pick.id[s->i], error);
+	visit_error(&s->v, error);
 	return !error && s->count > s->first && !obs_stats(p, &stats) && stats.dead && obs_info(p)->domain == OBS_SHM;
 }
 
@@ -85,24 +79,22 @@ static void judge(struct failures *s)
 	}
 }
 
-static void look(struct failures *s)
+static void look(struct visit *v)
 {
-	struct obs_pool *p = pick_at(s->d, &s->pick, s->i);
+	struct failures *s = (struct failures *)(void *)v;
+	struct obs_pool *p = visit_pool(v);
 	bool more = p != NULL;
 
-	if (p && s->d->places.pool != p)
-		places_of(&s->d->places, p);
 	if (p && !s->began) {
 		s->began = true;
-		s->at = 0;
 		more = collect(s, p);
 	}
-	if (more && !obs_records(p, &s->at, LOOK, on_record, s) && s->at)
+	if (more && !obs_records(p, &v->at, VISIT_LOOK, on_record, s) && v->at)
 		return;
 	if (more)
 		judge(s);
 	s->began = false;
-	s->i++;
+	visit_next(v);
 }
 
 static int newer(const void *a, const void *b)
@@ -116,9 +108,10 @@ static int newer(const void *a, const void *b)
 				       : 0;
 }
 
-static void write_rows(struct failures *s)
+static void finish(struct visit *v)
 {
-	struct json_writer *w = s->call->out;
+	struct failures *s = (struct failures *)(void *)v;
+	struct json_writer *w = v->call->out;
 
 	if (s->count)
 		qsort(s->row, s->count, sizeof *s->row, newer);
@@ -129,7 +122,7 @@ static void write_rows(struct failures *s)
 
 		jw_open(w, '{');
 		jw_key(w, "time"), jw_uint(w, row->f.time);
-		jw_key(w, "pool"), jw_string(w, s->pick.id[row->pool]);
+		jw_key(w, "pool"), jw_string(w, s->v.pick.id[row->pool]);
 		jw_key(w, "pid"), jw_int(w, row->f.pid);
 		row_site(w, &row->site);
 		row_count(w, "requested", row->f.requested);
@@ -142,27 +135,11 @@ static void write_rows(struct failures *s)
 	jw_close(w, '}');
 }
 
-static void step(struct rpc_call *call)
-{
-	struct failures *s = call->state;
-
-	s->call = call;
-	places_of(&s->d->places, NULL);
-	while (s->i < s->pick.count && !call->error.code) {
-		look(s);
-		if (rpc_late(call))
-			return;
-	}
-	if (!call->error.code)
-		write_rows(s);
-	rpc_done(call);
-}
-
 static void drop(void *state)
 {
 	struct failures *s = state;
 
-	pick_free(&s->pick);
+	pick_free(&s->v.pick);
 	ctl_free(s->row);
 	ctl_free(s);
 }
@@ -175,12 +152,8 @@ void rpc_failures(struct rpc_call *call)
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
 		return;
 	}
-	s->d = daemon_of(call);
+	s->v.look = look;
+	s->v.finish = finish;
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
-	if (!pick_pools(call, OBS_PKG | OBS_SHM, &s->pick)) {
-		drop(s);
-		return;
-	}
-	rpc_later(call, step, s, drop);
-	step(call);
+	visit_begin(call, &s->v, drop);
 }

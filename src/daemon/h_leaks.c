@@ -13,24 +13,18 @@
 #include <string.h>
 
 #include "ctl/memory.h"
-#include "daemon/daemon.h"
 #include "daemon/page.h"
-#include "daemon/pick.h"
 #include "daemon/sample.h"
 #include "daemon/tally.h"
+#include "daemon/visit.h"
 
-enum { LOOK = 4096, LOOK_LATE = 256 };
 enum evidence { OWNER_DEAD = 1, AT_EXIT = 2, GROWING = 4 };
 
 struct leaks {
-	struct daemon *d;
-	struct rpc_call *call;
-	struct pick pick;
-	unsigned wanted;		/* evidence */
-	size_t i;
-	uint64_t at, limit;
+	struct visit v;
+	unsigned wanted, of_pool;	/* evidence: asked for, and what this pool can give of it */
+	uint64_t limit;
 	struct page page;
-	unsigned seen, of_pool;		/* of_pool: evidence that this pool can give */
 	struct tally dead, sites;	/* of this pool: by site and slot, by site */
 	struct tally suspects;		/* of all */
 	struct json_writer text;	/* members of each suspect that are no sums */
@@ -41,21 +35,21 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 	struct leaks *s = arg;
 
 	if (f->state == OBS_USED) {
-		const struct obs_owner *owner = s->of_pool & OWNER_DEAD ? places_owner(&s->d->places, f->slot) : NULL;
+		const struct obs_owner *owner = s->of_pool & OWNER_DEAD ? places_owner(&s->v.d->places, f->slot) : NULL;
 
 		if (owner && owner->pid > 0 && !owner->alive)
 			tally_add(&s->dead, f->site | (uint64_t)f->slot << 32, f);
 		if (s->of_pool & (AT_EXIT | GROWING))
 			tally_add(&s->sites, f->site, f);
 	}
-	return ++s->seen % LOOK_LATE || !rpc_late(s->call);
+	return visit_goes_on(&s->v);
 }
 
 /* ---- from sums to suspects ---- */
 
 static void growth(struct leaks *s, const uint64_t *figures)
 {
-	unsigned n = sampler_samples(s->d->sampler), interval = sampler_interval(s->d->sampler);
+	unsigned n = sampler_samples(s->v.d->sampler), interval = sampler_interval(s->v.d->sampler);
 	struct json_writer *w = &s->text;
 
 	jw_key(w, "rate"), jw_real(w, (double)(figures[n] - figures[0]) / ((double)n * interval));
@@ -81,11 +75,12 @@ static void suspect(struct leaks *s, const char *evidence, const struct tally_ro
 	row->text = (uint32_t)w->len;
 	w->comma = false;
 	jw_key(w, "evidence"), jw_string(w, evidence);
-	jw_key(w, "pool"), jw_string(w, s->pick.id[s->i]);
-	row_site(w, places_site(&s->d->places, (uint32_t)sums->key));
-	row_owner(w, by_slot		     ? places_owner(&s->d->places, (uint32_t)(sums->key >> 32))
-		     : s->pick.id[s->i][0] == 'p' ? places_owner(&s->d->places, 0)
-						  : &nobody);
+	jw_key(w, "pool"), jw_string(w, visit_id(&s->v));
+	row_site(w, places_site(&s->v.d->places, (uint32_t)sums->key));
+	if (by_slot)
+		row_owner(w, places_owner(&s->v.d->places, (uint32_t)(sums->key >> 32)));
+	else
+		row_owner(w, visit_id(&s->v)[0] == 'p' ? places_owner(&s->v.d->places, 0) : &nobody);
 	if (figures)
 		growth(s, figures);
 	else
@@ -107,7 +102,7 @@ static void conclude(struct leaks *s)
 			continue;
 		if (s->of_pool & AT_EXIT)
 			suspect(s, "at_exit", row, false, NULL);
-		else if (sampler_growth(s->d->sampler, s->pick.id[s->i], (uint32_t)row->key, figures))
+		else if (sampler_growth(s->v.d->sampler, visit_id(&s->v), (uint32_t)row->key, figures))
 			suspect(s, "growing", row, false, figures);
 	}
 }
@@ -130,27 +125,24 @@ static void end_pool(struct leaks *s)
 	s->suspects.failed |= s->dead.failed | s->sites.failed;
 	tally_free(&s->dead);
 	tally_free(&s->sites);
-	s->at = 0;
-	s->i++;
+	visit_next(&s->v);
 }
 
-static void look(struct leaks *s)
+static void look(struct visit *v)
 {
-	struct obs_pool *p = pick_at(s->d, &s->pick, s->i);
-	int error = 0;
+	struct leaks *s = (struct leaks *)(void *)v;
+	struct obs_pool *p = visit_pool(v);
+	int error;
 
-	if (p && s->d->places.pool != p)
-		places_of(&s->d->places, p);
-	if (p && !s->at)
+	if (p && !v->at)
 		s->of_pool = can_give(p) & s->wanted;
 	if (!p || !s->of_pool) {
 		end_pool(s);
 		return;
 	}
-	error = obs_records(p, &s->at, LOOK, on_record, s);
-	if (error && s->pick.one && s->pick.count == 1)
-		pick_fail(s->call, s->pick.id[s->i], error);
-	if (!error && s->at)
+	error = obs_records(p, &v->at, VISIT_LOOK, on_record, s);
+	visit_error(v, error);
+	if (!error && v->at)
 		return;
 	conclude(s);
 	end_pool(s);
@@ -160,7 +152,7 @@ static void look(struct leaks *s)
 
 static void write_suspect(struct leaks *s, const struct tally_row *row)
 {
-	struct json_writer *w = s->call->out;
+	struct json_writer *w = s->v.call->out;
 
 	jw_open(w, '{');
 	jw_raw(w, s->text.text + row->text, row->text_len);
@@ -176,7 +168,7 @@ static void write_suspect(struct leaks *s, const struct tally_row *row)
 
 static void write_page(struct leaks *s)
 {
-	struct json_writer *w = s->call->out;
+	struct json_writer *w = s->v.call->out;
 	uint64_t i = s->page.at;
 
 	tally_sort(&s->suspects);
@@ -187,39 +179,29 @@ static void write_page(struct leaks *s)
 	jw_close(w, ']');
 	s->page.at = i;
 	if (i < s->suspects.count)
-		page_write(s->call, &s->page);
+		page_write(s->v.call, &s->page);
 	else
 		jw_key(w, "next"), jw_null(w);
-	jw_key(w, "samples"), jw_uint(w, sampler_samples(s->d->sampler));
-	jw_key(w, "interval"), jw_uint(w, sampler_interval(s->d->sampler));
+	jw_key(w, "samples"), jw_uint(w, sampler_samples(s->v.d->sampler));
+	jw_key(w, "interval"), jw_uint(w, sampler_interval(s->v.d->sampler));
 	jw_close(w, '}');
 }
 
-static void step(struct rpc_call *call)
+static void finish(struct visit *v)
 {
-	struct leaks *s = call->state;
+	struct leaks *s = (struct leaks *)(void *)v;
 
-	s->call = call;
-	places_of(&s->d->places, NULL);
-	while (s->i < s->pick.count && !call->error.code) {
-		look(s);
-		if (rpc_late(call))
-			return;
-	}
-	if (call->error.code)
-		return;
 	if (s->suspects.failed || s->text.failed)
-		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+		rpc_fail(v->call, RPC_INTERNAL, NULL, "out of memory");
 	else
 		write_page(s);
-	rpc_done(call);
 }
 
 static void drop(void *state)
 {
 	struct leaks *s = state;
 
-	pick_free(&s->pick);
+	pick_free(&s->v.pick);
 	tally_free(&s->dead);
 	tally_free(&s->sites);
 	tally_free(&s->suspects);
@@ -242,13 +224,12 @@ void rpc_leaks(struct rpc_call *call)
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
 		return;
 	}
-	s->d = daemon_of(call);
+	s->v.look = look;
+	s->v.finish = finish;
 	s->wanted = read_evidence(rpc_text(call, "evidence"));
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
-	if (!page_read(call, &s->page) || !pick_pools(call, OBS_PKG | OBS_SHM, &s->pick)) {
+	if (page_read(call, &s->page))
+		visit_begin(call, &s->v, drop);
+	else
 		drop(s);
-		return;
-	}
-	rpc_later(call, step, s, drop);
-	step(call);
 }

@@ -58,12 +58,7 @@ static void lock(struct json_writer *w, const struct obs_stats *s)
 static void row(struct json_writer *w, const struct obs_info *i, const struct obs_stats *s)
 {
 	jw_open(w, '{');
-	jw_key(w, "pool"), jw_string(w, i->id);
-	jw_key(w, "domain"), jw_string(w, row_domain(i->domain));
-	row_text(w, "name", i->name);
-	jw_key(w, "pid"), jw_int(w, i->pid);
-	row_text(w, "command", i->command);
-	row_text(w, "manager", i->manager);
+	row_pool(w, i);
 	jw_key(w, "state"), jw_string(w, row_state(s->state));
 	counters(w, s);
 	jw_key(w, "tracking"), jw_string(w, row_tracking(s->tracking));

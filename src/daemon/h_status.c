@@ -44,12 +44,7 @@ static void pool_row(struct json_writer *w, const struct daemon *d, struct obs_p
 	char held_back[128] = "";
 
 	jw_open(w, '{');
-	jw_key(w, "pool"), jw_string(w, i->id);
-	jw_key(w, "domain"), jw_string(w, row_domain(i->domain));
-	row_text(w, "name", i->name);
-	jw_key(w, "pid"), jw_int(w, i->pid);
-	row_text(w, "command", i->command);
-	row_text(w, "manager", i->manager);
+	row_pool(w, i);
 	jw_key(w, "incarnation"), jw_uint(w, i->incarnation);
 	if (obs_stats(p, &s)) {
 		jw_key(w, "state"), jw_null(w);

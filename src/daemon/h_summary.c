@@ -11,21 +11,15 @@
 #include <string.h>
 
 #include "ctl/memory.h"
-#include "daemon/daemon.h"
-#include "daemon/pick.h"
 #include "daemon/tally.h"
+#include "daemon/visit.h"
 
-enum { LOOK = 4096, LOOK_LATE = 256 };
 enum by { BY_SITE, BY_MODULE, BY_SIZE, BY_OWNER };
 
 struct summary {
-	struct daemon *d;
-	struct rpc_call *call;
-	struct pick pick;
+	struct visit v;
 	enum by by;
-	size_t i;
-	uint64_t at, limit, count, bytes;	/* count, bytes: of everything */
-	unsigned seen;
+	uint64_t limit, count, bytes;	/* count, bytes: of everything */
 	struct tally numbers, names;
 	struct json_writer text;	/* members of each name's row: "key":…,"site":… */
 };
@@ -55,7 +49,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 		s->bytes += f->size;
 		tally_add(&s->numbers, number_of(s->by, f), f);
 	}
-	return ++s->seen % LOOK_LATE || !rpc_late(s->call);
+	return visit_goes_on(&s->v);
 }
 
 /* ---- names ---- */
@@ -73,7 +67,7 @@ static void site_key(const struct obs_site *site, char *buf, size_t bytes)
 /* The name of a number in pool `p`; "" is not known. */
 static void name_of(struct summary *s, uint64_t number, char *buf, size_t bytes)
 {
-	struct places *places = &s->d->places;
+	struct places *places = &s->v.d->places;
 
 	*buf = 0;
 	switch (s->by) {
@@ -139,7 +133,7 @@ static void fold(struct summary *s)
 		if (!number->used)
 			continue;
 		name_of(s, number->key, name, sizeof name);
-		row = named(s, name, s->by == BY_SITE ? places_site(&s->d->places, (uint32_t)number->key) : NULL);
+		row = named(s, name, s->by == BY_SITE ? places_site(&s->v.d->places, (uint32_t)number->key) : NULL);
 		if (row)
 			tally_merge(row, number);
 	}
@@ -167,7 +161,7 @@ static void add_untracked(struct summary *s, struct obs_pool *p)
 
 static void write_rows(struct summary *s)
 {
-	struct json_writer *w = s->call->out;
+	struct json_writer *w = s->v.call->out;
 
 	jw_open(w, '{');
 	jw_key(w, "rows"), jw_open(w, '[');
@@ -192,54 +186,38 @@ static void write_rows(struct summary *s)
 	jw_close(w, '}');
 }
 
-static void look(struct summary *s)
+static void look(struct visit *v)
 {
-	struct obs_pool *p = pick_at(s->d, &s->pick, s->i);
-	int error = p ? 0 : -1;
+	struct summary *s = (struct summary *)(void *)v;
+	struct obs_pool *p = visit_pool(v);
+	int error = p ? obs_records(p, &v->at, VISIT_LOOK, on_record, s) : 0;
 
+	visit_error(v, error);
+	if (p && !error && v->at)
+		return;
 	if (p) {
-		if (s->d->places.pool != p)
-			places_of(&s->d->places, p);
-		error = obs_records(p, &s->at, LOOK, on_record, s);
-		if (error && s->pick.one && s->pick.count == 1)
-			pick_fail(s->call, s->pick.id[s->i], error);
+		fold(s);
+		add_untracked(s, p);
 	}
-	if (error || !s->at) {
-		if (p) {
-			fold(s);
-			add_untracked(s, p);
-		}
-		tally_free(&s->numbers);	/* of a pool that went away meanwhile */
-		s->at = 0;
-		s->i++;
-	}
+	tally_free(&s->numbers);	/* of a pool that went away meanwhile */
+	visit_next(v);
 }
 
-static void step(struct rpc_call *call)
+static void finish(struct visit *v)
 {
-	struct summary *s = call->state;
+	struct summary *s = (struct summary *)(void *)v;
 
-	s->call = call;
-	places_of(&s->d->places, NULL);
-	while (s->i < s->pick.count && !call->error.code) {
-		look(s);
-		if (rpc_late(call))
-			return;
-	}
-	if (call->error.code)
-		return;
 	if (s->names.failed || s->text.failed)
-		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+		rpc_fail(v->call, RPC_INTERNAL, NULL, "out of memory");
 	else
 		write_rows(s);
-	rpc_done(call);
 }
 
 static void drop(void *state)
 {
 	struct summary *s = state;
 
-	pick_free(&s->pick);
+	pick_free(&s->v.pick);
 	tally_free(&s->numbers);
 	tally_free(&s->names);
 	jw_free(&s->text);
@@ -261,13 +239,9 @@ void rpc_summary(struct rpc_call *call)
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
 		return;
 	}
-	s->d = daemon_of(call);
+	s->v.look = look;
+	s->v.finish = finish;
 	s->by = read_by(rpc_text(call, "by"));
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
-	if (!pick_pools(call, OBS_PKG | OBS_SHM, &s->pick)) {
-		drop(s);
-		return;
-	}
-	rpc_later(call, step, s, drop);
-	step(call);
+	visit_begin(call, &s->v, drop);
 }

@@ -53,6 +53,16 @@ void row_owner(struct json_writer *w, const struct obs_owner *o)
 	jw_close(w, '}');
 }
 
+void row_pool(struct json_writer *w, const struct obs_info *pool)
+{
+	jw_key(w, "pool"), jw_string(w, pool->id);
+	jw_key(w, "domain"), jw_string(w, row_domain(pool->domain));
+	row_text(w, "name", pool->name);
+	jw_key(w, "pid"), jw_int(w, pool->pid);
+	row_text(w, "command", pool->command);
+	row_text(w, "manager", pool->manager);
+}
+
 void row_age(struct json_writer *w, const char *key, uint64_t since)
 {
 	uint64_t now = (uint64_t)time(NULL);

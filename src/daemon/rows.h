@@ -19,6 +19,8 @@ void row_bool(struct json_writer *w, const char *key, bool value);
 void row_site(struct json_writer *w, const struct obs_site *site);
 /** "owner": {pid, command, alive}, or null */
 void row_owner(struct json_writer *w, const struct obs_owner *owner);
+/** "pool", "domain", "name", "pid", "command", "manager" */
+void row_pool(struct json_writer *w, const struct obs_info *pool);
 /** "age": seconds from `time` to now, both CLOCK_REALTIME */
 void row_age(struct json_writer *w, const char *key, uint64_t time);
 

@@ -216,6 +216,7 @@ static void in_parent(void)
 
 static void in_child(void)
 {
+	epoch_renew();			/* where the kernel does not wipe its page; else this is once more */
 	mem_pkg_after_fork(true);
 	setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }

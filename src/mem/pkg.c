@@ -144,7 +144,7 @@ static int open_meta(struct pool *p)
 	rc = seen_meta(p);
 	if (rc == 0)
 		return 0;
-	mem_notice("memapi: this heap goes on unseen: no file in the registry: %s", strerror(-rc));
+	mem_notice("memapi: this heap goes on unseen: no file in the registry: %s", registry_reason(rc));
 	p->meta_file.fd = -1;
 	rc = map_meta(p, -1);
 	if (rc == 0)
@@ -314,9 +314,11 @@ COLD static void follow(struct pool *p)
 
 	p->features = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
 	magazine_follow(p);
-	/* what cannot be followed is taken back, so that the question is not asked again */
-	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
+	 * meanwhile */
+	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wanted, p->features, memory_order_relaxed,
+						memory_order_relaxed);
 }
 
 static inline bool ready(struct pool *p)

@@ -158,8 +158,11 @@ static int build(struct pool *p, const struct making *m, struct owner *ret_owner
 		fill_identity(p, m);
 		rc = slot_claim(p, m->spec->observer, ret_owner);
 	}
-	if (rc == 0)
+	if (rc == 0) {
 		rc = shm_front_init(p, ret_owner, first);
+		if (rc)
+			slot_leave(p, ret_owner); /* this thread's robust list must not lead into what goes */
+	}
 	if (rc == 0)
 		atomic_store_explicit(&p->live->state, POOL_LIVE, memory_order_release);
 	else
@@ -273,8 +276,12 @@ int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *
 	if (rc == -ENOSPC && reap_registry(dir) > 0)
 		rc = create_in(dir, spec, p, ret_owner);
 	close(dir);
-	for (unsigned i = 0; rc == 0 && i < spec->shards; i++)
-		remember_path(&p[i]);
+	for (unsigned i = 0; i < spec->shards; i++) {
+		if (rc == 0)
+			remember_path(&p[i]);
+		else
+			p[i] = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 }; /* its addresses are gone */
+	}
 	return rc;
 }
 
@@ -425,4 +432,15 @@ unsigned shared_users(const struct pool *p, const struct owner *except)
 	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
 		users += !(except && except->slot == pool_slot(p, i)) && !slot_gone(p, i);
 	return users;
+}
+
+struct shared_crowd shared_crowd(const struct pool *p)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	struct shared_crowd crowd = { 0 };
+
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+		if (!slot_gone(p, i))
+			++*(slot_is_ours(p, i) ? &crowd.own : &crowd.others);
+	return crowd;
 }

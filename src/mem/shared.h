@@ -38,5 +38,8 @@ void shared_detach(struct pool *p, unsigned shards);
 int shared_unlink(const char *name, uint32_t incarnation, unsigned shards);
 /** Living slots of one shard but for `except` (NULL: none). Of shard 0: the pool's users. */
 unsigned shared_users(const struct pool *p, const struct owner *except);
+/** Living slots, of threads of this process and of others. */
+struct shared_crowd { unsigned own, others; };
+struct shared_crowd shared_crowd(const struct pool *p);
 
 #endif

@@ -120,7 +120,7 @@ static int make(struct pool *p, const char *name, uint64_t size)
 	if (rc) {
 		mem_set_error("the shared pool %s of %llu bytes could not be made in the registry %s: %s", name,
 			      (unsigned long long)shared_size(size, spec.shards) * spec.shards,
-			      registry_path(dir, sizeof dir), strerror(-rc));
+			      registry_path(dir, sizeof dir), registry_reason(rc));
 		return rc;
 	}
 	mem_shm_shards = spec.shards;
@@ -180,9 +180,13 @@ COLD static int get_ready(void)
 
 COLD static void follow(struct pool *p)
 {
-	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed) | FEATURE_SITES;
-	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
+	uint64_t wish = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
+
+	p->features = wish | FEATURE_SITES;
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+	/* unless another wish has come meanwhile: that one is followed next */
+	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, p->features, memory_order_relaxed,
+						memory_order_relaxed);
 }
 
 /* The shard's owner, with a slot there from now on. */
@@ -299,20 +303,27 @@ int shm_create(const char *name, size_t size)
 
 int shm_attach(const char *name) { return use_named(name, 0, false); }
 
-/* The last one to leave a pool that is nobody's takes its files away. */
+/*
+ * The last process to leave a pool that is nobody's takes its files away. Threads that still run go with the process.
+ * Its slot is left first, so that of two that end together one at least sees nobody; `state` says which one acts, for
+ * the name may be another pool's as soon as it is free.
+ */
 void mem_shm_at_exit(void)
 {
 	struct pool *p = &mem_shm_pool;
+	uint64_t live = POOL_LIVE;
 
-	if (!p->id || self.epoch != *epoch_word || !self.epoch)
+	if (!p->id)
 		return;
-	if (!p->id->hosted && !mem_conf()->keep_exited && shared_users(p, &self.owner) == 0) {
-		for (unsigned k = 0; k < mem_shm_shards; k++)
-			atomic_store_explicit(&p[k].live->state, POOL_EXITED, memory_order_release);
-		shared_unlink(p->id->name, p->id->incarnation, mem_shm_shards);
-	}
-	leave_all();
+	if (!shared_crowd(p).own)
+		return;			/* inherited, and never used */
+	if (self.epoch && self.epoch == *epoch_word)
+		leave_all();
 	self.epoch = 0;
+	if (!p->id->hosted && !mem_conf()->keep_exited && !shared_crowd(p).others &&
+	    atomic_compare_exchange_strong_explicit(&p->live->state, &live, POOL_EXITED, memory_order_acq_rel,
+						    memory_order_relaxed))
+		shared_unlink(p->id->name, p->id->incarnation, mem_shm_shards);
 }
 
 /* ---- calls ---- */

@@ -26,12 +26,13 @@ app_start() {
 	local ready
 	mkfifo "$T/pipe.$#.${#apps[@]}"
 	exec {hold}<>"$T/pipe.$#.${#apps[@]}"
+	rm -f "$T/app.out"	# the one before was ready, too
 	"$APP" "$@" <"$T/pipe.$#.${#apps[@]}" >"$T/app.out" 2>"$T/app.err" &
 	app=$!
 	apps+=($app)
 	disown
 	for _ in $(seq 100); do
-		grep -q '^ready' "$T/app.out" && return
+		grep -qsx "ready $app" "$T/app.out" && return
 		sleep 0.05
 	done
 	bad "the program does not get ready: $(cat "$T/app.out" "$T/app.err")"
@@ -99,6 +100,13 @@ run dump shm --leaks
 holds 10 '^owner_dead .*\(dead\)'
 [ "$(grep -c ^owner_dead "$T/out")" = 10 ] || bad 'not 10 fragments'
 (MEMAPI_TRACK=sites "$APP" pkg=3,50 crash >/dev/null; true) 2>/dev/null
+run leaks --pool default	# a domain that has no such pool is no error
+holds 0
+run leaks --pid "$app" --evidence owner_dead
+holds 10 '^owner_dead +shm:.* +10 +[0-9]+ '
+run leaks --pool nosuch
+holds 1
+says 'No such pool'
 run leaks pkg -o ndjson
 holds 10 '"evidence":"at_exit".*"count":3'
 run dump pkg --leaks -o json
@@ -124,7 +132,8 @@ run manager set nosuch
 holds 1
 says 'allowed:'
 run restart
-holds 0 "^old  $mmd +[0-9]" "^new  $mmd +0"
+holds 0 "^old  $mmd +[0-9]" "^new  $mmd +[0-9]"
+awk '/^old/ { old = $3 } /^new/ { new = $3 } END { exit !(new < old) }' "$T/out" || bad "not started anew: $(cat "$T/out")"
 run manager get shm
 holds 0 '^shm     fm   fm             choice'
 run manager reset

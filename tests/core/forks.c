@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +34,19 @@ static void *inherited[INHERITED], *shared;
 static pid_t by_fork(void) { return fork(); }
 static pid_t by_underscore_fork(void) { return _Fork(); }
 static pid_t by_clone(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }
+
+/* What the library finds as madvise(): a kernel before 4.14, or one that only looks like Linux. It knows fork() alone.
+ */
+static bool old_kernel;
+
+__attribute__((visibility("default"))) int madvise(void *at, size_t bytes, int advice)
+{
+	if (old_kernel && advice == MADV_WIPEONFORK) {
+		errno = EINVAL;
+		return -1;
+	}
+	return (int)syscall(SYS_madvise, at, bytes, advice);
+}
 
 static const struct { const char *name; pid_t (*make)(void); } kinds[] = {
 	{ "fork", by_fork }, { "_Fork", by_underscore_fork }, { "raw clone", by_clone },
@@ -151,7 +165,7 @@ static void try_kind(size_t kind, bool threads)
 static void all_kinds(bool threads)
 {
 	for (unsigned round = 0; round < ROUNDS; round++)
-		for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+		for (size_t kind = 0; kind < (old_kernel ? 1 : sizeof kinds / sizeof kinds[0]); kind++) {
 			strcpy(shared, "parent");
 			try_kind(kind, threads);
 		}
@@ -161,8 +175,9 @@ int main(int argc, char **argv)
 {
 	pthread_t thread;
 
+	old_kernel = argc > 2 && strcmp(argv[2], "old-kernel") == 0;
 	if (argc < 2 || pkg_init_manager(argv[1]) || shm_init_manager(argv[1])) {
-		fprintf(stderr, "usage: forks MANAGER; %s\n", memapi_error());
+		fprintf(stderr, "usage: forks MANAGER [old-kernel]; %s\n", memapi_error());
 		return 2;
 	}
 	shared = shm_malloc(16);

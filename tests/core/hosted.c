@@ -8,15 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "expect.h"
 #include "mem/host.h"
-
-#define EXPECT(x)										\
-	do {											\
-		if (!(x)) {									\
-			fprintf(stderr, "%s:%d: not true: %s (%s)\n", __FILE__, __LINE__, #x, memapi_error());	\
-			exit(1);								\
-		}										\
-	} while (0)
 
 enum { FRAGMENTS = 100 };
 

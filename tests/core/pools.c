@@ -15,14 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXPECT(x)										\
-	do {											\
-		if (!(x)) {									\
-			fprintf(stderr, "%s:%d: not true: %s (errno %s; %s)\n", __FILE__, __LINE__, #x,	\
-				strerror(errno), memapi_error());				\
-			exit(1);								\
-		}										\
-	} while (0)
+#include "expect.h"
 
 extern char **environ;
 

@@ -372,6 +372,11 @@ Test(hostile, a_registry_that_others_may_write_to_is_refused)
 	o = fixture_observer(skip, &skipped);
 	cr_assert_null(obs_at(o, 0));
 	cr_assert(strstr(skipped.text, "others may write"), "%s", skipped.text);
+	cr_assert_eq(chmod(fixture_registry(), 0770), 0);
+	skipped = (struct skipped){ 0 };
+	cr_assert_eq(obs_scan(o, skip, &skipped), 0);
+	cr_assert_null(obs_at(o, 0));
+	cr_assert(strstr(skipped.text, "others may write"), "%s", skipped.text);
 	cr_assert_eq(chmod(fixture_registry(), 0700), 0);
 	cr_assert_eq(obs_scan(o, NULL, NULL), 0);
 	cr_assert(obs_at(o, 0));

@@ -19,6 +19,7 @@ static const struct column choice_columns[] = {
 	{ .head = "NOW", .member = "now", .kind = TEXT_OF },
 	{ .head = "AFTER RESTART", .member = "next", .kind = TEXT_OF },
 	{ .head = "FROM", .member = "from", .kind = TEXT_OF },
+	{ .head = "HELD BACK", .member = "held_back", .kind = TEXT_OF, .may_lack = true, .hidden = true },
 	{ 0 },
 };
 

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "ctl/method.h"
+
 #define FRAGMENT_COLUMNS \
 	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12, .spare = 3 }, \
 	{ .head = "ADDRESS", .member = "address", .kind = TEXT_OF }, \
@@ -90,6 +92,12 @@ static struct json_object *copy_params(const struct mmctl *m)
 	return copy;
 }
 
+static void narrow(struct json_object *params, const char *name, struct json_object *value)
+{
+	if (value && !get(params, name))
+		json_object_object_add(params, name, json_object_get(value));
+}
+
 /* Does this domain have live heaps of which nothing is noted? Then an empty answer is no good news. */
 static bool untracked(struct mmctl *m, const char *domain)
 {
@@ -154,18 +162,41 @@ static enum exit_code show_growing(struct mmctl *m, struct json_object *growing)
 	return finish(m, &r, RC_OK, NULL);
 }
 
-/* leaks has one domain a call; without one on the command line both are asked. */
+/* Whether --pool or --pid name something in this domain. */
+static bool names_some(struct mmctl *m, const char *domain)
+{
+	static const char *const names[] = { "pid", "pool" };
+	struct json_object *params = json_object_new_object(), *result = NULL;
+	bool none;
+
+	json_object_object_add(params, "domain", json_object_new_string(domain));
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		narrow(params, names[i], get(m->cmd.params, names[i]));
+	none = link_call(&m->link, "stats", params, &result) && m->link.code == RPC_NO_POOL;
+	json_object_put(result);
+	json_object_put(params);
+	return !none;
+}
+
+/*
+ * leaks has one domain a call. Without one on the command line both are asked, but for the one that has nothing of what
+ * was named; when neither has, the daemon says so.
+ */
 static enum exit_code each_domain(struct mmctl *m, struct render *r, struct seen *seen,
 				  struct json_object *tail)
 {
 	static const char *const domains[] = { "pkg", "shm" };
 	struct json_object *given = get(m->cmd.params, "domain"), *params;
+	bool named = !given && (get(m->cmd.params, "pid") || get(m->cmd.params, "pool")), any = false;
 	enum exit_code code = RC_OK;
 	uint64_t left = limit_of(m);
 
 	for (size_t i = 0; !code && i < 2; i++) {
 		if (given && strcmp(json_object_get_string(given), domains[i]))
 			continue;
+		if (named && (i == 0 || any) && !names_some(m, domains[i]))
+			continue;
+		any = true;
 		params = copy_params(m);
 		json_object_object_add(params, "domain", json_object_new_string(domains[i]));
 		code = pages(m, r, "leaks", params, &left, look_at, seen, tail);
@@ -209,12 +240,6 @@ static bool belongs(struct json_object *row, void *arg)
 		return false;
 	json_object_object_add(row, "evidence", json_object_get(get(suspect, "evidence")));
 	return true;
-}
-
-static void narrow(struct json_object *params, const char *name, struct json_object *value)
-{
-	if (value && !get(params, name))
-		json_object_object_add(params, name, json_object_get(value));
 }
 
 static void narrow_site(struct json_object *params, struct json_object *suspect)

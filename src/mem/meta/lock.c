@@ -78,14 +78,16 @@ static void roll_back(struct pool *p, uint64_t word)
 	struct undo_log *log = &dead->log;
 
 	if ((SLOT_GEN(atomic_load_explicit(&dead->state, memory_order_acquire)) & 0x7ffff) != LOCK_GEN(word)) {
-		damaged(p, "the lock named a slot that was given on");
-	} else if (!lock_log_sound(p, log)) {
-		damaged(p, "the undo log of a dead owner leads out of the pool");
-	} else if (undo_count(log)) {
-		undo_rollback(log, 0);
-		atomic_fetch_add_explicit(&p->live->rollbacks, 1, memory_order_relaxed); /* read by humans */
+		damaged(p, "the lock named a slot that was given on"); /* its log is another's by now */
+	} else {
+		if (!lock_log_sound(p, log)) {
+			damaged(p, "the undo log of a dead owner leads out of the pool");
+		} else if (undo_count(log)) {
+			undo_rollback(log, 0);
+			atomic_fetch_add_explicit(&p->live->rollbacks, 1, memory_order_relaxed); /* read by humans */
+		}
+		undo_commit(log);
 	}
-	undo_commit(log);
 	/* kill: repeated until here; now nobody waits for the dead any more. Release: pairs with lock_try_word(). */
 	atomic_store_explicit(&p->live->lock, word & ~0xffffffffull, memory_order_release);
 	atomic_fetch_add_explicit(&p->live->takeovers, 1, memory_order_relaxed);

@@ -30,18 +30,24 @@ int registry_open(int *ret_dir)
 	struct stat st;
 	int dir;
 
-	registry_path(path, sizeof path);
+	if (strlen(registry_path(path, sizeof path)) == sizeof path - 1)
+		return -ENAMETOOLONG;	/* cut, it would be another one */
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir == -1 && errno == ENOENT && (mkdir(path, 0700) == 0 || errno == EEXIST))
 		dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir == -1)
 		return -errno;
-	if (fstat(dir, &st) == -1 || st.st_uid != geteuid() || st.st_mode & S_IWOTH) {
+	if (fstat(dir, &st) == -1 || st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)) {
 		close(dir);
 		return -EPERM;
 	}
 	*ret_dir = dir;
 	return 0;
+}
+
+const char *registry_reason(int error)
+{
+	return error == -EPERM ? "it is not this user's, or its group or others may write to it" : strerror(-error);
 }
 
 bool registry_pool_name_ok(const char *name)

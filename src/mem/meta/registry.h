@@ -7,7 +7,7 @@
  *	…+SHARD				shard 1, 2, … of a sharded pool; shard 0 has the name alone, and gets it last
  *	.…				being made: nobody believes it
  *
- * Made on demand, 0700; refused when it is not ours or others may write to it.
+ * Made on demand, 0700; refused when it is not ours, or its group or others may write to it.
  */
 #ifndef META_REGISTRY_H
 #define META_REGISTRY_H
@@ -18,10 +18,12 @@
 
 enum { REGISTRY_NAME_MAX = 96, REGISTRY_PATH_MAX = 160 };
 
-/** MEMAPI_REGISTRY, else /dev/shm/mmd-UID. Returns `buf`. */
+/** MEMAPI_REGISTRY, else /dev/shm/mmd-UID; at most bytes - 1 of it. Returns `buf`. */
 char *registry_path(char *buf, size_t bytes);
-/** A descriptor of the directory. -EPERM: not ours, or open to others; else -errno. */
+/** A descriptor of the directory. -EPERM: not ours, or its group or others may write to it; else -errno. */
 int registry_open(int *ret_dir);
+/** The error of something in it, for people. */
+const char *registry_reason(int error);
 /** 1 to 48 of [A-Za-z0-9_.-], not digits alone, no dot first. */
 bool registry_pool_name_ok(const char *name);
 

@@ -102,6 +102,13 @@ bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation)
 	return !in_use(p, number) || gone(p, number, &state) || (SLOT_GEN(state) & 0x7ffff) != generation;
 }
 
+bool slot_is_ours(const struct pool *p, uint32_t number)
+{
+	/* state's upper half: namespace and pid, there from the claim on */
+	return atomic_load_explicit(&pool_slot(p, number)->state, memory_order_acquire) >> 32 ==
+	       own_word(SLOT_LIVE, 0) >> 32;
+}
+
 /* ---- claim and leave ---- */
 
 /* One more slot with memory behind it; several may try at once. */
@@ -183,9 +190,11 @@ void slot_leave(struct pool *p, struct owner *o)
 		return;
 	state = atomic_load_explicit(&s->state, memory_order_relaxed); /* ours */
 	s->until = clock_seconds();
-	atomic_store_explicit(&s->state, with_state(state, SLOT_LEFT), memory_order_release);
+	/* First: once it says LEFT the slot may be another's, and our robust list must not lead there.
+	 * kill: in between, pid and start time certify the death. */
 	if (!s->observer)
 		pthread_mutex_unlock(&s->life);
+	atomic_store_explicit(&s->state, with_state(state, SLOT_LEFT), memory_order_release);
 	*o = (struct owner){ 0 };
 }
 

@@ -24,6 +24,8 @@ void slot_leave(struct pool *p, struct owner *o);
 bool slot_gone(const struct pool *p, uint32_t number);
 /** The same for the generation that a lock word names: a slot that was given on is not its owner. */
 bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation);
+/** Of a living slot: its owner is a thread of this process. */
+bool slot_is_ours(const struct pool *p, uint32_t number);
 /** Mark the gone as LEFT or DEAD, take their locks, free those that no record names. Returns how many were freed. */
 unsigned slot_reap(struct pool *p, struct owner *o);
 /** A raw clone() leaves the child without a robust list; give it back what its thread had. Async-signal-safe. */

@@ -102,8 +102,8 @@ static const char *dir_wrong(const struct obs *o, const struct peek_dir *d, cons
 
 	if (!S_ISDIR(st->st_mode))
 		return "not a directory";
-	if (st->st_mode & S_IWOTH)
-		return "a registry that others may write to";
+	if (st->st_mode & (S_IWGRP | S_IWOTH))
+		return "a registry that its group or others may write to";
 	if (st->st_uid != geteuid() && st->st_uid != 0 && geteuid() != 0)
 		return "a registry of another user";
 	if (!o->all || st->st_uid == 0)

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/visit.h"
+
+enum { LOOK_LATE = 256 };		/* records between two looks at the clock */
+
+static void step(struct rpc_call *call)
+{
+	struct visit *v = call->state;
+
+	v->call = call;
+	places_of(&v->d->places, NULL);
+	while (v->i < v->pick.count && !call->error.code) {
+		v->look(v);
+		if (rpc_late(call))
+			return;
+	}
+	if (!call->error.code)
+		v->finish(v);
+	rpc_done(call);
+}
+
+void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop)
+{
+	v->d = daemon_of(call);
+	if (!pick_pools(call, OBS_PKG | OBS_SHM, &v->pick)) {
+		drop(v);
+		return;
+	}
+	rpc_later(call, step, v, drop);
+	step(call);
+}
+
+struct obs_pool *visit_pool(struct visit *v)
+{
+	struct obs_pool *p = pick_at(v->d, &v->pick, v->i);
+
+	if (p && v->d->places.pool != p)
+		places_of(&v->d->places, p);
+	return p;
+}
+
+const char *visit_id(const struct visit *v) { return v->pick.id[v->i]; }
+
+void visit_next(struct visit *v)
+{
+	v->at = 0;
+	v->i++;
+}
+
+bool visit_goes_on(struct visit *v) { return ++v->seen % LOOK_LATE || !rpc_late(v->call); }
+
+void visit_error(struct visit *v, int error)
+{
+	if (error && v->pick.one && v->pick.count == 1)
+		pick_fail(v->call, visit_id(v), error);
+}
