@@ -72,7 +72,7 @@ static int claim(struct pool *p)
 	if (rc == 0)
 		adopt(&o);
 	else
-		mem_set_error("no slot in the shared pool %s: %s", p->id->name, strerror(-rc));
+		mem_set_error("no slot in the shared pool %s: %s", p->id->name, error_name(-rc));
 	return rc;
 }
 
@@ -94,7 +94,7 @@ static int make(struct pool *p, const char *name, uint64_t size)
 		adopt(&o);
 	else
 		mem_set_error("the shared pool %s of %llu bytes could not be made in the registry %s: %s", name,
-			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), strerror(-rc));
+			      (unsigned long long)shared_size(size), registry_path(dir, sizeof dir), error_name(-rc));
 	return rc;
 }
 
@@ -110,7 +110,7 @@ static int attach(struct pool *p, const char *name)
 		      : rc == -EUCLEAN	 ? "its META is damaged or of another version"
 		      : rc == -ENOTSUP	 ? "its manager is not in this build"
 		      : rc == -EADDRINUSE ? "its addresses are taken in this process"
-					  : strerror(-rc));
+					  : error_name(-rc));
 	return rc;
 }
 
