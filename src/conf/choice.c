@@ -213,6 +213,6 @@ int conf_choice_write(const struct conf_choice *choice, struct conf_error *ret_e
 		close(fd);
 	ret_error->text[0] = 0;
 	if (result)
-		error_set(ret_error, "%s/choice: %s", *dir ? dir : "$XDG_STATE_HOME/memapi", strerror(-result));
+		error_set(ret_error, "%s/choice: %s", *dir ? dir : "$XDG_STATE_HOME/memapi", error_name(-result));
 	return result;
 }

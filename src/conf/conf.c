@@ -43,6 +43,13 @@ const char *conf_from_name(enum conf_from from)
 	return name[from];
 }
 
+const char *error_name(int error)
+{
+	const char *text = strerrordesc_np(error);
+
+	return text ? text : "an unknown error";
+}
+
 /** Whether the program has such a manager; if not, says what it has. */
 static int check_manager(struct load *l, const char *place, const char *name, enum conf_domain domain)
 {

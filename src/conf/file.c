@@ -173,6 +173,6 @@ fail:
 		munmap(buf, FILE_BYTES);
 	if (fd != -1)
 		close(fd);
-	error_set(error, "%.255s: %s", path, result == -EFBIG ? "longer than 64K" : strerror(-result));
+	error_set(error, "%.255s: %s", path, result == -EFBIG ? "longer than 64K" : error_name(-result));
 	return result;
 }

@@ -243,7 +243,7 @@ int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *wh
 	rc = make(h, wish, m);
 	if (rc)
 		snprintf(why, bytes, "the shared pool %s of %llu bytes could not be made: %s", wish->name,
-			 (unsigned long long)wish->size, strerror(-rc));
+			 (unsigned long long)wish->size, error_name(-rc));
 	return rc;
 }
 

@@ -19,8 +19,22 @@ static bool conf_ready;
 static _Thread_local char error_text[640];
 static char first_error[640];
 
-void mem_setup_lock(void) { pthread_mutex_lock(&setup); }
-void mem_setup_unlock(void) { pthread_mutex_unlock(&setup); }
+/* By this thread. Initial-exec: where our malloc serves the program, asking for it must not allocate. */
+static _Thread_local bool inside __attribute__((tls_model("initial-exec")));
+
+void mem_setup_lock(void)
+{
+	pthread_mutex_lock(&setup);
+	inside = true;
+}
+
+void mem_setup_unlock(void)
+{
+	inside = false;
+	pthread_mutex_unlock(&setup);
+}
+
+bool mem_setup_inside(void) { return inside; }
 
 /* ---- what went wrong ---- */
 
@@ -219,6 +233,7 @@ static void in_child(void)
 	epoch_renew();			/* where the kernel does not wipe its page; else this is once more */
 	mem_pkg_after_fork(true);
 	setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	inside = false;
 }
 
 void mem_register_handlers(void)

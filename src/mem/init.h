@@ -19,6 +19,8 @@ unsigned mem_shards(unsigned wish, unsigned domain, const struct mem_manager *ma
 /** One lock around everything that is done once, and around what a forked child mends. Recursive in no way. */
 void mem_setup_lock(void);
 void mem_setup_unlock(void);
+/** This thread holds it: it sets up, or forks, and what it calls may want memory from us. */
+bool mem_setup_inside(void);
 
 void mem_set_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** A line on stderr, once a process image: the person who started the program should know. */

@@ -21,6 +21,7 @@
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
 #include "mem/meta/store.h"
+#include "mem/pkg.h"
 #include "mem/reap/reap.h"
 
 enum { INCARNATIONS = 1000, STARTS_PER_REAP = 64 };
@@ -209,7 +210,7 @@ static int make(struct pool *p, const struct mem_manager *manager)
 	if (rc == 0)
 		rc = pkg_front_init(p, NULL, p->heap.len);
 	if (rc)
-		mem_set_error("the private heap could not be made: %s", strerror(-rc));
+		mem_set_error("the private heap could not be made: %s", error_name(-rc));
 	return rc;
 }
 
@@ -256,11 +257,15 @@ static void become_child(struct pool *p)
 		pkg_front_init(p, NULL, p->heap.len);
 }
 
+static uint64_t forked_from;		/* epoch, while at_fork */
+
 void mem_pkg_before_fork(void)
 {
 	if (mem_pkg_pool.id) {
 		pkg_front_hold(&mem_pkg_pool);
 		mem_pkg_pool.at_fork = true;
+		forked_from = mem_pkg_pool.epoch;
+		mem_pkg_pool.epoch = 0;	/* who calls meanwhile waits for the setup lock, or knows that it holds it */
 	}
 }
 
@@ -269,6 +274,8 @@ void mem_pkg_after_fork(bool child)
 	if (!mem_pkg_pool.id)
 		return;
 	mem_pkg_pool.at_fork = false;
+	if (!child && forked_from)
+		mem_pkg_pool.epoch = forked_from;
 	if (child)
 		atomic_store_explicit(&mem_pkg_pool.mutex, 0, memory_order_relaxed); /* the child has one thread */
 	else
@@ -285,11 +292,17 @@ static int pick_and_make(struct pool *p)
 	return rc ? rc : make(p, m);
 }
 
-COLD static bool get_ready(void)
+/* The address of itself, once the loader has been here. */
+static const volatile void *const volatile relocated = &relocated;
+
+COLD bool mem_pkg_get_ready(void)
 {
 	struct pool *p = &mem_pkg_pool;
-	int saved = errno, rc = 0;
+	int saved, rc = 0;
 
+	if (relocated != &relocated || mem_setup_inside())
+		return false;
+	saved = errno;
 	mem_setup_lock();
 	if (!*epoch_word)
 		epoch_renew();
@@ -307,7 +320,7 @@ COLD static bool get_ready(void)
 }
 
 /* An operator has asked for other features: a store of ours, at our next call. */
-COLD static void follow(struct pool *p)
+COLD void mem_pkg_follow(struct pool *p)
 {
 	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
@@ -321,14 +334,7 @@ COLD static void follow(struct pool *p)
 						memory_order_relaxed);
 }
 
-static inline bool ready(struct pool *p)
-{
-	if (UNLIKELY(p->epoch != *epoch_word || !p->epoch) && !get_ready())
-		return false;
-	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
-		follow(p);
-	return true;
-}
+static inline bool ready(struct pool *p) { return pkg_ready(p); }
 
 int pkg_init_manager(const char *name)
 {
@@ -342,7 +348,7 @@ int pkg_init_manager(const char *name)
 		return -EALREADY;
 	}
 	chosen = m;
-	return get_ready() ? 0 : -ENOMEM;
+	return mem_pkg_get_ready() ? 0 : -ENOMEM;
 }
 
 void mem_pkg_at_exit(void)

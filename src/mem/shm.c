@@ -88,7 +88,7 @@ static int claim_in(struct pool *p, struct owner *ret_owner)
 			rc = slot_claim(p, false, ret_owner);
 	}
 	if (rc)
-		mem_set_error("no slot in the shared pool %s: %s", p->id->name, strerror(-rc));
+		mem_set_error("no slot in the shared pool %s: %s", p->id->name, error_name(-rc));
 	return rc;
 }
 
@@ -144,7 +144,7 @@ static int attach(struct pool *p, const char *name)
 		      : rc == -EUCLEAN	 ? "its META is damaged or of another version"
 		      : rc == -ENOTSUP	 ? "its manager is not in this build"
 		      : rc == -EADDRINUSE ? "its addresses are taken in this process"
-					  : strerror(-rc));
+					  : error_name(-rc));
 	return rc;
 }
 

@@ -19,7 +19,7 @@ LAYERS = {
 	"src/mem/front": (("src/mem/meta", "src/mem/mgr"), ()),
 	"src/mem/reap": (("src/mem/front",), ()),
 	"src/mem/observe": (("src/mem/meta", "include/memapi"), ("elfutils", "elf.h", "gelf.h")),
-	"src/mem/preload": (("src/mem/front",), ()),
+	"src/mem/preload": (("src/mem",), ()),
 	"src/mem/host.h": (("include/memapi",), ()),
 	"src/mem": (("src/mem/front", "src/mem/reap", "src/mem/observe", "src/mem/host.h", "src/conf"), ()),
 	"src/conf": ((), ("ini.h",)),
@@ -40,6 +40,8 @@ STANDARD = {"assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", 
 	    "threads", "time", "wchar"}
 # a library never prints, exits or talks; text goes where the caller says
 FORBIDDEN = re.compile(r"(?<![\w.>])(printf|puts|putchar|perror|exit|_exit|syslog|socket|system|popen)\s*\(")
+# it waits for a lock that a program may hold while it allocates: error_name() does not
+LOCKING = re.compile(r"(?<![\w.>])(strerror)\s*\(")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"", re.S)
 
 
@@ -110,6 +112,10 @@ def faults(path):
 		code = COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m.group(0)), text)
 		for match in FORBIDDEN.finditer(code):
 			yield code.count("\n", 0, match.start()), "a library does not call %s()" % match.group(1)
+	if path.startswith(("src/mem/", "src/conf/")):
+		code = COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m.group(0)), text)
+		for match in LOCKING.finditer(code):
+			yield code.count("\n", 0, match.start()), "%s() takes a lock of the program; error_name()" % match.group(1)
 
 
 def main():

@@ -33,6 +33,7 @@ expect tools/mmctl/a.c '#include "conf/conf.h"\n'
 expect src/daemon/a.c '#include "x.c"\n' '.c file is never included'
 expect src/mem/front/a.c 'int f(void) { printf("x"); return 0; }\n' 'does not call printf()'
 expect src/mem/front/a.c 'int f(void) { fprintf(out, "exit(1)"); return x->exit(1); } /* exit(1) */\n'
+expect src/conf/a.c 'const char *f(int e) { return strerror(e); }\n' 'takes a lock of the program'
 cat >x.c <<'C'
 struct two { int a, b; };	/* one line */
 

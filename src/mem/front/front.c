@@ -195,7 +195,8 @@ COLD static uint32_t site_of_stack(const struct front_call *call)
 	struct meta_site site;
 	uint32_t number;
 
-	stack_take(&stack, call->caller);
+	if (!stack_take(&stack, call->caller))
+		return 0;
 	number = site_known(p, NULL, stack.key);
 	if (number)
 		return number;

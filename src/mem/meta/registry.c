@@ -47,7 +47,11 @@ int registry_open(int *ret_dir)
 
 const char *registry_reason(int error)
 {
-	return error == -EPERM ? "it is not this user's, or its group or others may write to it" : strerror(-error);
+	const char *text = strerrordesc_np(-error);	/* unlike strerror(), it allocates nothing */
+
+	if (error == -EPERM)
+		return "it is not this user's, or its group or others may write to it";
+	return text ? text : "an unknown error";
 }
 
 bool registry_pool_name_ok(const char *name)

@@ -107,13 +107,21 @@ COLD void site_describe(const struct mem_site *site, const void *caller, bool na
 
 /* ---- stacks ---- */
 
-COLD void stack_take(struct call_stack *ret_stack, const void *caller)
+/* Initial-exec: where our malloc serves the program, asking for it must not allocate. */
+static _Thread_local bool unwinding __attribute__((tls_model("initial-exec")));
+
+COLD bool stack_take(struct call_stack *ret_stack, const void *caller)
 {
 	enum { OWN = 8 };		/* frames of ours below the application's, at most */
 	void *frame[STACK_DEPTH + OWN];
-	unsigned depth = (unsigned)backtrace(frame, STACK_DEPTH + OWN), from = 0;
 	uint64_t key = 0xcbf29ce484222325ull;
+	unsigned depth, from = 0;
 
+	if (unwinding)
+		return false;
+	unwinding = true;
+	depth = (unsigned)backtrace(frame, STACK_DEPTH + OWN);	/* its first call loads libgcc */
+	unwinding = false;
 	while (from < depth && frame[from] != caller)
 		from++;
 	if (from == depth)
@@ -123,6 +131,7 @@ COLD void stack_take(struct call_stack *ret_stack, const void *caller)
 	for (unsigned i = 0; i < ret_stack->depth; i++)
 		key = (key ^ (uintptr_t)ret_stack->frame[i]) * 0x100000001b3ull;
 	ret_stack->key = (const void *)(uintptr_t)(key & 0x7fffffffffffull);
+	return true;
 }
 
 COLD void stack_describe(const struct call_stack *stack, const struct mem_site *site, struct meta_site *ret_site)

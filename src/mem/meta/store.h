@@ -47,8 +47,11 @@ struct call_stack {
 	unsigned depth;
 	const void *key;		/* of the whole, for site_known() and site_remember() */
 };
-/** From `caller`, the return address into the application, outwards. About 3 us. Without the lock. */
-void stack_take(struct call_stack *ret_stack, const void *caller);
+/**
+ * From `caller`, the return address into the application, outwards. About 3 us. Without the lock. false: the unwinder, on
+ * its way through a stack, asks for memory of its own.
+ */
+bool stack_take(struct call_stack *ret_stack, const void *caller);
 /** Its innermost calls as "a < b < c", beside the place of `site` if there is one. */
 void stack_describe(const struct call_stack *stack, const struct mem_site *site, struct meta_site *ret_site);
 /** Its number, interned if it is new: a transaction of its own, not inside of another. 0: the table is full. */
