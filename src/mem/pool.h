@@ -63,9 +63,10 @@ static inline bool pool_holds(const struct pool *p, const void *at)
 	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
 }
 
-/** The pools of this process; made by pkg.c and shm.c. The shared one may be several shards, the first is home. */
-extern struct pool mem_pkg_pool, mem_shm_pools[SHARDS_MAX];
-extern unsigned mem_shm_shards;
+/** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */
+extern struct pool mem_pkg_pools[SHARDS_MAX], mem_shm_pools[SHARDS_MAX];
+extern unsigned mem_pkg_shards, mem_shm_shards;
+#define mem_pkg_pool mem_pkg_pools[0]
 #define mem_shm_pool mem_shm_pools[0]
 
 /** The same, ready to be used by this thread of this process, or NULL. shm: *ret_owner is its slot in shard 0. */

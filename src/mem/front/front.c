@@ -124,7 +124,8 @@ static inline void publish(struct pool *p)
 	show(&to->stamp, from->stamp);
 	show(&to->tally.free_bytes, from->tally.free_bytes);
 	show(&to->tally.free_fragments, from->tally.free_fragments);
-	magazine_count(p, &mem_pkg_magazines, 0);
+	if (LIKELY(p == p->home))
+		magazine_count(p, &mem_pkg_magazines, 0);
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
 		show(&to->recorded_bytes, from->recorded_bytes);
@@ -141,7 +142,7 @@ static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 	(void)o, (void)flags;
 	mutex_take(&p->mutex);
 	turn(p);
-	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()))
+	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()) && p == p->home)
 		pkg_front_flush(p);
 }
 
@@ -488,7 +489,7 @@ static inline bool give_back(struct pool *p)
 	(void)p;
 	return false;
 #else
-	return pkg_front_flush(p);
+	return p == p->home && pkg_front_flush(p);
 #endif
 }
 

@@ -37,7 +37,11 @@ extern struct magazines mem_pkg_magazines;
 /** After each change of p->features: open while nothing but the manager's own knowledge is asked for. */
 static inline void magazine_follow(const struct pool *p)
 {
-	bool open = !(p->features & ~(uint64_t)FEATURE_ABORT) && p->ops->owns && p->ops->marked;
+	bool open;
+
+	if (p != p->home)		/* they are of shard 0 */
+		return;
+	open = !(p->features & ~(uint64_t)FEATURE_ABORT) && p->ops->owns && p->ops->marked;
 
 	mem_pkg_magazines.open = open ? MAGAZINE_SIZES : 0;
 	mem_pkg_magazines.head = p->ops->flags & MEM_HEAD8;
@@ -110,7 +114,8 @@ static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_
 {
 	const struct magazine *of;
 
-	if (LIKELY(!mem_pkg_magazines.cached) || usable > CACHED_MOST || *magazine_tail(ptr, usable) != magazine_tag(p))
+	if (LIKELY(!mem_pkg_magazines.cached) || p != p->home || usable > CACHED_MOST ||
+	    *magazine_tail(ptr, usable) != magazine_tag(p))
 		return false;
 	of = &mem_pkg_magazines.of[usable / 16];
 	for (uint64_t i = 0; i < of->count; i++)
