@@ -296,8 +296,7 @@ static void abandon(struct pool *p)
 {
 	struct range old = { p->heap.base, p->heap.len };
 
-	mem_pkg_magazines = (struct magazines){ .open = mem_pkg_magazines.open };
-
+	magazine_forget();
 	if (open_heap(p) == 0)
 		p->abandoned = old;
 	atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
@@ -314,7 +313,7 @@ static struct inherited inherit(struct pool *p)
 	if (old.caught)
 		abandon(p);
 	else if (p == p->home)
-		pkg_front_flush(p);	/* while their tails have the parent's generation */
+		pkg_front_flush(p, false);	/* while their tails have the parent's generation */
 	/* the ledger is the parent's: what we inherited is untracked */
 	p->counters.recorded = p->counters.recorded_bytes = 0;
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;
@@ -415,8 +414,11 @@ COLD void mem_pkg_follow(struct pool *p)
 {
 	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
+	uint64_t follows = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
 
-	p->features = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
+	if (p == p->home && (follows ^ p->features) & ~(uint64_t)FEATURE_ABORT)
+		pkg_front_empty(p);	/* in them all is recorded, or nothing */
+	p->features = follows;
 	magazine_follow(p);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came

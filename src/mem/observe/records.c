@@ -67,7 +67,7 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
 		.slot = (uint32_t)(r->owner >> 32) & 0xffff,
 		.time = past(p->id.created + (uint32_t)r->time, present->time),
-		.stamp = whole_stamp((uint32_t)(r->time >> 32), present->stamp),
+		.stamp = flags & RECORD_CACHED ? OBS_UNKNOWN : whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;
 }

@@ -29,7 +29,8 @@ const char *peek_impossible(const struct obs_pool *p, const struct meta_counters
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, struct obs_stats *s)
+static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, uint64_t features,
+		    struct obs_stats *s)
 {
 	uint64_t in_magazines = least(CACHED_COUNT(cached), c->fragments);
 
@@ -41,8 +42,14 @@ static void counted(const struct obs_pool *p, const struct meta_counters *c, uin
 	s->max_used = c->max_used;
 	s->fragments = c->fragments - in_magazines;
 	if (p->key.domain == OBS_PKG) {		/* in shm every fragment has its record, and nobody counts them */
-		s->untracked = s->fragments - least(c->recorded, s->fragments);
-		s->untracked_bytes = s->used - least(c->recorded_bytes, s->used);
+		uint64_t recorded = c->recorded, bytes = c->recorded_bytes;
+
+		if (features & (FEATURE_SITES | FEATURE_STACKS)) { /* then what is in magazines has its record */
+			recorded -= least(in_magazines, recorded);
+			bytes -= least(s->cached, bytes);
+		}
+		s->untracked = s->fragments - least(recorded, s->fragments);
+		s->untracked_bytes = s->used - least(bytes, s->used);
 	}
 	s->free = least(c->tally.free_bytes, c->committed - s->cached);
 	s->free_fragments = c->tally.free_fragments;
@@ -150,7 +157,7 @@ int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	s.state = peek_state(p, &live, &crowd);
 	if (s.state == OBS_DAMAGED)
 		damaged(&s, live.reason, sizeof live.reason);
-	counted(p, &live.counters, live.cached, &s);
+	counted(p, &live.counters, live.cached, live.features, &s);
 	what = p->id.size ? peek_impossible(p, &live.counters) : NULL;
 	if (what && !torn && s.state != OBS_DAMAGED)
 		damaged(&s, what, strlen(what));
