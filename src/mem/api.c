@@ -332,6 +332,7 @@ static void set_site(void *mbp, void *ptr, const struct mem_site *site)
 	struct front_call call = { .site = site, .caller = __builtin_return_address(0) };
 
 	call.p = ready(mbp, &call.o);
+	call.flags = call.o && call.o->holds ? FRONT_HELD : 0;
 	if (call.p && call.p->id->domain == MEM_SHM)
 		shm_front_set_site(&call, ptr);
 	else if (call.p)

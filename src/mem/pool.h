@@ -40,8 +40,9 @@ struct pool {
 	_Atomic uint64_t features; /* what this process follows of live.wanted; any thread may find that it changed */
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
+	struct region_file heirs;	/* shm: META once more, with a lock that forked children share; see shared.h */
 	bool seen;			/* META is a file in the registry */
-	char path[192];			/* of META; "" when not seen */
+	char path[256];			/* of META; "" when not seen */
 	/* pkg only */
 	uint64_t data_size;
 	struct mem_cursors pkg_cursors;

@@ -236,23 +236,29 @@ int shm_create(const char *name, size_t size)
 int shm_attach(const char *name) { return use_named(name, 0, false); }
 
 /*
- * The last process to leave a pool that is nobody's takes its files away. Threads that still run go with the process.
- * Its slot is left first, so that of two that end together one at least sees nobody; `state` says which one acts, for
- * the name may be another pool's as soon as it is free.
+ * The last process to leave a pool that is nobody's takes its files away. Threads that still run go with the process;
+ * children that have not asked for anything yet are heirs all the same, and one that never did goes without touching
+ * what a dead one may have left. Slot and inheritance are let go before the others are counted, so that of two that end
+ * together one at least sees nobody; `state` says which one acts, for the name may be another pool's as soon as it is
+ * free.
  */
 void mem_shm_at_exit(void)
 {
 	struct pool *p = &mem_shm_pool;
 	uint64_t live = POOL_LIVE;
+	struct shared_crowd crowd;
+	bool heirs;
 
 	if (!p->id)
 		return;
-	if (!shared_crowd(p).own)
-		return;			/* inherited, and never used */
+	crowd = shared_crowd(p);
 	if (self.epoch && self.epoch == *epoch_word)
 		slot_leave(p, &self.owner);
 	self.epoch = 0;
-	if (!p->id->hosted && !mem_conf()->keep_exited && !shared_crowd(p).others &&
+	heirs = shared_heirs(p);
+	if (p->id->hosted || mem_conf()->keep_exited || (!crowd.own && crowd.dead))
+		return;
+	if (!heirs && !shared_crowd(p).others &&
 	    atomic_compare_exchange_strong_explicit(&p->live->state, &live, POOL_EXITED, memory_order_acq_rel,
 						    memory_order_relaxed))
 		shared_unlink(p->id->name, p->id->incarnation);
