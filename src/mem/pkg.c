@@ -291,8 +291,6 @@ COLD static bool get_ready(void)
 	int saved = errno, rc = 0;
 
 	mem_setup_lock();
-	if (!*epoch_word)
-		epoch_renew();
 	if (!p->manager)
 		rc = pick_and_make(p);
 	else if (p->id && p->epoch != *epoch_word)

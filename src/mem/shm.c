@@ -63,11 +63,12 @@ static int claim(struct pool *p)
 	int rc = slot_claim(p, false, &o);
 
 	if (rc == -EAGAIN) {
-		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that */
+		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that, and
+		 * another may just have done it */
 		struct owner nobody = { 0 };
 
-		if (slot_reap(p, &nobody))
-			rc = slot_claim(p, false, &o);
+		slot_reap(p, &nobody);
+		rc = slot_claim(p, false, &o);
 	}
 	if (rc == 0)
 		adopt(&o);
@@ -135,8 +136,6 @@ COLD static int get_ready(void)
 	int rc = 0;
 
 	mem_setup_lock();
-	if (!*epoch_word)
-		epoch_renew();
 	if (!p->id)
 		rc = first_use(p);
 	else if (self.epoch != *epoch_word)
