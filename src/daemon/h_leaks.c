@@ -184,6 +184,7 @@ static void write_page(struct leaks *s)
 		jw_key(w, "next"), jw_null(w);
 	jw_key(w, "samples"), jw_uint(w, sampler_samples(s->v.d->sampler));
 	jw_key(w, "interval"), jw_uint(w, sampler_interval(s->v.d->sampler));
+	row_bool(w, "unsampled", sampler_full(s->v.d->sampler));
 	jw_close(w, '}');
 }
 

@@ -359,6 +359,7 @@ static void set_site(void *mbp, void *ptr, const struct mem_site *site)
 	if (call.p && shards_of(mbp) > 1 &&
 	    !use(mbp, shards_find(call.p, shards_of(mbp), ptr), &call.p, &call.o))
 		return;
+	call.flags = call.o && call.o->holds ? FRONT_HELD : 0;
 	if (call.p && call.p->id->domain == MEM_SHM)
 		shm_front_set_site(&call, ptr);
 	else if (call.p)

@@ -394,8 +394,6 @@ COLD bool mem_pkg_get_ready(void)
 		return false;
 	saved = errno;
 	mem_setup_lock();
-	if (!*epoch_word)
-		epoch_renew();
 	if (!p->manager)
 		rc = pick_and_make(p);
 	else if (p->id && p->epoch != *epoch_word)

@@ -42,8 +42,9 @@ struct pool {
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
+	struct region_file heirs;	/* shm: META once more, with a lock that forked children share; see shared.h */
 	bool seen;			/* META is a file in the registry */
-	char path[192];			/* of META; "" when not seen */
+	char path[256];			/* of META; "" when not seen */
 	/* pkg only */
 	uint64_t data_size;
 	struct mem_cursors pkg_cursors;

@@ -48,6 +48,15 @@ static unsigned files_of_shared_pools(void)
 	return count;
 }
 
+/* Made by a role that nobody waits for, when all was as it should be. */
+static const char *outcome(void)
+{
+	static char path[300];
+
+	snprintf(path, sizeof path, "%s.good", getenv("MEMAPI_REGISTRY"));
+	return path;
+}
+
 /* ---- roles ---- */
 
 /* The thread's list of robust mutexes is whole: one of the program's goes in and out. */
@@ -136,6 +145,27 @@ static void refused(const char *why)
 	EXPECT(!shm_malloc(100) && strstr(memapi_error(), why));
 }
 
+/*
+ * As servers go into the background: the parent ends in order before its child has asked the pool for anything. The
+ * child sees to it that the pool is still there for others, and is the last to leave.
+ */
+static void background(const char *use)
+{
+	int gate[2];
+	char c;
+
+	EXPECT(pipe(gate) == 0 && shm_malloc(10));
+	if (fork())
+		return;
+	close(gate[1]);
+	EXPECT(read(gate[0], &c, 1) == 0);	/* the parent is no more */
+	if (files_of_shared_pools() != 2)
+		fprintf(stderr, "background: the pool's files are gone\n"), _exit(1);
+	if (*use == 'y')
+		EXPECT(shm_malloc(10));
+	EXPECT(mkdir(outcome(), 0700) == 0);
+}
+
 /* ---- all of them ---- */
 
 static void run(char *self, char *manager, const char *role, const char *n)
@@ -160,6 +190,19 @@ static void until_no_files(const char *role)
 	if (files_of_shared_pools()) {
 		fprintf(stderr, "%s: files of the pool are left\n", role);
 		exit(1);
+	}
+}
+
+static void in_the_background(char *self, char *manager)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		rmdir(outcome());
+		run(self, manager, "background", i ? "yes" : "no");
+		for (unsigned tries = 0; tries < 500 && rmdir(outcome()); tries++) {
+			EXPECT(tries < 499);
+			usleep(10000);
+		}
+		until_no_files("background");
 	}
 }
 
@@ -195,6 +238,8 @@ int main(int argc, char **argv)
 		none(n);
 	} else if (!strcmp(role, "threads") || !strcmp(role, "thread-only")) {
 		threads(!strcmp(role, "threads"));
+	} else if (!strcmp(role, "background")) {
+		background(n);
 	} else if (!strcmp(role, "refused")) {
 		refused(n);
 	} else if (!strcmp(role, "crowd")) {
@@ -213,6 +258,7 @@ int main(int argc, char **argv)
 			run(argv[0], argv[1], "crowd", NULL);
 			until_no_files("crowd");
 		}
+		in_the_background(argv[0], argv[1]);
 		refused_registries(argv[0], argv[1]);
 		puts("ends: without memory an error, without users no files");
 	}

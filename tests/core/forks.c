@@ -102,6 +102,7 @@ static void child(bool heap_is_whole)
 {
 	void *p, *q;
 
+	alarm(30);					/* waits for nobody who is not here */
 	pkg_free(inherited[0]);				/* a free is a store, too */
 	if (heap_is_whole)
 		EXPECT(fragments_of_self() == INHERITED - 1);
@@ -139,6 +140,25 @@ static void *busy(void *arg)
 		pkg_free(p);
 		pkg_free(q);
 	}
+	return NULL;
+}
+
+static void *first_call(void *arg)
+{
+	(void)arg;
+	shm_free(shm_malloc(50));
+	return NULL;
+}
+
+/* Threads come and go: each one's first call of shared memory makes it a slot. */
+static void *churn(void *arg)
+{
+	pthread_t thread;
+
+	(void)arg;
+	while (atomic_load(&go_on))
+		if (pthread_create(&thread, NULL, first_call, NULL) == 0)
+			pthread_join(thread, NULL);
 	return NULL;
 }
 
@@ -192,6 +212,11 @@ int main(int argc, char **argv)
 	all_kinds(false);
 	atomic_store(&go_on, true);
 	EXPECT(pthread_create(&thread, NULL, busy, NULL) == 0);
+	all_kinds(true);
+	atomic_store(&go_on, false);
+	pthread_join(thread, NULL);
+	atomic_store(&go_on, true);
+	EXPECT(pthread_create(&thread, NULL, churn, NULL) == 0);
 	all_kinds(true);
 	atomic_store(&go_on, false);
 	pthread_join(thread, NULL);

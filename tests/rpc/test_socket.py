@@ -834,6 +834,9 @@ def leaks_have_evidence(p):
         figures = rows[0]["figures"]
         check(rows[0]["samples"] == 3 and rows[0]["interval"] == 1 and len(figures) == 4, rows)
         check(all(x < y for x, y in zip(figures, figures[1:])), figures)
+        check(c.call("leaks", domain="shm")["unsampled"] is False)
+        p.app("sites=9000")				# more than are sampled: that is told
+        wait_for(lambda: c.call("leaks", domain="shm")["unsampled"] is True)
         check(c.error("leaks", domain="shm", evidence="unreachable")["data"]["allowed"] == ["owner_dead", "at_exit", "growing"])
         a.kill()
 

@@ -858,10 +858,11 @@ static bool begin_walk(struct pool *p, struct owner *o, struct front_walk *w)
 
 bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, mem_walk_fn *fn, void *arg)
 {
+	unsigned held = o && o->holds ? FRONT_HELD : 0;
 	uint64_t at = MEM_WALK_FAULT;
 	volatile uint64_t *cursor;
 
-	enter(p, o, 0);
+	enter(p, o, held);
 	if (w->cursor || begin_walk(p, o, w)) {
 		cursor = &p->heap.cursors->at[w->cursor - 1];
 		cursor_take(p, w->cursor - 1);
@@ -872,6 +873,6 @@ bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, m
 		if (at == 0 || at == MEM_WALK_FAULT)
 			*(volatile uint64_t *)&p->heap.cursors->live &= ~(1ull << (w->cursor - 1));
 	}
-	leave(p, 0);
+	leave(p, held);
 	return at && at != MEM_WALK_FAULT;
 }
