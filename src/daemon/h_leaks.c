@@ -31,10 +31,25 @@ struct leaks {
 	uint64_t at, limit;
 	struct page page;
 	unsigned seen, of_pool;		/* of_pool: evidence that this pool can give */
-	struct tally dead, sites;	/* of this pool: by site and slot, by site */
+	bool sharded;
+	struct tally dead, sites;	/* of this pool: by site and owner, by site */
 	struct tally suspects;		/* of all */
 	struct json_writer text;	/* members of each suspect that are no sums */
 };
+
+/**
+ * Rows are by slot. A thread has one in each shard that it used; there its process stands for all of them. The row
+ * remembers a slot of the owner in `text`, which is its user's.
+ */
+static void add_dead(struct leaks *s, const struct obs_fragment *f, const struct obs_owner *owner)
+{
+	uint64_t who = s->sharded ? (uint64_t)owner->pid : f->slot, key = f->site | who << 32;
+	struct tally_row *row = tally_at(&s->dead, key);
+
+	if (row && !row->count)
+		row->text = f->slot;
+	tally_add(&s->dead, key, f);
+}
 
 static bool on_record(const struct obs_fragment *f, void *arg)
 {
@@ -44,7 +59,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 		const struct obs_owner *owner = s->of_pool & OWNER_DEAD ? places_owner(&s->d->places, f->slot) : NULL;
 
 		if (owner && owner->pid > 0 && !owner->alive)
-			tally_add(&s->dead, f->site | (uint64_t)f->slot << 32, f);
+			add_dead(s, f, owner);
 		if (s->of_pool & (AT_EXIT | GROWING))
 			tally_add(&s->sites, f->site, f);
 	}
@@ -83,7 +98,7 @@ static void suspect(struct leaks *s, const char *evidence, const struct tally_ro
 	jw_key(w, "evidence"), jw_string(w, evidence);
 	jw_key(w, "pool"), jw_string(w, s->pick.id[s->i]);
 	row_site(w, places_site(&s->d->places, (uint32_t)sums->key));
-	row_owner(w, by_slot		     ? places_owner(&s->d->places, (uint32_t)(sums->key >> 32))
+	row_owner(w, by_slot		     ? places_owner(&s->d->places, sums->text)
 		     : s->pick.id[s->i][0] == 'p' ? places_owner(&s->d->places, 0)
 						  : &nobody);
 	if (figures)
@@ -141,8 +156,10 @@ static void look(struct leaks *s)
 
 	if (p && s->d->places.pool != p)
 		places_of(&s->d->places, p);
-	if (p && !s->at)
+	if (p && !s->at) {
 		s->of_pool = can_give(p) & s->wanted;
+		s->sharded = obs_info(p)->shards > 1;
+	}
 	if (!p || !s->of_pool) {
 		end_pool(s);
 		return;

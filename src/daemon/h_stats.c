@@ -64,6 +64,7 @@ static void row(struct json_writer *w, const struct obs_info *i, const struct ob
 	jw_key(w, "pid"), jw_int(w, i->pid);
 	row_text(w, "command", i->command);
 	row_text(w, "manager", i->manager);
+	jw_key(w, "shards"), jw_uint(w, i->shards);
 	jw_key(w, "state"), jw_string(w, row_state(s->state));
 	counters(w, s);
 	jw_key(w, "tracking"), jw_string(w, row_tracking(s->tracking));

@@ -13,7 +13,7 @@
 #include "../pool.h"
 #include "memapi/memcore.h"
 
-static char registry[64];
+static char registry[96];
 
 #define NEED(x) do { if (!(x)) { perror("fixture: " #x); abort(); } } while (0)
 
@@ -40,6 +40,12 @@ const char *fixture_registry(void)
 		setenv("MEMAPI_REGISTRY", registry, 1);
 	}
 	return registry;
+}
+
+void fixture_registry_is(const char *dir)
+{
+	NEED(dir && strlen(dir) < sizeof registry);
+	snprintf(registry, sizeof registry, "%s", dir);
 }
 
 void fixture_registry_drop(void)

@@ -33,6 +33,8 @@ struct fixture {
 
 /** The directory; made by the first call, with MEMAPI_REGISTRY pointing to it. */
 const char *fixture_registry(void);
+/** One that is there, which nobody drops. */
+void fixture_registry_is(const char *dir);
 void fixture_registry_drop(void);
 char *fixture_path(char buf[256], const char *file);
 
