@@ -172,8 +172,11 @@ typedef bool obs_fault_fn(const struct obs_fault *f, void *arg);
 MEMAPI_EXPORT int obs_faults(struct obs_pool *p, obs_fault_fn *fn, void *arg);
 
 typedef void obs_error_fn(uint64_t address, const char *what, void *arg);
-/** Walk the heap, test its invariants, compare with the counters and the ledger. Reports, never aborts.
- *  Of a sharded pool each shard by itself; errors name it. */
+/**
+ * obs_check - walk the heap, test its invariants, compare with the counters and the ledger
+ *
+ * Reports, never aborts. Of a sharded pool each shard by itself; errors name it.
+ */
 MEMAPI_EXPORT int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg);
 
 /** Ask the owner for another tracking mode; it follows at its next call. -ENOTSUP: off for shm, it always records. */

@@ -399,7 +399,7 @@ Test(shards, the_lock_that_is_told_is_the_first_that_is_held)
 	cr_assert(fixture_alloc_open(f[2], 1000, 1));
 	now = stats_of(obs_at(o, 0));
 	cr_assert_eq(now.lock_pid, getpid());
-	cr_assert_eq(now.lock_turn & UINT32_MAX, f[2]->live->lock >> 32);
+	cr_assert_eq(now.lock_turn, 2ull << 32 | f[2]->live->lock >> 32, "no other shard's hold looks the same");
 	cr_assert_eq(now.used, before.used, "as before the open calls");
 	cr_assert_eq(now.fragments, before.fragments);
 	cr_assert_clean(obs_at(o, 0));
@@ -576,6 +576,9 @@ Test(shards, a_pool_without_one_of_them_is_damaged_until_it_is_there)
 	cr_assert_eq(obs_scan(o, skip, &skipped), 0);
 	cr_assert_eq(stats_of(obs_at(o, 0)).state, OBS_LIVE);
 	cr_assert_clean(obs_at(o, 0));
+	take_name(f[3], ".away");			/* one that was known */
+	cr_assert_eq(obs_scan(o, skip, &skipped), 0);
+	cr_assert_lacks(o, f, 3, "it is not there");
 	obs_close(o);
 	free_all(f, N);
 }

@@ -90,6 +90,7 @@ struct obs {
 	bool all;			/* root: every /dev/shm/mmd-* */
 	struct obs_pool **pool;		/* in the order of obs_at() */
 	size_t pools;
+	size_t shards;			/* beyond the first, of all */
 	struct peek_skip *skip;
 	size_t skips, skips_more;
 	uint64_t pid_namespace;

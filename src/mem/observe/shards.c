@@ -19,6 +19,8 @@
 
 #include "mem/observe/peek.h"
 
+enum { ALL_SHARDS_MAX = 16384 };	/* that are found by name: no directory's length limits them */
+
 _Static_assert(SHARDS_MAX - 1 <= UINT64_MAX >> SHARD_AT, "a cursor has room for every shard");
 _Static_assert(SLOTS_MAX <= 1 << SHARD_SLOT_AT, "the number of a slot does not reach the shard");
 
@@ -29,6 +31,7 @@ static void forget(struct obs_pool *p, unsigned k)
 	peek_close(p->shard[k]);
 	free(p->shard[k]);
 	p->shard[k] = NULL;
+	p->o->shards--;
 }
 
 void peek_pool_free(struct obs_pool *p)
@@ -59,11 +62,16 @@ static int find(struct obs_pool *p, unsigned k, const char *file, char reason[96
 	if (s && peek_named(p->dir, file, s) && peek_still(s))
 		return 0;
 	forget(p, k);
+	if (p->o->shards == ALL_SHARDS_MAX) {
+		snprintf(reason, 96, "too many shards");
+		return -ENOSPC;
+	}
 	key.shard = k;
 	e = peek_believe(p->o, p->dir, file, &key, reason, &s);
 	if (e)
 		return e;
 	p->shard[k] = s;
+	p->o->shards++;
 	what = foreign(p, s);
 	if (!what)
 		return 0;
