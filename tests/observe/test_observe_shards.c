@@ -888,7 +888,7 @@ Test(shards, more_of_them_than_descriptors_are_seen_all_the_same)
 		want += used_of(f[i], SHARDS_MAX);
 	}
 	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
-	few = (struct rlimit){ 64, was.rlim_max };
+	few = (struct rlimit){ 48, was.rlim_max };
 	for (unsigned i = 0; i < 3; i++)
 		for (unsigned k = 0; k < SHARDS_MAX; k++) {
 			close(f[i][k]->fd);
