@@ -91,7 +91,7 @@ static void fill_until_null(void)
 		p = *(void **)last;
 		shm_free(last);
 	}
-	EXPECT(shm_malloc(info.total_size / 2));
+	EXPECT(shm_malloc(info.total_size / 8));
 	EXPECT(!shm_malloc(info.total_size * 2) && !shm_malloc(SIZE_MAX) && !shm_malloc(SIZE_MAX - 8));
 	EXPECT(!pkg_malloc(SIZE_MAX) && !pkg_malloc(SIZE_MAX - 8) && !pkg_memalign((size_t)1 << 62, 8));
 	EXPECT(!pkg_memalign(3, 8) && errno == EINVAL);
