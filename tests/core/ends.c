@@ -48,6 +48,20 @@ static unsigned files_of_shared_pools(void)
 	return count;
 }
 
+/* What a test that failed has left. */
+static void tidy(void)
+{
+	const char *path = getenv("MEMAPI_REGISTRY");
+	DIR *dir = path ? opendir(path) : NULL;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strstr(entry->d_name, "shm-"))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
 /* Made by a role that nobody waits for, when all was as it should be. */
 static const char *outcome(void)
 {
@@ -245,6 +259,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(role, "crowd")) {
 		crowd();
 	} else {
+		tidy();
 		for (unsigned i = 0; i < 8; i++) {
 			snprintf(number, sizeof number, "%u", i);
 			run(argv[0], argv[1], "none", number);
