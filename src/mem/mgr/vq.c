@@ -14,8 +14,8 @@
  *	page	| size|USED|PAGE prev | next prev | used shape | cell | cell | cell ...
  *	cell	| stride|CELL place | payload ...		place: bytes from the page's start, and which cell
  *
- * A page is a block that is cut into cells of one size: 16 to 128 bytes of payload in steps of 16, then four sizes for
- * each power of two up to 1024. Its word `used` has a bit for each cell and is the one truth about them; a cell's header
+ * A page is a block that is cut into cells of one size, 16 to 1024 bytes of payload in steps of 16: a class for each, so
+ * that nothing is rounded up. Its word `used` has a bit for each cell and is the one truth about them; a cell's header
  * stays as it is for the life of the page. `rooms` are lists of the pages that have a free cell, by the size of their
  * cells; `blocks` lists of the free blocks by theirs (free_lists.h).
  *
@@ -35,8 +35,7 @@
 #include "mem/mgr/free_lists.h"
 
 enum { VQ_HEAD = 16, VQ_LEAST = 32, VQ_USED = 1, VQ_MARK = 2, VQ_PAGE = 4, VQ_CELL = 8, VQ_BITS = 15 };
-enum { VQ_LOOKS = 16, VQ_IDLE_LOOKS = 64, VQ_OS_PAGE = 4096 };
-enum { VQ_STEPPED = 128, VQ_SMALL = 1024, VQ_SUB_LOG = 2 };	/* classes: all steps up to; sizes up to */
+enum { VQ_SMALL = 1024, VQ_LOOKS = 16, VQ_IDLE_LOOKS = 64, VQ_OS_PAGE = 4096 };
 enum { VQ_ASKS = 4, VQ_ASKS_MOST = VQ_ASKS + 3, VQ_FIRST_CELLS = 4, VQ_CELLS = 32, VQ_PAGE_BYTES = 8192 };
 
 struct vq_head { uint64_t size, place; };	/* size with header, and the bits; place: prev, 0 for the first block */
@@ -253,15 +252,7 @@ static struct vq_head *cell(struct vq_page *page, uint64_t stride, uint64_t i)
 	return (void *)((char *)(page + 1) + i * stride);
 }
 
-/** Bytes of the cells that serve `size`, their header included. */
-static uint64_t stride_of(uint64_t size)
-{
-	if (size > VQ_STEPPED)
-		size = bits_up(size, 1ull << (bits_highest(size - 1) - VQ_SUB_LOG));
-	return size + VQ_HEAD;
-}
-
-/** A page of free cells of `stride` bytes, in its list; as many as the class has asked for. NULL: a block will do. */
+/** A page of free cells of `stride` bytes, header included, in its list; as many as the class has asked for. NULL: a block will do. */
 static struct vq_page *page_new(struct mem_heap *h, uint64_t stride)
 {
 	uint64_t *times = &roots(h)->asked[stride / BINS_STEP], asked = *times;
@@ -351,7 +342,7 @@ static void *vq_alloc(struct mem_heap *h, size_t align, size_t size)
 
 	if (align > VQ_HEAD)
 		return alloc_aligned(h, align, size + VQ_HEAD);
-	if (size <= VQ_SMALL && (p = alloc_cell(h, stride_of(size))))
+	if (size <= VQ_SMALL && (p = alloc_cell(h, size + VQ_HEAD)))
 		return p;
 	return alloc_block(h, size + VQ_HEAD);
 }
