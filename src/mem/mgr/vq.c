@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vq: "very quick". Small requests are served by size classes, each with pages of its own that are never split or
- * searched; large ones by a stack of blocks that grows towards the pages. After the idea of vq_malloc of the SIP Express
- * Router (2002); docs/history.md says what was kept of it, and what was mended.
+ * searched; large ones by a stack of blocks that grows towards the pages. After the idea of vq_malloc of the SIP
+ * Express Router (2002); docs/history.md says what was kept of it, and what was mended.
  *
- * A row of blocks without gaps, each with one header; a used header of size 0 ends it. Pages are cut from the low end of
- * a free block, large blocks from its high end, so that they meet in the middle of what is free:
+ * A row of blocks without gaps, each with one header; a used header of size 0 ends it. Pages are cut from the low end
+ * of a free block, large blocks from its high end, so that they meet in the middle of what is free:
  *
  *	| page | page | page |  free  ...                 ... | block | block | block | 0|USED prev |
  *	0                      ->                           <-                        END          len
@@ -14,20 +14,21 @@
  *	page	| size|USED|PAGE prev | next prev | used shape | cell | cell | cell ...
  *	cell	| stride|CELL place | payload ...		place: bytes from the page's start, and which cell
  *
- * A page is a block that is cut into cells of one size, 16 to 1024 bytes of payload in steps of 16: a class for each, so
- * that nothing is rounded up. Its word `used` has a bit for each cell and is the one truth about them; a cell's header
- * stays as it is for the life of the page. `rooms` are lists of the pages that have a free cell, by the size of their
- * cells; `blocks` lists of the free blocks by theirs (free_lists.h).
+ * A page is a block that is cut into cells of one size, 16 to 1024 bytes of payload in steps of 16: a class for each,
+ * so that nothing is rounded up. Its word `used` has a bit for each cell and is the one truth about them; a cell's
+ * header stays as it is for the life of the page. `rooms` are lists of the pages that have a free cell, by the size of
+ * their cells; `blocks` lists of the free blocks by theirs (free_lists.h).
  *
  * A small request takes the lowest free cell of the first page of its class. When no page has one, the class gets a
  * block for each of its first VQ_ASKS requests, then pages of 4, 8, 16, 32 cells; when there is no room for a page, a
  * block again. So a class that holds little takes little, and none takes what another could not have. A page whose last
- * cell comes back is a free block at once, joined with its free neighbours.
+ * cell comes back is a free block at once, joined with its free neighbours; when it was the last with room, the class
+ * begins anew.
  *
  * Invariants (vq_check): sizes are multiples of 16, at least VQ_LEAST, and add up to END; `prev` is the size of the
  * block before; no two free blocks are neighbours; a free one is in the list of its size; a page has 2 cells or more,
- * within its size, one of them used at least; it is in the list of its class exactly when a cell is free; a cell's header
- * is that of its place; what is free is not marked. And for owns: a header that was given up is not USED.
+ * within its size, one of them used at least; it is in the list of its class exactly when a cell is free; a cell's
+ * header is that of its place; what is free is not marked. And for owns: a header that was given up is not USED.
  *
  * alloc, free, resize O(1); a new page up to 32 cells' headers. A block of a page or more is the first that fits of the
  * first VQ_LOOKS of its list, or the first of the next list; it can fail though one behind those would do.
@@ -49,7 +50,7 @@ struct vq_page {
 struct vq_roots {
 	uint64_t end;				/* offset of the end mark */
 	struct free_lists blocks, rooms;
-	uint64_t asked[(VQ_SMALL + VQ_HEAD) / BINS_STEP + 1];	/* by class: how often no page had room, up to a limit */
+	uint64_t asked[(VQ_SMALL + VQ_HEAD) / BINS_STEP + 1];	/* by class: how often no page had room */
 };
 
 enum { VQ_PAGE_HEAD = sizeof(struct vq_page), VQ_INDEX_SHIFT = 32, VQ_STRIDE_SHIFT = 32 };
@@ -134,8 +135,8 @@ static struct vq_head *find(struct mem_heap *h, uint64_t need)
 	return bin < BINS_COUNT ? head_at(h, l->head[bin] - VQ_HEAD) : NULL;
 }
 
-/** Cut `need` bytes from the free block `f`, behind `pad` bytes that stay free; what is left behind them is free, too, if
- *  it makes a block. Returns the header, which is used, with `bits`. */
+/** Cut `need` bytes from the free block `f`, behind `pad` bytes that stay free; what is left behind them is free, too,
+ *  if it makes a block. Returns the header, which is used, with `bits`. */
 static struct vq_head *carve(struct mem_heap *h, struct vq_head *f, uint64_t pad, uint64_t need, unsigned bits)
 {
 	uint64_t have = size_of(f), rest = have - pad - need;
@@ -143,7 +144,8 @@ static struct vq_head *carve(struct mem_heap *h, struct vq_head *f, uint64_t pad
 
 	if (rest < VQ_LEAST)
 		need += rest, rest = 0;
-	tally(h, VQ_HEAD - have + (pad ? pad - VQ_HEAD : 0) + (rest ? rest - VQ_HEAD : 0), (pad != 0) + (rest != 0) - 1);
+	tally(h, VQ_HEAD - have + (pad ? pad - VQ_HEAD : 0) + (rest ? rest - VQ_HEAD : 0),
+	      (pad != 0) + (rest != 0) - 1);
 	if (pad) {
 		relist(h, f, pad);
 		HEAP_SET(h, taken->place, pad);
@@ -252,7 +254,8 @@ static struct vq_head *cell(struct vq_page *page, uint64_t stride, uint64_t i)
 	return (void *)((char *)(page + 1) + i * stride);
 }
 
-/** A page of free cells of `stride` bytes, header included, in its list; as many as the class has asked for. NULL: a block will do. */
+/** A page of free cells of `stride` bytes, header included, in its list; the more the class has asked, the more.
+ *  NULL: a block will do. */
 static struct vq_page *page_new(struct mem_heap *h, uint64_t stride)
 {
 	uint64_t *times = &roots(h)->asked[stride / BINS_STEP], asked = *times;
@@ -447,8 +450,9 @@ static bool get_cell(const struct mem_heap *h, uint64_t at, uint64_t end, struct
 	uint64_t back = place & UINT32_MAX, i = place >> VQ_INDEX_SHIFT;
 	struct page page;
 
-	if (!(word & VQ_CELL) || back > at || back % VQ_HEAD || !get_page(h, at - back, end, &page) || i >= page.count ||
-	    place != place_of(page.stride, i) || (word & ~(uint64_t)VQ_MARK) != (page.stride | VQ_CELL))
+	if (!(word & VQ_CELL) || back > at || back % VQ_HEAD || !get_page(h, at - back, end, &page) ||
+	    i >= page.count || place != place_of(page.stride, i) ||
+	    (word & ~(uint64_t)VQ_MARK) != (page.stride | VQ_CELL))
 		return false;
 	*ret = (struct mem_frag){ head_at(h, at) + 1, page.stride - VQ_HEAD, page.used >> i & 1, word & VQ_MARK };
 	*ret_next = i + 1 < page.count ? at + page.stride : page.off + page.size;
