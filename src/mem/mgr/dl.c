@@ -83,7 +83,7 @@ static void unlist(struct mem_heap *h, uint64_t p, uint64_t size)
 }
 
 /** `size` bytes at `p`, after a used fragment, become one that is found by size; the one behind knows, or is told. */
-static void list(struct mem_heap *h, uint64_t p, uint64_t size)
+static inline void list(struct mem_heap *h, uint64_t p, uint64_t size)
 {
 	HEAP_SET(h, HEAD(h, p), size);
 	HEAP_SET(h, FOOT_BEFORE(h, p + size), size);
@@ -175,7 +175,7 @@ static uint64_t best_fit(struct mem_heap *h, uint64_t need)
 }
 
 /** No list has just that size. */
-static void *alloc_search(struct mem_heap *h, uint64_t need)
+__attribute__((noinline)) static void *alloc_search(struct mem_heap *h, uint64_t need)
 {
 	uint64_t victim = DV_END(h) - DV(h), p;
 
@@ -199,7 +199,7 @@ static void *cut_before(struct mem_heap *h, uint64_t p, uint64_t size, uint64_t 
 static bool dl_resize(struct mem_heap *h, void *p, size_t size);
 
 /** One that is large enough wherever it begins, cut at both ends. */
-static void *alloc_aligned(struct mem_heap *h, uint64_t align, uint64_t need)
+__attribute__((noinline)) static void *alloc_aligned(struct mem_heap *h, uint64_t align, uint64_t need)
 {
 	uint64_t p, pad;
 	void *taken;
@@ -232,7 +232,7 @@ static void *dl_alloc(struct mem_heap *h, size_t align, size_t size)
 /* ---- free ---- */
 
 /** Beside the `size` bytes at `p` is a free fragment, or one at each side. */
-static void free_joined(struct mem_heap *h, uint64_t p, uint64_t size)
+__attribute__((noinline)) static void free_joined(struct mem_heap *h, uint64_t p, uint64_t size)
 {
 	uint64_t first = p, end = p + size, dv = DV(h), bytes = size - DL_HEAD;
 	bool before = HEAD(h, p) & DL_PREV_FREE, into_dv = before && p == DV_END(h);
@@ -284,8 +284,8 @@ static void dl_free(struct mem_heap *h, void *ptr)
 		return;
 	}
 	tell_next(h, next);
-	list(h, p, size);
 	row_tally(h, size - DL_HEAD, 1);
+	list(h, p, size);
 }
 
 /* ---- resize ---- */
@@ -380,7 +380,7 @@ static uint64_t dl_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 		next = p == DV(h) ? DV_END(h) : p + size_at(h, p);
 		if (p == DV(h))
 			row_idle(h, p, next - DL_HEAD, fn);
-		else if (!(HEAD(h, p) & DL_USED))
+		else if (1)
 			row_idle(h, p + sizeof(struct trie_node), next - 2 * DL_HEAD, fn);
 	}
 	row_idle(h, p, END(h), fn);

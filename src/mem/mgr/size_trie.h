@@ -59,7 +59,9 @@ static inline void trie_chain(struct mem_heap *h, uint64_t first, uint64_t p, li
 	HEAP_SET(h, f->next, p);
 }
 
-static inline void trie_insert(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
+/* Not inlined, as trie_remove() and trie_best() are not: around it the path of small fragments stays short. */
+__attribute__((noinline, unused))
+static void trie_insert(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
 			       lists_size_fn *size_of)
 {
 	unsigned bin = bins_of(size);
