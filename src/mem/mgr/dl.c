@@ -380,7 +380,7 @@ static uint64_t dl_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 		next = p == DV(h) ? DV_END(h) : p + size_at(h, p);
 		if (p == DV(h))
 			row_idle(h, p, next - DL_HEAD, fn);
-		else if (1)
+		else if (!(HEAD(h, p) & DL_USED))
 			row_idle(h, p + sizeof(struct trie_node), next - 2 * DL_HEAD, fn);
 	}
 	row_idle(h, p, END(h), fn);
