@@ -454,6 +454,17 @@ static bool stands_well(const struct mem_manager_ops *ops, const struct mem_heap
 	return s.found;
 }
 
+/** Of what is held the last one before `at`: it ends where the walk stands. */
+static size_t last_before(const struct model *m, const unsigned char *at)
+{
+	size_t last = 0;
+
+	for (size_t k = 0; k < LIVE; k++)
+		if (m->held[k].p && m->held[k].p < at && (!m->held[last].p || m->held[k].p > m->held[last].p))
+			last = k;
+	return last;
+}
+
 EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 {
 	const struct mem_manager_ops *ops = c->shm;
@@ -486,8 +497,8 @@ EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 					ops->free(&h, p);
 				undo_commit(&undo);
 			}
-			if (pick(4) == 0 && m.held[k = pick(LIVE)].p) {
-				m.held[k].mark = ops->resize(&h, m.held[k].p, mem_round(ops, 16 * (1 + pick(32))));
+			if (m.held[k = pick(2) ? last_before(&m, h.base + *at) : pick(LIVE)].p) {
+				m.held[k].mark |= ops->resize(&h, m.held[k].p, mem_round(ops, 16 * (1 + pick(32))));
 				undo_commit(&undo);
 				cr_assert(stands_well(ops, &h, *at), "%s: round %u: cursor inside a fragment", c->name, round);
 			}
