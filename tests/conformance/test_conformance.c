@@ -245,6 +245,28 @@ EACH_MANAGER(conformance, every_alignment_up_to_2_MiB_is_served_and_given_back)
 	free(pool);
 }
 
+struct pages { uint64_t at, len; bool used; const struct mem_heap *h; };
+
+static bool overlaps(const struct mem_frag *f, void *arg)
+{
+	struct pages *idle = arg;
+	uint64_t at = (uint64_t)((const unsigned char *)f->addr - idle->h->base);
+
+	idle->used |= f->used && at < idle->at + idle->len && idle->at < at + f->size;
+	return true;
+}
+
+static const struct mem_manager_ops *idle_ops;		/* mem_idle_fn has no argument */
+
+static void nothing_used(struct mem_heap *h, uint64_t at, uint64_t len)
+{
+	struct pages idle = { .at = at, .len = len, .h = h };
+
+	cr_assert(at % PAGE == 0 && len % PAGE == 0 && len && at < h->len && len <= h->len - at, "idle names no pages");
+	idle_ops->walk(h, 0, UINT32_MAX, overlaps, &idle);
+	cr_assert(!idle.used, "%s: idle names pages in use", idle_ops->name);
+}
+
 /** As the random calls above, from 16 bytes to a megabyte: what serves large sizes is another part of most managers. */
 EACH_MANAGER(conformance, sizes_of_every_magnitude_agree_with_a_model)
 {
@@ -276,6 +298,10 @@ EACH_MANAGER(conformance, sizes_of_every_magnitude_agree_with_a_model)
 		}
 		if (i % 8 == 0)
 			expect_sound(c->name, ops, &h, &m);
+		idle_ops = ops;
+		if (i % 64 == 0 && ops->idle)
+			for (uint64_t at = 0; (at = ops->idle(&h, at, nothing_used)); )
+				;
 	}
 	munmap(data, len);
 	free(pool);
@@ -464,6 +490,17 @@ static bool stands_well(const struct mem_manager_ops *ops, const struct mem_heap
 	return s.found;
 }
 
+/** Of what is held the last one before `at`: it ends where the walk stands. */
+static size_t last_before(const struct model *m, const unsigned char *at)
+{
+	size_t last = 0;
+
+	for (size_t k = 0; k < LIVE; k++)
+		if (m->held[k].p && m->held[k].p < at && (!m->held[last].p || m->held[k].p > m->held[last].p))
+			last = k;
+	return last;
+}
+
 EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 {
 	const struct mem_manager_ops *ops = c->shm;
@@ -476,8 +513,9 @@ EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 		struct model m = { .count = 0 };
 		struct tour t = { .m = &m, .h = &h };
 		uint64_t *at = &pool->cursors.at[round % MEM_CURSORS];
+		size_t k;
 
-		for (size_t k = 0; k < LIVE; k++, undo_commit(&undo))
+		for (k = 0; k < LIVE; k++, undo_commit(&undo))
 			m.held[k].p = ops->alloc(&h, 16, mem_round(ops, 16 * (1 + pick(16))));
 		pool->cursors.live = 1u << round % MEM_CURSORS;
 		for (*at = 0; (*at = ops->walk(&h, *at, 7, visit, &t)); ) {
@@ -495,10 +533,16 @@ EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 					ops->free(&h, p);
 				undo_commit(&undo);
 			}
+			if (m.held[k = pick(2) ? last_before(&m, h.base + *at) : pick(LIVE)].p) {
+				m.held[k].mark |= ops->resize(&h, m.held[k].p, mem_round(ops, 16 * (1 + pick(32))));
+				undo_commit(&undo);
+				cr_assert(stands_well(ops, &h, *at), "%s: round %u: cursor inside a fragment", c->name, round);
+			}
 		}
 		pool->cursors.live = 0;
-		for (size_t k = 0; k < LIVE; k++) {
-			cr_assert(!m.held[k].p || t.visits[k] == 1, "%s: seen %u times", c->name, t.visits[k]);
+		for (k = 0; k < LIVE; k++) {
+			cr_assert(!m.held[k].p || t.visits[k] == 1 || (m.held[k].mark && t.visits[k]), "%s: seen %u times",
+				  c->name, t.visits[k]);
 			free_one(ops, &h, &m, k);
 		}
 	}

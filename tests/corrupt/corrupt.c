@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <memapi/manager.h>
 #include <memapi/memcore.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TEXT = 800 };
+enum { TEXT = 800, TAIL = 8 };
 
 /* Between a child and the test: the child may be gone when it is judged. */
 static struct protocol {
@@ -212,10 +213,12 @@ static bool run_manager(const struct mem_manager *manager)
 		m = pkg_memory;
 		m.manager = manager->name;
 		m.watch = watch;
+		m.fills = manager->pkg ? mem_round(manager->pkg, 104 + TAIL) - TAIL : 0;
 		ok &= !manager->pkg || run_both(&m);
 		m = shm_memory;
 		m.manager = manager->name;
 		m.watch = watch;
+		m.fills = manager->shm ? mem_round(manager->shm, 104 + TAIL) - TAIL : 0;
 		ok &= !manager->shm || watch == PLAIN || run_both(&m);	/* shared fragments are always recorded */
 	}
 	return ok;

@@ -21,6 +21,7 @@ struct memory {
 	const char *domain, *manager;
 	enum watch watch;
 	bool shared;
+	size_t fills;			/* a request of some 100 bytes that leaves none between it and the tail */
 	void *(*alloc)(size_t size, const struct mem_site *site);
 	void *(*realloc)(void *p, size_t size, const struct mem_site *site);
 	void (*free)(void *p, const struct mem_site *site);

@@ -12,8 +12,8 @@ bool damage(const struct memory *m)
 
 	if (m->watch == PLAIN)
 		return false;
-	p = m->alloc(104, AT(allocated));
-	p[104] = (char)(p[104] + 1);
+	p = m->alloc(m->fills, AT(allocated));
+	p[m->fills] = (char)(p[m->fills] + 1);
 	expect(MEM_OVERRUN, p,
 	       "overrun of %p, allocated at %s: the bytes behind it are damaged, found by the free at %s; it is kept", (void *)p,
 	       place(allocated), place(AT(here)));

@@ -22,14 +22,15 @@
  * when that is behind FM_LOOKS smaller ones of its list and nothing larger is free.
  */
 #include "mem/mgr/free_lists.h"
+#include "mem/mgr/row.h"
 
 /* Switch of the build: 0 leaves free neighbours apart, for loads that ask for the same few sizes again and again. */
 #ifndef FM_JOIN
 #define FM_JOIN 1
 #endif
 
-enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = 1, FM_MARK = 2, FM_BITS = 15, FM_LOOKS = 24, FM_IDLE_LOOKS = 64 };
-enum { FM_PAGE = 4096, FM_TALLY = 2 };
+enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = 1, FM_MARK = 2, FM_BITS = 15, FM_LOOKS = 24 };
+enum { FM_TALLY = ROW_TALLY };
 
 struct fm_frag { uint64_t size, prev; };	/* size with header, and the bits; prev = 0 for the first */
 
@@ -56,14 +57,6 @@ static struct fm_frag *fm_next(struct fm_frag *f) { return (void *)((char *)f + 
 static uint64_t fm_off(const struct mem_heap *h, const void *at) { return (uintptr_t)at - (uintptr_t)h->base; }
 static bool fm_is_top(const struct mem_heap *h, const struct fm_frag *f) { return fm_off(h, f) == TOP(h); }
 static uint64_t fm_room(const struct mem_heap *h) { return END(h) - TOP(h) - FM_HEAD; }	/* usable bytes of the top */
-
-/** So many bytes and fragments more are free; negative: fewer. */
-static inline void fm_tally(struct mem_heap *h, uint64_t bytes, int fragments)
-{
-	HEAP_SET(h, h->tally->free_bytes, h->tally->free_bytes + bytes);
-	if (fragments)
-		HEAP_SET(h, h->tally->free_fragments, h->tally->free_fragments + (uint64_t)(int64_t)fragments);
-}
 
 static void fm_list(struct mem_heap *h, struct fm_frag *f, uint64_t size)
 {
@@ -101,7 +94,7 @@ static void fm_set_top(struct mem_heap *h, uint64_t top, uint64_t bytes, int fra
 	bool had = fm_room(h);
 
 	HEAP_SET(h, TOP(h), top);
-	fm_tally(h, bytes, fragments + (fm_room(h) != 0) - had);
+	row_tally(h, bytes, fragments + (fm_room(h) != 0) - had);
 }
 
 static void fm_extend(struct mem_heap *h, uint64_t old_len)
@@ -109,26 +102,20 @@ static void fm_extend(struct mem_heap *h, uint64_t old_len)
 	bool had = fm_room(h);
 
 	HEAP_SET(h, END(h), h->len);
-	fm_tally(h, h->len - old_len, !had);
+	row_tally(h, h->len - old_len, !had);
 }
 
 static int fm_init(struct mem_heap *h)
 {
 	HEAP_SET(h, END(h), h->len);
 	HEAP_SET(h, JOIN(h), FM_JOIN);
-	fm_tally(h, fm_room(h), 1);
+	row_tally(h, fm_room(h), 1);
 	return 0;
 }
 
 /* ---- alloc ---- */
 
-/** Bytes to skip for an aligned payload: none, or as many as make a fragment. */
-static uint64_t fm_pad(const struct fm_frag *f, uint64_t align)
-{
-	uint64_t pad = -(uintptr_t)(f + 1) & (align - 1);
-
-	return pad && pad < FM_LEAST ? pad + align : pad;
-}
+static uint64_t fm_pad(const struct fm_frag *f, uint64_t align) { return row_pad(f + 1, align, FM_LEAST); }
 
 /** Cut `need` bytes from the top, behind `pad`, which becomes a fragment. */
 static inline void *fm_from_top(struct mem_heap *h, uint64_t need, uint64_t pad)
@@ -148,7 +135,7 @@ static inline void *fm_from_top(struct mem_heap *h, uint64_t need, uint64_t pad)
 /** All of the listed fragment `f`. */
 static inline void *fm_take_whole(struct mem_heap *h, struct fm_frag *f)
 {
-	fm_tally(h, FM_HEAD - fm_size(f), -1);
+	row_tally(h, FM_HEAD - fm_size(f), -1);
 	HEAP_SET(h, f->size, f->size | FM_USED);
 	return f + 1;
 }
@@ -162,7 +149,7 @@ static void *fm_cut_front(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 	fm_unlist(h, f);
 	if (rest < FM_LEAST)
 		return fm_take_whole(h, f);
-	fm_tally(h, -need, 0);
+	row_tally(h, -need, 0);
 	HEAP_SET(h, f->size, need | FM_USED);
 	HEAP_SET(h, second->prev, need);
 	fm_make_free(h, second, rest, next);
@@ -177,7 +164,7 @@ static void *fm_cut(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 
 	if (rest < FM_LEAST || bins_of(rest) != bins_of(fm_size(f)))
 		return fm_cut_front(h, f, need);
-	fm_tally(h, -need, 0);
+	row_tally(h, -need, 0);
 	HEAP_SET(h, f->size, rest);
 	HEAP_SET(h, second->size, need | FM_USED);
 	HEAP_SET(h, second->prev, rest);
@@ -222,7 +209,7 @@ static void *fm_cut_behind(struct mem_heap *h, struct fm_frag *f, uint64_t pad, 
 		return fm_cut_front(h, f, need);
 	if (rest < FM_LEAST)
 		need += rest, rest = 0;
-	fm_tally(h, -(need + (rest ? FM_HEAD : 0)), rest != 0);
+	row_tally(h, -(need + (rest ? FM_HEAD : 0)), rest != 0);
 	fm_relist(h, f, pad);
 	HEAP_SET(h, taken->size, need | FM_USED);
 	HEAP_SET(h, taken->prev, pad);
@@ -279,7 +266,7 @@ static void fm_free_joined(struct mem_heap *h, struct fm_frag *f, uint64_t size,
 	uint64_t bytes = size - FM_HEAD + (prev ? FM_HEAD : 0) + (next ? FM_HEAD : 0);
 	struct fm_frag *first = prev ? prev : f, *behind = (void *)((char *)f + size);
 
-	fm_tally(h, bytes, 1 - (prev != NULL) - (next != NULL));
+	row_tally(h, bytes, 1 - (prev != NULL) - (next != NULL));
 	if (next) {
 		HEAP_SWALLOWED(h, fm_off(h, next), fm_off(h, first));
 		fm_unlist(h, next);
@@ -316,7 +303,7 @@ static void fm_free(struct mem_heap *h, void *p)
 			return;
 		}
 	}
-	fm_tally(h, size - FM_HEAD, 1);
+	row_tally(h, size - FM_HEAD, 1);
 	HEAP_SET(h, f->size, size);
 	fm_list(h, f, size);
 }
@@ -350,13 +337,13 @@ static bool fm_resize_at_free(struct mem_heap *h, struct fm_frag *f, struct fm_f
 	if (rest < FM_LEAST) {
 		HEAP_SET(h, f->size, both | (f->size & FM_BITS));
 		HEAP_SET(h, behind->prev, both);
-		fm_tally(h, -free_before, -1);
+		row_tally(h, -free_before, -1);
 		return true;
 	}
 	HEAP_SET(h, f->size, want | (f->size & FM_BITS));
 	HEAP_SET(h, cut->prev, want);
 	fm_make_free(h, cut, rest, behind);
-	fm_tally(h, rest - FM_HEAD - free_before, 0);
+	row_tally(h, rest - FM_HEAD - free_before, 0);
 	return true;
 }
 
@@ -379,7 +366,7 @@ static bool fm_resize(struct mem_heap *h, void *p, size_t size)
 	HEAP_SET(h, f->size, want | (f->size & FM_BITS));
 	HEAP_SET(h, cut->prev, want);
 	fm_make_free(h, cut, had - want, next);
-	fm_tally(h, had - want - FM_HEAD, 1);
+	row_tally(h, had - want - FM_HEAD, 1);
 	return true;
 }
 
@@ -388,15 +375,12 @@ static bool fm_resize(struct mem_heap *h, void *p, size_t size)
 /** Names the whole pages of a free fragment, or of the top, that hold neither header nor links. */
 static void fm_idle_one(struct mem_heap *h, uint64_t at, uint64_t size, mem_idle_fn *fn)
 {
-	uint64_t page = bits_up(at + FM_HEAD + sizeof(struct free_links), FM_PAGE), end = bits_down(at + size, FM_PAGE);
-
-	if (page < end)
-		fn(h, page, end - page);
+	row_idle(h, at + FM_HEAD + sizeof(struct free_links), at + size, fn);
 }
 
 static uint64_t fm_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 {
-	for (unsigned looks = FM_IDLE_LOOKS; looks--; at += fm_size(fm_at(h, at))) {
+	for (unsigned looks = ROW_IDLE_LOOKS; looks--; at += fm_size(fm_at(h, at))) {
 		if (at == TOP(h)) {
 			fm_idle_one(h, at, END(h) - at, fn);
 			return 0;

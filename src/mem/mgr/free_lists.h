@@ -86,8 +86,9 @@ static inline bool lists_agree(const struct mem_heap *h, const struct free_lists
 	return l->head[bin] == p || (size_of(h, links->prev) && lists_links(h, links->prev)->next == p);
 }
 
-/** First bin from `from` on that is not empty, or BINS_COUNT. Clears the bits that led nowhere. */
-static inline unsigned lists_find(struct mem_heap *h, struct free_lists *l, unsigned from)
+/** lists_find() where the first bit, if there is one in its word, leads nowhere. */
+__attribute__((noinline, unused))
+static unsigned lists_find_on(struct mem_heap *h, struct free_lists *l, unsigned from)
 {
 	uint64_t words = from < BINS_COUNT ? l->summary >> from / 64 << from / 64 : 0, empty = 0;
 	unsigned found = BINS_COUNT;
@@ -109,6 +110,15 @@ static inline unsigned lists_find(struct mem_heap *h, struct free_lists *l, unsi
 	if (empty)
 		HEAP_SET(h, l->summary, l->summary & ~empty);
 	return found;
+}
+
+/** First bin from `from` on that is not empty, or BINS_COUNT. Clears the bits that led nowhere. */
+static inline unsigned lists_find(struct mem_heap *h, struct free_lists *l, unsigned from)
+{
+	uint64_t bits = from < BINS_COUNT ? l->map[from / 64] >> from % 64 : 0;
+	unsigned first = bits ? from + bits_lowest(bits) : 0;
+
+	return bits && l->head[first] ? first : lists_find_on(h, l, from);
 }
 
 /** The same without a store. */

@@ -21,10 +21,11 @@
  *
  * 32 bytes a fragment. alloc, free, resize O(1): some 40 looks at most, a failing one too.
  */
+#include "mem/mgr/row.h"
 #include "mem/mgr/size_trie.h"
 
 enum { QM_HEAD = 16, QM_OVER = 32, QM_LEAST = 48, QM_USED = 1, QM_MARK = 2, QM_BITS = 15 };
-enum { QM_PAGE = 4096, QM_IDLE_LOOKS = 64, QM_ALIGN_LOOKS = 8, QM_FIND_LOOKS = 6, QM_RESYNC = 1 << 16 };
+enum { QM_ALIGN_LOOKS = 8, QM_FIND_LOOKS = 6, QM_RESYNC = 1 << 16 };
 
 #define QM_SEAL 0xf0f0f0f0a5a5a5a5u
 #define QM_GUARD 0xc0c0c0c0abcdefedu
@@ -65,14 +66,6 @@ static uint64_t qm_off(const struct mem_heap *h, const void *p) { return (uintpt
 static uint64_t qm_size(const struct mem_heap *h, uint64_t at) { return qm_bytes(qm_at(h, at)->size); }
 static void *qm_payload(const struct mem_heap *h, uint64_t at) { return h->base + at + QM_HEAD; }
 
-/** So many bytes and fragments more are free; negative: fewer. */
-static inline void qm_tally(struct mem_heap *h, uint64_t bytes, int fragments)
-{
-	HEAP_SET(h, h->tally->free_bytes, h->tally->free_bytes + bytes);
-	if (fragments)
-		HEAP_SET(h, h->tally->free_fragments, h->tally->free_fragments + (uint64_t)(int64_t)fragments);
-}
-
 /** lists_size_fn: the size of the fragment with payload `p`; 0: none is there that is free and has all its tags. */
 static uint64_t qm_whole_free(const struct mem_heap *h, uint64_t p)
 {
@@ -99,23 +92,14 @@ static void qm_list(struct mem_heap *h, uint64_t at, uint64_t size)
 {
 	uint64_t *head = &LISTS(h)->head[bins_of(size)];
 
-	if (size >= BINS_EXACT) {
-		trie_insert(h, LISTS(h), at + QM_HEAD, size, qm_whole_large);
-		return;
-	}
-	if (*head && !qm_whole_free(h, *head))		/* damaged, and so is what it links to: given up */
+	if (size < BINS_EXACT && *head && !qm_whole_free(h, *head))	/* damaged, and so is what it links to */
 		HEAP_SET(h, *head, 0);
-	lists_push(h, LISTS(h), bins_of(size), at + QM_HEAD);
+	trie_or_list_insert(h, LISTS(h), at + QM_HEAD, size, qm_whole_large);
 }
 
 static void qm_unlist(struct mem_heap *h, uint64_t at)
 {
-	uint64_t size = qm_size(h, at);
-
-	if (size < BINS_EXACT)
-		lists_remove(h, LISTS(h), bins_of(size), at + QM_HEAD);
-	else
-		trie_remove(h, LISTS(h), at + QM_HEAD, size, qm_whole_large);
+	trie_or_list_remove(h, LISTS(h), at + QM_HEAD, qm_size(h, at), qm_whole_large);
 }
 
 /** `size` bytes at `at` are a fragment, its tags whole. What of them is right already is not stored again. */
@@ -169,7 +153,7 @@ static void qm_append(struct mem_heap *h, uint64_t at, uint64_t size)
 		qm_unlist(h, first);
 	HEAP_SET(h, END(h), at + size);
 	qm_make_free(h, first, at - first + size);
-	qm_tally(h, first != at ? size : size - QM_OVER, first == at);
+	row_tally(h, first != at ? size : size - QM_OVER, first == at);
 }
 
 static void qm_extend(struct mem_heap *h, uint64_t old_len) { qm_append(h, old_len, h->len - old_len); }
@@ -227,17 +211,9 @@ static void *qm_cut(struct mem_heap *h, uint64_t at, uint64_t pad, uint64_t need
 		qm_make_free(h, at, pad);
 	if (rest)
 		qm_make_free(h, at + pad + need, rest);
-	qm_tally(h, QM_OVER - size + (pad ? pad - QM_OVER : 0) + (rest ? rest - QM_OVER : 0),
-		 (pad != 0) + (rest != 0) - 1);
+	row_tally(h, QM_OVER - size + (pad ? pad - QM_OVER : 0) + (rest ? rest - QM_OVER : 0),
+		  (pad != 0) + (rest != 0) - 1);
 	return qm_payload(h, at + pad);
-}
-
-/** Bytes to skip for an aligned payload: none, or as many as make a fragment. */
-static uint64_t qm_pad(const struct mem_heap *h, uint64_t at, uint64_t align)
-{
-	uint64_t pad = -(uintptr_t)qm_payload(h, at) & (align - 1);
-
-	return pad && pad < QM_LEAST ? pad + align : pad;
 }
 
 /** Some fragments that may do, the smallest first, then one that must: there every start leaves room behind it. */
@@ -251,7 +227,7 @@ static void *qm_alloc_aligned(struct mem_heap *h, uint64_t align, uint64_t need)
 		if (want > h->len || !(p = qm_seek(h, want)))
 			return NULL;
 		at = p - QM_HEAD;
-		pad = qm_pad(h, at, align);
+		pad = row_pad(qm_payload(h, at), align, QM_LEAST);
 		if (qm_size(h, at) >= pad + need)
 			return qm_cut(h, at, pad, need);
 	}
@@ -276,8 +252,8 @@ static void qm_free(struct mem_heap *h, void *p)
 
 	if (qm_sound(h, next))
 		behind = qm_size(h, next);
-	qm_tally(h, size - QM_OVER + (first != at ? QM_OVER : 0) + (behind ? QM_OVER : 0),
-		 1 - (first != at) - (behind != 0));
+	row_tally(h, size - QM_OVER + (first != at ? QM_OVER : 0) + (behind ? QM_OVER : 0),
+		  1 - (first != at) - (behind != 0));
 	if (behind) {
 		HEAP_SWALLOWED(h, next, first);
 		qm_unlist(h, next);
@@ -312,7 +288,7 @@ static bool qm_resize(struct mem_heap *h, void *p, size_t size)
 	qm_shape(h, at, want, qm_at(h, at)->size & QM_BITS);
 	if (rest)
 		qm_make_free(h, at + want, rest);
-	qm_tally(h, (rest ? rest - QM_OVER : 0) - (behind ? behind - QM_OVER : 0), (rest != 0) - (behind != 0));
+	row_tally(h, (rest ? rest - QM_OVER : 0) - (behind ? behind - QM_OVER : 0), (rest != 0) - (behind != 0));
 	return true;
 }
 
@@ -320,13 +296,10 @@ static bool qm_resize(struct mem_heap *h, void *p, size_t size)
 
 static uint64_t qm_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 {
-	for (unsigned looks = QM_IDLE_LOOKS; looks-- && at < END(h); at += qm_size(h, at)) {
-		uint64_t page = bits_up(at + QM_HEAD + sizeof(struct trie_node), QM_PAGE);
-		uint64_t end = bits_down(at + qm_size(h, at) - sizeof(struct qm_foot), QM_PAGE);
-
-		if (!(qm_at(h, at)->size & QM_USED) && page < end)
-			fn(h, page, end - page);
-	}
+	for (unsigned looks = ROW_IDLE_LOOKS; looks-- && at < END(h); at += qm_size(h, at))
+		if (!(qm_at(h, at)->size & QM_USED))
+			row_idle(h, at + QM_HEAD + sizeof(struct trie_node),
+				 at + qm_size(h, at) - sizeof(struct qm_foot), fn);
 	return at < END(h) ? at : 0;
 }
 
@@ -482,15 +455,11 @@ static void qm_check_row(const struct mem_heap *h, struct qm_checking *c)
 static unsigned qm_check(const struct mem_heap *h, mem_fault_fn *fn, void *arg)
 {
 	struct qm_checking c = { .fn = fn, .arg = arg };
-	unsigned in_lists;
 
 	if (qm_bounds(h, &c.end)) {
 		qm_check_row(h, &c);
-		if (!c.lost) {
-			in_lists = lists_check(h, LISTS(h), TRIE_FIRST, &c.free, qm_free_size, fn, arg);
-			in_lists += trie_check(h, LISTS(h), &c.free, qm_free_size, fn, arg);
-			c.faults += in_lists ? in_lists : lists_check_left(h, c.free, fn, arg);
-		}
+		if (!c.lost)
+			c.faults += trie_check_all(h, LISTS(h), c.free, qm_free_size, fn, arg);
 	} else {
 		qm_fault(h, &c, h->base, "end is out of the heap");
 	}
@@ -503,12 +472,8 @@ static unsigned qm_check(const struct mem_heap *h, mem_fault_fn *fn, void *arg)
 
 static uint64_t qm_largest(const struct mem_heap *h)
 {
-	unsigned bin = 0;
-	uint64_t p = lists_topmost(h, LISTS(h), &bin), size;
+	uint64_t size = trie_largest_of_all(h, LISTS(h), qm_free_size);
 
-	if (!p)
-		return 0;
-	size = bin < TRIE_FIRST ? qm_free_size(h, p) : trie_largest(h, p, qm_free_size);
 	return size ? size - QM_OVER : 0;
 }
 

@@ -59,7 +59,9 @@ static inline void trie_chain(struct mem_heap *h, uint64_t first, uint64_t p, li
 	HEAP_SET(h, f->next, p);
 }
 
-static inline void trie_insert(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
+/* Not inlined, as trie_remove() and trie_best() are not: around it the path of small fragments stays short. */
+__attribute__((noinline, unused))
+static void trie_insert(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
 			       lists_size_fn *size_of)
 {
 	unsigned bin = bins_of(size);
@@ -132,6 +134,25 @@ static inline void trie_remove(struct mem_heap *h, struct free_lists *l, uint64_
 		}
 	}
 	HEAP_SET(h, *slot, heir);
+}
+
+/** `p` goes into the list or the trie of its size. */
+static inline void trie_or_list_insert(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
+				       lists_size_fn *size_of)
+{
+	if (size < BINS_EXACT)
+		lists_push(h, l, bins_of(size), p);
+	else
+		trie_insert(h, l, p, size, size_of);
+}
+
+static inline void trie_or_list_remove(struct mem_heap *h, struct free_lists *l, uint64_t p, uint64_t size,
+				       lists_size_fn *size_of)
+{
+	if (size < BINS_EXACT)
+		lists_remove(h, l, bins_of(size), p);
+	else
+		trie_remove(h, l, p, size, size_of);
 }
 
 /** The smallest below `p`, if it is smaller than *ret_best, whose size is *ret_size. */
@@ -314,6 +335,26 @@ static inline unsigned trie_check(const struct mem_heap *h, const struct free_li
 		}
 	}
 	return faults;
+}
+
+/** Lists and tries, after a row in which `left` fragments are free. Returns the number of faults. */
+static inline unsigned trie_check_all(const struct mem_heap *h, const struct free_lists *l, uint64_t left,
+				      lists_size_fn *size_of, mem_fault_fn *fn, void *arg)
+{
+	unsigned faults = lists_check(h, l, TRIE_FIRST, &left, size_of, fn, arg);
+
+	faults += trie_check(h, l, &left, size_of, fn, arg);
+	return faults ? faults : lists_check_left(h, left, fn, arg);
+}
+
+/** Size of the largest fragment in lists and tries, 0: none. */
+static inline uint64_t trie_largest_of_all(const struct mem_heap *h, const struct free_lists *l,
+					   lists_size_fn *size_of)
+{
+	unsigned bin = 0;
+	uint64_t p = lists_topmost(h, l, &bin);
+
+	return !p ? 0 : bin < TRIE_FIRST ? size_of(h, p) : trie_largest(h, p, size_of);
 }
 
 #endif /* MGR_SIZE_TRIE_H */
