@@ -67,7 +67,8 @@ struct mem_manager_ops {
 	/** Optional, pkg only, after resize said no: moves `p` without copying (mremap). NULL: no, and `p` is as it
 	 * was. */
 	void *(*realloc)(struct mem_heap *h, void *p, size_t size);
-	/** Bytes that the holder of `p` may use, at least what was asked for. Stores nothing. */
+	/** Bytes that the holder of `p` may use, at least what was asked for. Stores nothing. It may, as marked, be
+	 * asked of any multiple of 16 behind 16 readable bytes; says anything then, but follows nothing. */
 	size_t (*usable)(const struct mem_heap *h, const void *p);
 	/** Optional; NULL: the heap keeps its first size. h->len has grown from `old_len` by whole pages of zeros. */
 	void (*extend)(struct mem_heap *h, uint64_t old_len);
@@ -80,9 +81,10 @@ struct mem_manager_ops {
 	/** Optional; NULL: nobody can tell. Whether `p`, a multiple of 16 inside the heap, looks like a used fragment.
 	 * Only user bytes that imitate one may deceive it. Stores nothing, faults nowhere. */
 	bool (*owns)(const struct mem_heap *h, const void *p);
-	/** Hands out at most `max` fragments, used and free, from `start` (0, or what it returned; in a view:
-	 * anything). Returns where to go on, 0: the end, or MEM_WALK_FAULT. Stores nothing; ends on any heap, however
-	 * damaged. */
+	/** Hands out at most `max` fragments, used and free, in address order from `start` (0, or what it returned;
+	 * in a view: anything). Returns where to go on, 0: the end, or MEM_WALK_FAULT. Where to go on is an offset
+	 * behind the start of all that was handed out, at most at the start of what follows: observers tell the two
+	 * apart by it. Stores nothing; ends on any heap, however damaged. */
 	uint64_t (*walk)(const struct mem_heap *h, uint64_t start, unsigned max, mem_walk_fn *fn, void *arg);
 	/** Tests every invariant of the file's head comment, tells each breach to `fn`, returns their number.
 	 *  As walk. */

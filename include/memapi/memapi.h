@@ -137,7 +137,7 @@ typedef bool mem_fragment_fn(const struct mem_fragment *fragment, void *arg);
 /*
  * The two API structs. Filled when the domain is initialised; `mem_block` is what every member gets first.
  * site: MEM_SITE or NULL. Text goes to `out`. Members that walk hold the pool's lock for 64 fragments at most at a
- * time.
+ * time; who holds it by xglock may call them, too.
  */
 typedef struct sr_pkg_api {
 	uint32_t size;			/* sizeof(sr_pkg_api_t), of the library */
@@ -278,7 +278,7 @@ MEMAPI_EXPORT void shm_unlock(void);
 
 /**
  * shm_create, shm_attach - the named pool becomes this process's shm pool
- * @name: 1 to 48 of [A-Za-z0-9_.-], not digits alone
+ * @name: 1 to 48 of [A-Za-z0-9_.-], not digits alone, no dot first
  * @size: bytes that it may grow to; 0: memory.shm.size
  *
  * Before the first shm allocation. create: -EEXIST when a live pool has the name. attach: the newest live

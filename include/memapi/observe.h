@@ -4,6 +4,7 @@
  *
  * The observed process does nothing, no lock of a pool is taken, and every byte that is read is hostile until checked.
  * A heap in motion is read in parts that were true, or again, or told as not known; it is never half believed.
+ * A sharded pool is one pool: what is told of it is told of all its shards.
  * Functions return 0 or -errno; results through ret_… are untouched on failure. One observer serves one thread.
  */
 #ifndef MEMAPI_OBSERVE_H
@@ -36,21 +37,29 @@ struct obs_info {
 	int64_t pid;			/* pkg: the owner; shm: its maker */
 	char command[64], manager[32];
 	uint32_t incarnation, uid;
+	uint32_t shards;		/* 1: it is not sharded */
 	uint64_t created;		/* CLOCK_REALTIME, s */
 	bool hosted, keep, foreign;	/* foreign: of another pid namespace */
 	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine */
 };
 
-/** Counters, one consistent copy. Always real_used + cached + free = committed, where none is OBS_UNKNOWN. */
+/**
+ * Counters, one consistent copy; of a sharded pool the sums over one of each shard, where nothing else is said.
+ * Always real_used + cached + free = committed, where none is OBS_UNKNOWN.
+ */
 struct obs_stats {
 	enum obs_state state;
-	char reason[96];		/* of OBS_DAMAGED */
+	char reason[96];		/* of OBS_DAMAGED; of a sharded pool it names the shard */
 	enum obs_tracking tracking;
-	uint64_t size, committed, used, real_used, max_used, free, cached, fragments, free_fragments, largest_free;
+	uint64_t size, committed, used, real_used, free, cached, fragments, free_fragments;
+	uint64_t max_used;		/* shards: the sum of their marks, an upper bound: they need not have met */
+	uint64_t largest_free;		/* shards: of any */
 	uint64_t failures, untracked, untracked_bytes, stamp;
 	uint64_t takeovers, rollbacks, faults;
-	unsigned users, dead;		/* slots of the living, and of those who left memory behind */
-	int64_t lock_pid;		/* shm: who holds the pool's lock now, 0: nobody */
+	unsigned users, dead;		/* slots of the living, and of those who left memory behind; shards: users of
+					 * shard 0, where each has one, and the most dead that any has */
+	unsigned slots;			/* shm: obs_owner() knows numbers below, of each shard */
+	int64_t lock_pid;		/* shm: who holds the pool's lock now, 0: nobody; shards: the first held */
 	uint64_t lock_turn;		/* the same turn seen twice: held all the time */
 };
 
@@ -68,11 +77,11 @@ struct obs_owner {
 enum obs_frag_state { OBS_USED, OBS_FREE, OBS_CACHED };
 
 struct obs_fragment {
-	uint64_t index;			/* of its record; OBS_UNKNOWN: none */
+	uint64_t index;			/* of its record, unique in the pool; OBS_UNKNOWN: none */
 	uint64_t address, size, requested;	/* requested: OBS_UNKNOWN where not known */
 	enum obs_frag_state state;
 	uint32_t site;			/* obs_site() */
-	uint32_t slot;			/* of its owner */
+	uint32_t slot;			/* of its owner, with the shard: slot | shard << 16 */
 	uint64_t time, stamp;		/* CLOCK_REALTIME, s; OBS_UNKNOWN: not known */
 };
 
@@ -138,6 +147,8 @@ typedef bool obs_fragment_fn(const struct obs_fragment *f, void *arg);
  * obs_records - used and cached fragments from the ledger, no lock
  * @cursor: in: where to go on, 0 the start; out: where it stopped, 0 the end
  * @max: records to look at at most, whether in use or not
+ *
+ * Of a sharded pool shard by shard, with one cursor. Of one that is damaged because a shard is missing, the others.
  */
 MEMAPI_EXPORT int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg);
 /**
@@ -151,16 +162,21 @@ MEMAPI_EXPORT int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, o
 
 /** Site by number. 0, or one that cannot be read, gives empty strings and line 0. */
 MEMAPI_EXPORT void obs_site(struct obs_pool *p, uint32_t site, struct obs_site *ret_site);
+/** Owner by number, as a fragment has it. One that cannot be read, or is not in use, has pid 0. */
 MEMAPI_EXPORT void obs_owner(struct obs_pool *p, uint32_t slot, struct obs_owner *ret_owner);
 
-/** The newest first, 64 at most are kept. */
+/** The newest first, 64 at most are kept, of each shard. */
 typedef bool obs_failure_fn(const struct obs_failure *f, void *arg);
 MEMAPI_EXPORT int obs_failures(struct obs_pool *p, obs_failure_fn *fn, void *arg);
 typedef bool obs_fault_fn(const struct obs_fault *f, void *arg);
 MEMAPI_EXPORT int obs_faults(struct obs_pool *p, obs_fault_fn *fn, void *arg);
 
 typedef void obs_error_fn(uint64_t address, const char *what, void *arg);
-/** Walk the heap, test its invariants, compare with the counters and the ledger. Reports, never aborts. */
+/**
+ * obs_check - walk the heap, test its invariants, compare with the counters and the ledger
+ *
+ * Reports, never aborts. Of a sharded pool each shard by itself; errors name it.
+ */
 MEMAPI_EXPORT int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg);
 
 /** Ask the owner for another tracking mode; it follows at its next call. -ENOTSUP: off for shm, it always records. */

@@ -25,10 +25,25 @@ struct leaks {
 	unsigned wanted, of_pool;	/* evidence: asked for, and what this pool can give of it */
 	uint64_t limit;
 	struct page page;
-	struct tally dead, sites;	/* of this pool: by site and slot, by site */
+	bool sharded;
+	struct tally dead, sites;	/* of this pool: by site and owner, by site */
 	struct tally suspects;		/* of all */
 	struct json_writer text;	/* members of each suspect that are no sums */
 };
+
+/**
+ * Rows are by slot. A thread has one in each shard that it used; there its process stands for all of them. The row
+ * remembers a slot of the owner in `text`, which is its user's.
+ */
+static void add_dead(struct leaks *s, const struct obs_fragment *f, const struct obs_owner *owner)
+{
+	uint64_t who = s->sharded ? (uint64_t)owner->pid : f->slot, key = f->site | who << 32;
+	struct tally_row *row = tally_at(&s->dead, key);
+
+	if (row && !row->count)
+		row->text = f->slot;
+	tally_add(&s->dead, key, f);
+}
 
 static bool on_record(const struct obs_fragment *f, void *arg)
 {
@@ -38,7 +53,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 		const struct obs_owner *owner = s->of_pool & OWNER_DEAD ? places_owner(&s->v.d->places, f->slot) : NULL;
 
 		if (owner && owner->pid > 0 && !owner->alive)
-			tally_add(&s->dead, f->site | (uint64_t)f->slot << 32, f);
+			add_dead(s, f, owner);
 		if (s->of_pool & (AT_EXIT | GROWING))
 			tally_add(&s->sites, f->site, f);
 	}
@@ -77,10 +92,8 @@ static void suspect(struct leaks *s, const char *evidence, const struct tally_ro
 	jw_key(w, "evidence"), jw_string(w, evidence);
 	jw_key(w, "pool"), jw_string(w, visit_id(&s->v));
 	row_site(w, places_site(&s->v.d->places, (uint32_t)sums->key));
-	if (by_slot)
-		row_owner(w, places_owner(&s->v.d->places, (uint32_t)(sums->key >> 32)));
-	else
-		row_owner(w, visit_id(&s->v)[0] == 'p' ? places_owner(&s->v.d->places, 0) : &nobody);
+	row_owner(w, by_slot ? places_owner(&s->v.d->places, sums->text) :
+		  visit_id(&s->v)[0] == 'p' ? places_owner(&s->v.d->places, 0) : &nobody);
 	if (figures)
 		growth(s, figures);
 	else
@@ -134,8 +147,10 @@ static void look(struct visit *v)
 	struct obs_pool *p = visit_pool(v);
 	int error;
 
-	if (p && !v->at)
+	if (p && !v->at) {
 		s->of_pool = can_give(p) & s->wanted;
+		s->sharded = obs_info(p)->shards > 1;
+	}
 	if (!p || !s->of_pool) {
 		end_pool(s);
 		return;
@@ -184,6 +199,7 @@ static void write_page(struct leaks *s)
 		jw_key(w, "next"), jw_null(w);
 	jw_key(w, "samples"), jw_uint(w, sampler_samples(s->v.d->sampler));
 	jw_key(w, "interval"), jw_uint(w, sampler_interval(s->v.d->sampler));
+	row_bool(w, "unsampled", sampler_full(s->v.d->sampler));
 	jw_close(w, '}');
 }
 

@@ -59,6 +59,7 @@ static void row(struct json_writer *w, const struct obs_info *i, const struct ob
 {
 	jw_open(w, '{');
 	row_pool(w, i);
+	jw_key(w, "shards"), jw_uint(w, i->shards);
 	jw_key(w, "state"), jw_string(w, row_state(s->state));
 	counters(w, s);
 	jw_key(w, "tracking"), jw_string(w, row_tracking(s->tracking));

@@ -45,6 +45,7 @@ static void pool_row(struct json_writer *w, const struct daemon *d, struct obs_p
 
 	jw_open(w, '{');
 	row_pool(w, i);
+	jw_key(w, "shards"), jw_uint(w, i->shards);
 	jw_key(w, "incarnation"), jw_uint(w, i->incarnation);
 	if (obs_stats(p, &s)) {
 		jw_key(w, "state"), jw_null(w);

@@ -8,8 +8,6 @@
 #include "ctl/memory.h"
 #include "daemon/log.h"
 
-enum { SLOTS = 2048 };			/* of a pool, at most */
-
 void pick_scan(struct daemon *d, obs_skip_fn *skip, void *arg)
 {
 	static int told;
@@ -30,12 +28,12 @@ static bool has_process(struct obs_pool *p, int64_t pid)
 		return true;
 	if (obs_info(p)->domain == OBS_PKG || obs_stats(p, &stats))
 		return false;
-	for (uint32_t slot = 0, seen = 0; slot < SLOTS && seen < stats.users + stats.dead; slot++) {
-		obs_owner(p, slot, &owner);
-		if (owner.pid == pid)
-			return true;
-		seen += owner.pid > 0;
-	}
+	for (uint32_t shard = 0; shard < obs_info(p)->shards; shard++)
+		for (uint32_t slot = 0; slot < stats.slots; slot++) {
+			obs_owner(p, slot | shard << 16, &owner);
+			if (owner.pid == pid)
+				return true;
+		}
 	return false;
 }
 

@@ -32,7 +32,7 @@ struct sampler {
 	struct row *row;
 	uint64_t *ring;
 	unsigned count, turn, filled;	/* filled: sums that a ring holds */
-	bool full;
+	bool full, was_full;		/* a site found no room: in the round that runs, in the last one */
 	/* the round that runs */
 	struct pick pick;
 	size_t i;
@@ -42,7 +42,7 @@ struct sampler {
 
 unsigned sampler_samples(const struct sampler *s) { return s->samples; }
 unsigned sampler_interval(const struct sampler *s) { return s->interval; }
-bool sampler_full(const struct sampler *s) { return s->full; }
+bool sampler_full(const struct sampler *s) { return s->was_full; }
 
 static uint64_t hash_text(const char *text)
 {
@@ -114,6 +114,7 @@ static void end_round(struct sampler *s)
 {
 	s->turn = (s->turn + 1) % (s->samples + 1);
 	s->filled += s->filled <= s->samples;
+	s->was_full = s->full;
 	s->full = false;
 	for (size_t i = 0; i < TABLE; i++)
 		if (s->row[i].used) {
@@ -199,7 +200,7 @@ static void forget_all(struct sampler *s)
 	s->row = NULL;
 	s->ring = NULL;
 	s->count = s->turn = s->filled = 0;
-	s->full = false;
+	s->full = s->was_full = false;
 }
 
 static int begin(struct sampler *s)

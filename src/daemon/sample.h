@@ -4,7 +4,7 @@
  *
  * Every leaks.interval seconds the ledgers of all shared pools and of live private heaps that are tracked are summed by
  * call site, in slices between the loop's other work. Of each site the last leaks.samples + 1 sums are kept, so that N
- * rises can be seen. Memory: SAMPLE_SITES sites of all pools at most, the rest is not sampled and `full` says so.
+ * rises can be seen. Memory: SAMPLE_SITES sites of all pools at most, the rest is not sampled, which is told.
  */
 #ifndef DAEMON_SAMPLE_H
 #define DAEMON_SAMPLE_H
@@ -30,6 +30,7 @@ bool sampler_growth(const struct sampler *s, const char *pool, uint32_t site, ui
 /** N, and the seconds between two. */
 unsigned sampler_samples(const struct sampler *s);
 unsigned sampler_interval(const struct sampler *s);
+/** In the last round there were more sites than are sampled. */
 bool sampler_full(const struct sampler *s);
 
 #endif /* DAEMON_SAMPLE_H */

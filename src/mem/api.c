@@ -35,6 +35,7 @@ static void ask_record(const struct pool *p, struct seen *s)
 	r = &p->records[index];
 	if (r->address != (uintptr_t)s->address)
 		return;
+	s->used = !(r->owner >> 48 & RECORD_CACHED);
 	s->requested = s->size - RECORD_SLACK(r->sizes);
 	s->site = (uint32_t)r->owner;
 }
@@ -45,7 +46,7 @@ static bool collect(const struct mem_frag *f, void *arg)
 	struct seen *s = &slice->seen[slice->count++];
 
 	*s = (struct seen){ f->addr, f->size, f->size, 0, f->used };
-	if (f->used && !f->marked && slice->p == &mem_pkg_pool)
+	if (f->used && !f->marked && slice->p->home == &mem_pkg_pool)
 		s->used = !magazine_holds(slice->p, f->addr, f->size);
 	if (f->used && (slice->p->id->domain == MEM_SHM || f->marked))
 		ask_record(slice->p, s);
@@ -57,7 +58,16 @@ static struct pool *ready(void *mbp, struct owner **ret_owner)
 	return mbp == &mem_shm_pool ? mem_shm_ready(ret_owner) : mem_pkg_ready();
 }
 
-static unsigned shards_of(const void *mbp) { return mbp == &mem_shm_pool ? mem_shm_shards : 1; }
+static unsigned shards_of(const void *mbp) { return mbp == &mem_shm_pool ? mem_shm_shards : mem_pkg_shards; }
+
+/* Shard k of a pool whose shard 0 is *p. */
+static bool use(const void *mbp, unsigned k, struct pool **p, struct owner **o)
+{
+	if (mbp == &mem_shm_pool)
+		return mem_shm_use(p, o, k);
+	*p = &mem_pkg_pools[k];
+	return true;
+}
 
 /* Of one shard; *go_on becomes false when `fn` has had enough. */
 static int each_in(struct pool *p, struct owner *o, each_fn *fn, void *arg, bool *go_on)
@@ -85,7 +95,7 @@ static int each_fragment(void *mbp, each_fn *fn, void *arg)
 	if (!p)
 		return -ENOMEM;
 	for (unsigned k = 0; rc == 0 && go_on && k < shards_of(mbp); k++)
-		rc = k && !mem_shm_use(&p, &o, k) ? -ENOMEM : each_in(p, o, fn, arg, &go_on);
+		rc = k && !use(mbp, k, &p, &o) ? -ENOMEM : each_in(p, o, fn, arg, &go_on);
 	return rc;
 }
 
@@ -347,8 +357,9 @@ static void set_site(void *mbp, void *ptr, const struct mem_site *site)
 
 	call.p = ready(mbp, &call.o);
 	if (call.p && shards_of(mbp) > 1 &&
-	    !mem_shm_use(&call.p, &call.o, shards_find(call.p, shards_of(mbp), ptr)))
+	    !use(mbp, shards_find(call.p, shards_of(mbp), ptr), &call.p, &call.o))
 		return;
+	call.flags = call.o && call.o->holds ? FRONT_HELD : 0;
 	if (call.p && call.p->id->domain == MEM_SHM)
 		shm_front_set_site(&call, ptr);
 	else if (call.p)

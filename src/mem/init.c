@@ -14,6 +14,7 @@
 enum { KEYS_MAX = 64 };
 
 static pthread_mutex_t setup = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint64_t setup_epoch;	/* of the process that `setup` belongs to, 0: of the first one */
 static struct conf conf;
 static bool conf_ready;
 static _Thread_local char error_text[640];
@@ -22,10 +23,19 @@ static char first_error[640];
 /* By this thread. Initial-exec: where our malloc serves the program, asking for it must not allocate. */
 static _Thread_local bool inside __attribute__((tls_model("initial-exec")));
 
+/* In a child of _Fork or raw clone the holder may be a thread that is not here: it has one thread, and begins anew. */
 void mem_setup_lock(void)
 {
+	uint64_t epoch = atomic_load_explicit(&setup_epoch, memory_order_acquire);
+
+	if (epoch && epoch != *epoch_word)
+		setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	pthread_mutex_lock(&setup);
 	inside = true;
+	if (!*epoch_word)
+		epoch_renew();
+	/* release: who sees it sees the epoch's word, too. Pairs with the load above. */
+	atomic_store_explicit(&setup_epoch, *epoch_word, memory_order_release);
 }
 
 void mem_setup_unlock(void)
@@ -234,6 +244,7 @@ static void in_child(void)
 	mem_pkg_after_fork(true);
 	setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	inside = false;
+	atomic_store_explicit(&setup_epoch, *epoch_word, memory_order_relaxed); /* the child has one thread */
 }
 
 void mem_register_handlers(void)

@@ -3,7 +3,8 @@
  * The private heap of this process: made at the first use, given a META of its own again in each forked child.
  *
  * Truth is private memory (DATA, roots, counters) and follows fork by copy-on-write. META is what others read: when it
- * cannot be a file, the heap goes on unseen.
+ * cannot be a file, the heap goes on unseen. It may be several shards (front/shards.h), each with a META of its own;
+ * they are made, forked and left as one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,8 @@ enum { INCARNATIONS = 1000, STARTS_PER_REAP = 64 };
 #define RECORDS_MOST (64ull << 20)
 #define RECORDS_LEAST (64ull << 10)
 
-struct pool mem_pkg_pool;
+struct pool mem_pkg_pools[SHARDS_MAX];
+unsigned mem_pkg_shards = 1;
 struct magazines mem_pkg_magazines;
 static const struct mem_manager *chosen;	/* by pkg_init_manager() */
 
@@ -62,11 +64,23 @@ static int map_meta(struct pool *p, int fd)
 	}
 }
 
+static uint32_t number_of(const struct pool *p) { return (uint32_t)(p - p->home); }
+
+/* The same for all shards of this process's heap. Shard 0 comes first. */
+static uint64_t group_of(const struct pool *p)
+{
+	return mem_pkg_shards == 1 ? 0 : p == p->home ? p->id->generation | 1 : p->home->id->group;
+}
+
 static void fill_identity(struct pool *p, uint32_t incarnation)
 {
 	struct meta_identity *id = (struct meta_identity *)(void *)p->meta;
 
 	meta_identity(id, MEM_PKG, incarnation, p->manager->name);
+	p->id = id;
+	id->shard = number_of(p);
+	id->shards = mem_pkg_shards;
+	id->group = group_of(p);
 	id->base = (uintptr_t)p->heap.base;
 	id->size = p->data_size;
 	id->roots = (uintptr_t)p->heap.roots;
@@ -79,18 +93,39 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	p->live->state = POOL_LIVE;
 }
 
+static void name_file(char *name, size_t bytes, uint32_t incarnation, uint32_t shard)
+{
+	int len = snprintf(name, bytes, ".pkg-%d-%u", process_self()->pid, incarnation);
+
+	if (shard)
+		snprintf(name + len, bytes - (size_t)len, "+%u", shard);
+}
+
+/* The next incarnation that is free; shard 0 takes it for all. */
+static int free_file(const struct pool *p, int dir, char *temp, size_t bytes, int *ret_fd, uint32_t *ret_incarnation)
+{
+	uint32_t first = p == p->home ? 1 : p->home->id->incarnation, end = p == p->home ? INCARNATIONS : first + 1;
+	int rc = -EEXIST;
+
+	for (uint32_t i = first; rc == -EEXIST && i < end; i++) {
+		name_file(temp, bytes, i, number_of(p));
+		if (p != p->home)
+			unlinkat(dir, temp + 1, 0); /* of a process that had our pid */
+		else if (faccessat(dir, temp + 1, F_OK, 0) == 0)
+			continue;
+		rc = meta_file_new(dir, temp, meta_bytes_for(RECORDS_MOST), ret_fd);
+		*ret_incarnation = i;
+	}
+	return rc;
+}
+
+static int open_others(struct pool *p, int dir);
+
 static int new_file(struct pool *p, int dir, uint32_t *ret_incarnation)
 {
 	char temp[REGISTRY_NAME_MAX], *name = temp + 1; /* a dot before it while it is made */
-	int fd, rc = -EEXIST;
+	int fd, rc = free_file(p, dir, temp, sizeof temp, &fd, ret_incarnation);
 
-	for (uint32_t i = 1; rc == -EEXIST && i < INCARNATIONS; i++) {
-		snprintf(temp, sizeof temp, ".pkg-%d-%u", process_self()->pid, i);
-		if (faccessat(dir, name, F_OK, 0) == 0)
-			continue;
-		rc = meta_file_new(dir, temp, meta_bytes_for(RECORDS_MOST), &fd);
-		*ret_incarnation = i;
-	}
 	if (rc)
 		return rc;
 	region_file_open(&p->meta_file, fd);
@@ -99,8 +134,10 @@ static int new_file(struct pool *p, int dir, uint32_t *ret_incarnation)
 		rc = map_meta(p, fd);
 	if (rc == 0) {
 		fill_identity(p, *ret_incarnation);
-		rc = meta_file_name(dir, temp, name);
+		rc = p == p->home ? open_others(p, dir) : 0;
 	}
+	if (rc == 0)
+		rc = meta_file_name(dir, temp, name);
 	if (rc) {
 		unlinkat(dir, temp, 0);
 		region_file_close(&p->meta_file);
@@ -111,9 +148,47 @@ static int new_file(struct pool *p, int dir, uint32_t *ret_incarnation)
 	return rc;
 }
 
+static void remember_path(struct pool *p, uint32_t incarnation)
+{
+	char dir[REGISTRY_PATH_MAX], file[REGISTRY_NAME_MAX];
+
+	name_file(file, sizeof file, incarnation, number_of(p));
+	snprintf(p->path, sizeof p->path, "%s/%s", registry_path(dir, sizeof dir), file + 1);
+	p->seen = true;
+}
+
+static void unseen(struct pool *p)
+{
+	p->meta = NULL;
+	p->path[0] = 0;
+	p->seen = false;
+	p->meta_file.fd = -1;
+}
+
+/* The other shards, before shard 0 gets its name: whoever finds it finds all. */
+static int open_others(struct pool *p, int dir)
+{
+	uint32_t incarnation;
+	int rc = 0;
+
+	for (unsigned k = 1; rc == 0 && k < mem_pkg_shards; k++) {
+		unseen(&p[k]);
+		rc = new_file(&p[k], dir, &incarnation);
+		if (rc == 0)
+			remember_path(&p[k], incarnation);
+	}
+	for (unsigned k = 1; rc && k < mem_pkg_shards; k++)
+		if (p[k].seen) {
+			unlink(p[k].path);
+			region_file_close(&p[k].meta_file);
+			munmap(p[k].meta, p[k].meta_bytes);
+			unseen(&p[k]);
+		}
+	return rc;
+}
+
 static int seen_meta(struct pool *p)
 {
-	char dir_path[REGISTRY_PATH_MAX];
 	uint32_t incarnation = 0;
 	int dir, rc = registry_open(&dir);
 
@@ -125,32 +200,29 @@ static int seen_meta(struct pool *p)
 	if (rc == -ENOSPC && reap_registry(dir) > 0)
 		rc = new_file(p, dir, &incarnation);
 	close(dir);
-	if (rc)
-		return rc;
-	registry_path(dir_path, sizeof dir_path);
-	snprintf(p->path, sizeof p->path, "%s/pkg-%d-%u", dir_path, process_self()->pid, incarnation);
-	p->seen = true;
-	return 0;
+	if (rc == 0)
+		remember_path(p, incarnation);
+	return rc;
 }
 
-/* A META for this process: a file, or memory that nobody else sees. */
+/* A META for this process: a file for each shard, or memory that nobody else sees. */
 static int open_meta(struct pool *p)
 {
 	int rc;
 
-	p->meta = NULL;
-	p->path[0] = 0;
-	p->seen = false;
-	p->meta_file.fd = -1;
+	unseen(p);
 	rc = seen_meta(p);
 	if (rc == 0)
 		return 0;
 	mem_notice("memapi: this heap goes on unseen: no file in the registry: %s", registry_reason(rc));
-	p->meta_file.fd = -1;
-	rc = map_meta(p, -1);
-	if (rc == 0)
-		fill_identity(p, 1);
-	return rc;
+	for (unsigned k = 0; k < mem_pkg_shards; k++) {
+		unseen(&p[k]);
+		rc = map_meta(&p[k], -1);
+		if (rc)
+			return rc;
+		fill_identity(&p[k], 1);
+	}
+	return 0;
 }
 
 /* ---- the heap ---- */
@@ -170,7 +242,7 @@ static int reserve(uint64_t *size, void **ret_base)
 
 static int open_heap(struct pool *p)
 {
-	uint64_t size = mem_conf()->pkg_size ? ROUND_UP(mem_conf()->pkg_size, META_PAGE) : RESERVE;
+	uint64_t size = ROUND_UP((mem_conf()->pkg_size ? mem_conf()->pkg_size : RESERVE) / mem_pkg_shards, META_PAGE);
 	uint64_t first = p->ops->extend && size > FIRST_COMMIT ? FIRST_COMMIT : size;
 	uint64_t root_bytes = ROUND_UP(p->ops->root_bytes ? p->ops->root_bytes : 1, META_PAGE);
 	void *base, *roots;
@@ -199,16 +271,19 @@ static int open_heap(struct pool *p)
 
 static int make(struct pool *p, const struct mem_manager *manager)
 {
-	int rc;
+	int rc = 0;
 
-	*p = (struct pool){ .manager = manager, .ops = manager->pkg, .home = p, .data_file = { .fd = -1 } };
-	p->features = mem_features(p->ops, MEM_PKG);
+	mem_pkg_shards = mem_shards(0, MEM_PKG, manager);
+	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++) {
+		p[k] = (struct pool){ .manager = manager, .ops = manager->pkg, .home = p, .data_file = { .fd = -1 } };
+		p[k].features = mem_features(p->ops, MEM_PKG);
+		rc = open_heap(&p[k]);
+	}
 	magazine_follow(p);
-	rc = open_heap(p);
 	if (rc == 0)
 		rc = open_meta(p);
-	if (rc == 0)
-		rc = pkg_front_init(p, NULL, p->heap.len);
+	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++)
+		rc = pkg_front_init(&p[k], NULL, p[k].heap.len);
 	if (rc)
 		mem_set_error("the private heap could not be made: %s", error_name(-rc));
 	return rc;
@@ -221,40 +296,51 @@ static void abandon(struct pool *p)
 {
 	struct range old = { p->heap.base, p->heap.len };
 
-	mem_pkg_magazines = (struct magazines){ .open = mem_pkg_magazines.open };
-
+	magazine_forget();
 	if (open_heap(p) == 0)
 		p->abandoned = old;
 	atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 }
 
-static void become_child(struct pool *p)
-{
-	unsigned char *meta = p->meta;
-	uint64_t meta_bytes = p->meta_bytes;
-	struct region_file meta_file = p->meta_file;
-	bool caught = atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork;
+/* What a shard had of the parent's. */
+struct inherited { unsigned char *meta; uint64_t meta_bytes; struct region_file meta_file; bool caught; };
 
-	if (caught)
+static struct inherited inherit(struct pool *p)
+{
+	struct inherited old = { p->meta, p->meta_bytes, p->meta_file, false };
+
+	old.caught = atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork;
+	if (old.caught)
 		abandon(p);
-	else
-		pkg_front_flush(p);	/* while their tails have the parent's generation */
-	if (p->counters.sites_used)
-		pkg_known_sites_forget();
+	else if (p == p->home)
+		pkg_front_flush(p, false);	/* while their tails have the parent's generation */
 	/* the ledger is the parent's: what we inherited is untracked */
 	p->counters.recorded = p->counters.recorded_bytes = 0;
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	magazine_follow(p);
+	return old;
+}
+
+static void become_child(struct pool *p)
+{
+	struct inherited old[SHARDS_MAX];
+
+	if (p->counters.sites_used)
+		pkg_known_sites_forget();
+	for (unsigned k = 0; k < mem_pkg_shards; k++)
+		old[k] = inherit(&p[k]);
 	if (open_meta(p)) {
 		p->meta = NULL;	/* no memory for that: every call fails from here on */
 		p->id = NULL;
 		return;
 	}
-	region_file_close(&meta_file);
-	munmap(meta, meta_bytes);
-	if (caught)
-		pkg_front_init(p, NULL, p->heap.len);
+	for (unsigned k = 0; k < mem_pkg_shards; k++) {
+		region_file_close(&old[k].meta_file);
+		munmap(old[k].meta, old[k].meta_bytes);
+		if (old[k].caught)
+			pkg_front_init(&p[k], NULL, p[k].heap.len);
+	}
 }
 
 static uint64_t forked_from;		/* epoch, while at_fork */
@@ -262,8 +348,10 @@ static uint64_t forked_from;		/* epoch, while at_fork */
 void mem_pkg_before_fork(void)
 {
 	if (mem_pkg_pool.id) {
-		pkg_front_hold(&mem_pkg_pool);
-		mem_pkg_pool.at_fork = true;
+		for (unsigned k = 0; k < mem_pkg_shards; k++) {
+			pkg_front_hold(&mem_pkg_pools[k]);
+			mem_pkg_pools[k].at_fork = true;
+		}
 		forked_from = mem_pkg_pool.epoch;
 		mem_pkg_pool.epoch = 0;	/* who calls meanwhile waits for the setup lock, or knows that it holds it */
 	}
@@ -273,13 +361,15 @@ void mem_pkg_after_fork(bool child)
 {
 	if (!mem_pkg_pool.id)
 		return;
-	mem_pkg_pool.at_fork = false;
 	if (!child && forked_from)
 		mem_pkg_pool.epoch = forked_from;
-	if (child)
-		atomic_store_explicit(&mem_pkg_pool.mutex, 0, memory_order_relaxed); /* the child has one thread */
-	else
-		pkg_front_let_go(&mem_pkg_pool);
+	for (unsigned k = mem_pkg_shards; k--; ) {
+		mem_pkg_pools[k].at_fork = false;
+		if (child) /* it has one thread */
+			atomic_store_explicit(&mem_pkg_pools[k].mutex, 0, memory_order_relaxed);
+		else
+			pkg_front_let_go(&mem_pkg_pools[k]);
+	}
 }
 
 /* ---- readiness: one compare a call ---- */
@@ -304,8 +394,6 @@ COLD bool mem_pkg_get_ready(void)
 		return false;
 	saved = errno;
 	mem_setup_lock();
-	if (!*epoch_word)
-		epoch_renew();
 	if (!p->manager)
 		rc = pick_and_make(p);
 	else if (p->id && p->epoch != *epoch_word)
@@ -324,8 +412,11 @@ COLD void mem_pkg_follow(struct pool *p)
 {
 	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
+	uint64_t follows = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
 
-	p->features = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
+	if (p == p->home && (follows ^ p->features) & ~(uint64_t)FEATURE_ABORT)
+		pkg_front_empty(p);	/* in them all is recorded, or nothing */
+	p->features = follows;
 	magazine_follow(p);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
@@ -357,9 +448,34 @@ void mem_pkg_at_exit(void)
 
 	if (!p->id || p->epoch != *epoch_word || !p->epoch)
 		return;
-	atomic_store_explicit(&p->live->state, POOL_EXITED, memory_order_release);
-	if (p->seen && !(p->features & (FEATURE_SITES | FEATURE_STACKS)) && !mem_conf()->keep_exited)
-		unlink(p->path);
+	for (unsigned k = 0; k < mem_pkg_shards; k++) {
+		atomic_store_explicit(&p[k].live->state, POOL_EXITED, memory_order_release);
+		if (p[k].seen && !(p->features & (FEATURE_SITES | FEATURE_STACKS)) && !mem_conf()->keep_exited)
+			unlink(p[k].path);
+	}
+}
+
+/* ---- shards ---- */
+
+/* + 1 of the one that this thread prefers; 0: it has not called yet. */
+static _Thread_local unsigned preferred __attribute__((tls_model("initial-exec")));
+static _Atomic unsigned threads;
+
+static bool use_shard(struct front_call *call, unsigned k)
+{
+	struct pool *p = &mem_pkg_pools[k];
+
+	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
+		mem_pkg_follow(p);
+	call->p = p;
+	return true;
+}
+
+struct shards mem_pkg_as_shards(void)
+{
+	if (UNLIKELY(!preferred)) /* relaxed: any number will do */
+		preferred = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % mem_pkg_shards;
+	return (struct shards){ mem_pkg_pools, mem_pkg_shards, preferred - 1, use_shard };
 }
 
 /* ---- calls ---- */
@@ -380,12 +496,12 @@ void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 	if (UNLIKELY(!ready(&mem_pkg_pool)))
 		return not_ready();
 	ptr = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(ptr) ? ptr : pkg_front_alloc(CALL(0), 16, size);
+	return LIKELY(ptr) ? ptr : pkg_allocate(CALL(0), 16, size);
 }
 
 void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_front_alloc(CALL(FRONT_ZERO), 16, size) : not_ready();
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : not_ready();
 }
 
 void *mem_pkg_memalign(size_t align, size_t size, const struct mem_site *site)
@@ -394,30 +510,30 @@ void *mem_pkg_memalign(size_t align, size_t size, const struct mem_site *site)
 		errno = EINVAL;
 		return NULL;
 	}
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_front_alloc(CALL(0), align < 16 ? 16 : align, size) : not_ready();
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(CALL(0), align < 16 ? 16 : align, size) : not_ready();
 }
 
 void *mem_pkg_realloc(void *p, size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_front_realloc(CALL(0), p, size) : not_ready();
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_reallocate(CALL(0), p, size) : not_ready();
 }
 
 void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_front_realloc(CALL(FRONT_XF), p, size) : not_ready();
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_reallocate(CALL(FRONT_XF), p, size) : not_ready();
 }
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
 	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
-		pkg_front_free(CALL(0), p);
+		pkg_release(CALL(0), p);
 }
 
 size_t pkg_usable(const void *p)
 {
 	const struct mem_site *site = NULL;
 
-	return ready(&mem_pkg_pool) ? pkg_front_usable(CALL(0), p) : 0;
+	return ready(&mem_pkg_pool) ? pkg_usable_in(CALL(0), p) : 0;
 }
 
 struct pool *mem_pkg_ready(void) { return ready(&mem_pkg_pool) ? &mem_pkg_pool : NULL; }

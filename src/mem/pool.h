@@ -42,8 +42,9 @@ struct pool {
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
+	struct region_file heirs;	/* shm: META once more, with a lock that forked children share; see shared.h */
 	bool seen;			/* META is a file in the registry */
-	char path[192];			/* of META; "" when not seen */
+	char path[256];			/* of META; "" when not seen */
 	/* pkg only */
 	uint64_t data_size;
 	struct mem_cursors pkg_cursors;
@@ -63,9 +64,10 @@ static inline bool pool_holds(const struct pool *p, const void *at)
 	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
 }
 
-/** The pools of this process; made by pkg.c and shm.c. The shared one may be several shards, the first is home. */
-extern struct pool mem_pkg_pool, mem_shm_pools[SHARDS_MAX];
-extern unsigned mem_shm_shards;
+/** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */
+extern struct pool mem_pkg_pools[SHARDS_MAX], mem_shm_pools[SHARDS_MAX];
+extern unsigned mem_pkg_shards, mem_shm_shards;
+#define mem_pkg_pool mem_pkg_pools[0]
 #define mem_shm_pool mem_shm_pools[0]
 
 /** The same, ready to be used by this thread of this process, or NULL. shm: *ret_owner is its slot in shard 0. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,6 +60,7 @@ static void close_files(struct pool *p)
 {
 	region_file_close(&p->meta_file);
 	region_file_close(&p->data_file);
+	region_file_close(&p->heirs);
 }
 
 /* ---- make ---- */
@@ -189,10 +191,16 @@ static int check_spec(const struct shared_spec *spec)
 static void remember_path(struct pool *p)
 {
 	char dir[REGISTRY_PATH_MAX], file[REGISTRY_NAME_MAX];
+	int fd;
 
 	snprintf(p->path, sizeof p->path, "%s/%s", registry_path(dir, sizeof dir),
 		 registry_shm_file(file, sizeof file, p->id->name, p->id->incarnation, p->id->shard));
 	p->seen = true;
+	if (p != p->home)
+		return;
+	fd = open(p->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd != -1 && (region_file_open(&p->heirs, fd) || flock(fd, LOCK_SH | LOCK_NB) == -1))
+		close(fd);
 }
 
 static void unlink_shard(int dir, const struct making *m)
@@ -439,8 +447,31 @@ struct shared_crowd shared_crowd(const struct pool *p)
 	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 	struct shared_crowd crowd = { 0 };
 
-	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++) {
+		unsigned state = SLOT_STATE(atomic_load_explicit(&pool_slot(p, i)->state, memory_order_acquire));
+
 		if (!slot_gone(p, i))
 			++*(slot_is_ours(p, i) ? &crowd.own : &crowd.others);
+		else if (state == SLOT_LIVE || state == SLOT_DEAD)
+			crowd.dead++;
+	}
 	return crowd;
+}
+
+bool shared_heirs(struct pool *p)
+{
+	char file[REGISTRY_NAME_MAX];
+	int dir, fd;
+	bool any;
+
+	if (registry_open(&dir))
+		return false;
+	snprintf(file, sizeof file, "shm-%s-%u", p->id->name, p->id->incarnation);
+	fd = openat(dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	close(dir);
+	region_file_close(&p->heirs);
+	any = fd != -1 && flock(fd, LOCK_EX | LOCK_NB) == -1;
+	if (fd != -1)
+		close(fd);
+	return any;
 }

@@ -38,8 +38,15 @@ void shared_detach(struct pool *p, unsigned shards);
 int shared_unlink(const char *name, uint32_t incarnation, unsigned shards);
 /** Living slots of one shard but for `except` (NULL: none). Of shard 0: the pool's users. */
 unsigned shared_users(const struct pool *p, const struct owner *except);
-/** Living slots, of threads of this process and of others. */
-struct shared_crowd { unsigned own, others; };
+/** Slots: living ones of threads of this process and of others, and those whose owners did not leave in order. */
+struct shared_crowd { unsigned own, others, dead; };
 struct shared_crowd shared_crowd(const struct pool *p);
+/**
+ * shared_heirs - does a process that has the pool by fork live, though it may have no slot yet?
+ *
+ * Children share the open file p->heirs, and the lock on it, until the last of them ends. (Not that of meta_file: its
+ * mappings would hold it, ours too.) This process lets go of its own: for its end only.
+ */
+bool shared_heirs(struct pool *p);
 
 #endif

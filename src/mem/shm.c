@@ -81,11 +81,12 @@ static int claim_in(struct pool *p, struct owner *ret_owner)
 	int rc = slot_claim(p, false, ret_owner);
 
 	if (rc == -EAGAIN) {
-		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that */
+		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that, and
+		 * another may just have done it */
 		struct owner nobody = { 0 };
 
-		if (slot_reap(p, &nobody))
-			rc = slot_claim(p, false, ret_owner);
+		slot_reap(p, &nobody);
+		rc = slot_claim(p, false, ret_owner);
 	}
 	if (rc)
 		mem_set_error("no slot in the shared pool %s: %s", p->id->name, error_name(-rc));
@@ -168,8 +169,6 @@ COLD static int get_ready(void)
 	int rc = 0;
 
 	mem_setup_lock();
-	if (!*epoch_word)
-		epoch_renew();
 	if (!p->id)
 		rc = first_use(p);
 	else if (self.epoch != *epoch_word)
@@ -304,23 +303,29 @@ int shm_create(const char *name, size_t size)
 int shm_attach(const char *name) { return use_named(name, 0, false); }
 
 /*
- * The last process to leave a pool that is nobody's takes its files away. Threads that still run go with the process.
- * Its slot is left first, so that of two that end together one at least sees nobody; `state` says which one acts, for
- * the name may be another pool's as soon as it is free.
+ * The last process to leave a pool that is nobody's takes its files away. Threads that still run go with the process;
+ * children that have not asked for anything yet are heirs all the same, and one that never did goes without touching
+ * what a dead one may have left. Slot and inheritance are let go before the others are counted, so that of two that end
+ * together one at least sees nobody; `state` says which one acts, for the name may be another pool's as soon as it is
+ * free.
  */
 void mem_shm_at_exit(void)
 {
 	struct pool *p = &mem_shm_pool;
 	uint64_t live = POOL_LIVE;
+	struct shared_crowd crowd;
+	bool heirs;
 
 	if (!p->id)
 		return;
-	if (!shared_crowd(p).own)
-		return;			/* inherited, and never used */
+	crowd = shared_crowd(p);
 	if (self.epoch && self.epoch == *epoch_word)
 		leave_all();
 	self.epoch = 0;
-	if (!p->id->hosted && !mem_conf()->keep_exited && !shared_crowd(p).others &&
+	heirs = shared_heirs(p);
+	if (p->id->hosted || mem_conf()->keep_exited || (!crowd.own && crowd.dead))
+		return;
+	if (!heirs && !shared_crowd(p).others &&
 	    atomic_compare_exchange_strong_explicit(&p->live->state, &live, POOL_EXITED, memory_order_acq_rel,
 						    memory_order_relaxed))
 		shared_unlink(p->id->name, p->id->incarnation, mem_shm_shards);

@@ -3,7 +3,7 @@
 # What a result looks like in each form, verb by verb; exit 10; a terminal.
 . "$(dirname "$0")/lib.sh"
 
-status='{"schema":1,"version":"0.1.0","build":{"dbg":false,"compiler":"gcc 12.2.0","commit":"abc1234"},"daemon":{"pid":4711,"uptime":123.4,"socket":"/run/mmd/mmd.sock","config":null},"managers":{"pkg":{"now":"fm","next":"fm","from":"default"},"shm":{"now":"qm","next":"tlsf","from":"choice"}},"pools":[{"pool":"shm:default:1","domain":"shm","name":"default","pid":4711,"command":"mmd","manager":"qm","incarnation":1,"state":"live","held_back":"keep = yes"},{"pool":"pkg:99:1","domain":"pkg","name":null,"pid":99,"command":"registrar","manager":"fm","incarnation":1,"state":"crashed","held_back":null}],"skipped":[{"file":"/dev/shm/mmd-0/noise","reason":"truncated: 12 bytes"}]}'
+status='{"schema":1,"version":"0.1.0","build":{"dbg":false,"compiler":"gcc 12.2.0","commit":"abc1234"},"daemon":{"pid":4711,"uptime":123.4,"socket":"/run/mmd/mmd.sock","config":null},"managers":{"pkg":{"now":"fm","next":"fm","from":"default"},"shm":{"now":"qm","next":"tlsf","from":"choice"}},"pools":[{"pool":"shm:default:1","domain":"shm","name":"default","pid":4711,"command":"mmd","manager":"qm","shards":4,"incarnation":1,"state":"live","held_back":"keep = yes"},{"pool":"pkg:99:1","domain":"pkg","name":null,"pid":99,"command":"registrar","manager":"fm","incarnation":1,"state":"crashed","held_back":null}],"skipped":[{"file":"/dev/shm/mmd-0/noise","reason":"truncated: 12 bytes"}]}'
 serve <<END
 status $status
 status $status
@@ -30,9 +30,9 @@ END
 says nothing
 run -o csv status
 gives 0 <<'END'
-pool,domain,name,state,manager,pid,command,incarnation,held_back
-shm:default:1,shm,default,live,qm,4711,mmd,1,keep = yes
-pkg:99:1,pkg,,crashed,fm,99,registrar,1,
+pool,domain,name,state,manager,pid,command,incarnation,held_back,shards
+shm:default:1,shm,default,live,qm,4711,mmd,1,keep = yes,4
+pkg:99:1,pkg,,crashed,fm,99,registrar,1,,
 END
 run -o json status
 gives 0 <<END
@@ -56,8 +56,8 @@ total     -          -        -      1048576    1053000                     -   
 END
 run stats -o csv
 gives 0 <<'END'
-pool,domain,name,pid,command,manager,state,size,used,real_used,max_used,free,cached,fragments,free_fragments,largest_free,failures,untracked,tracking
-pkg:99:1,pkg,,99,registrar,fm,live,68719476736,1048576,1053000,18446744073709551615,0,512,12345,2,,0,3,off
+pool,domain,name,pid,command,manager,state,size,used,real_used,max_used,free,cached,fragments,free_fragments,largest_free,failures,untracked,tracking,shards
+pkg:99:1,pkg,,99,registrar,fm,live,68719476736,1048576,1053000,18446744073709551615,0,512,12345,2,,0,3,off,
 END
 run stats -o ndjson
 gives 0 <<END

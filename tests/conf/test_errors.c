@@ -53,7 +53,7 @@ Test(errors, a_bad_value_is_told_with_what_is_allowed)
 	     "FILE:1: control.max_connections: \"-1\" found, allowed: 1 to 65536 connections");
 	SAYS("memory.shm.pool = 42",
 	     "FILE:1: memory.shm.pool: \"42\" found, allowed: nothing, or 1 to 48 of A-Z a-z 0-9 _ . -, "
-	     "not digits alone");
+	     "not digits alone, no dot first");
 	SAYS("control.group = a-name-that-is-longer-than-groups-have", "FILE:1: control.group: "
 	     "\"a-name-that-is-longer-than-groups-have\" found, allowed: at most 31 bytes");
 }
@@ -114,8 +114,9 @@ Test(errors, an_unknown_section_is_told_also_when_it_is_empty)
 
 Test(errors, a_pool_has_rules_of_its_own)
 {
-#define NAME_RULE "\" found, allowed: [pool.NAME], NAME 1 to 48 of A-Z a-z 0-9 _ . -, not digits alone"
+#define NAME_RULE "\" found, allowed: [pool.NAME], NAME 1 to 48 of A-Z a-z 0-9 _ . -, not digits alone, no dot first"
 	SAYS("[pool.]", "FILE:1: \"pool." NAME_RULE);
+	SAYS("[pool..hidden]", "FILE:1: \"pool..hidden" NAME_RULE);
 	SAYS("[pool.1]", "FILE:1: \"pool.1" NAME_RULE);
 	SAYS("[pool.a/b]", "FILE:1: \"pool.a/b" NAME_RULE);
 	SAYS("[pool.a23456789012345678901234567890123456789012345678]", "");

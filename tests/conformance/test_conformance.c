@@ -379,6 +379,42 @@ EACH_MANAGER(conformance, owns_faults_nowhere_whatever_the_bytes)
 	free(pool);
 }
 
+/* ---- walks go up ---- */
+
+struct ladder { const struct mem_heap *h; uint64_t at, from; bool wrong; };
+
+static bool climb(const struct mem_frag *f, void *arg)
+{
+	struct ladder *l = arg;
+	uint64_t at = (uintptr_t)f->addr - (uintptr_t)l->h->base;
+
+	l->wrong |= at <= l->at || at < l->from;
+	l->at = at;
+	return true;
+}
+
+EACH_MANAGER(conformance, a_walk_goes_up_and_goes_on_between_what_it_told_and_what_follows)
+{
+	const struct mem_manager_ops *ops = c->shm;
+	struct pool *pool = pool_new();
+	struct mem_heap h = pool_heap(pool, sizeof pool->data, &undo);
+	struct model m = { .count = 0 };
+
+	cr_assert_eq(ops->init(&h), 0);
+	undo_commit(&undo);
+	for (unsigned i = 0; i < 4000; i++) {
+		struct ladder l = { .h = &h };
+
+		one_call(c->name, ops, &h, &m, pick(LIVE));
+		do {
+			l.from = ops->walk(&h, l.from, (unsigned)(1 + pick(7)), climb, &l);
+			cr_assert(!l.wrong, "%s: told below what was told before", c->name);
+			cr_assert(!l.from || (l.from > l.at && l.from < h.len), "%s: goes on below what it told", c->name);
+		} while (l.from);
+	}
+	free(pool);
+}
+
 /* ---- a walk that lets the lock go after 7 fragments ---- */
 
 struct tour { struct model *m; unsigned visits[LIVE]; uint64_t at, end; bool stands; const struct mem_heap *h; };

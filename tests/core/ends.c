@@ -43,9 +43,32 @@ static unsigned files_of_shared_pools(void)
 
 	EXPECT(dir);
 	while ((entry = readdir(dir)))
-		count += strstr(entry->d_name, "shm-") != NULL;
+		count += strstr(entry->d_name, "shm-") && !strchr(entry->d_name, '+'); /* one a pool, with its data */
 	closedir(dir);
 	return count;
+}
+
+/* What a test that failed has left. */
+static void tidy(void)
+{
+	const char *path = getenv("MEMAPI_REGISTRY");
+	DIR *dir = path ? opendir(path) : NULL;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strstr(entry->d_name, "shm-"))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
+/* Made by a role that nobody waits for, when all was as it should be. */
+static const char *outcome(void)
+{
+	static char path[300];
+
+	snprintf(path, sizeof path, "%s.good", getenv("MEMAPI_REGISTRY"));
+	return path;
 }
 
 /* ---- roles ---- */
@@ -136,6 +159,27 @@ static void refused(const char *why)
 	EXPECT(!shm_malloc(100) && strstr(memapi_error(), why));
 }
 
+/*
+ * As servers go into the background: the parent ends in order before its child has asked the pool for anything. The
+ * child sees to it that the pool is still there for others, and is the last to leave.
+ */
+static void background(const char *use)
+{
+	int gate[2];
+	char c;
+
+	EXPECT(pipe(gate) == 0 && shm_malloc(10));
+	if (fork())
+		return;
+	close(gate[1]);
+	EXPECT(read(gate[0], &c, 1) == 0);	/* the parent is no more */
+	if (files_of_shared_pools() != 2)
+		fprintf(stderr, "background: the pool's files are gone\n"), _exit(1);
+	if (*use == 'y')
+		EXPECT(shm_malloc(10));
+	EXPECT(mkdir(outcome(), 0700) == 0);
+}
+
 /* ---- all of them ---- */
 
 static void run(char *self, char *manager, const char *role, const char *n)
@@ -160,6 +204,19 @@ static void until_no_files(const char *role)
 	if (files_of_shared_pools()) {
 		fprintf(stderr, "%s: files of the pool are left\n", role);
 		exit(1);
+	}
+}
+
+static void in_the_background(char *self, char *manager)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		rmdir(outcome());
+		run(self, manager, "background", i ? "yes" : "no");
+		for (unsigned tries = 0; tries < 500 && rmdir(outcome()); tries++) {
+			EXPECT(tries < 499);
+			usleep(10000);
+		}
+		until_no_files("background");
 	}
 }
 
@@ -195,11 +252,14 @@ int main(int argc, char **argv)
 		none(n);
 	} else if (!strcmp(role, "threads") || !strcmp(role, "thread-only")) {
 		threads(!strcmp(role, "threads"));
+	} else if (!strcmp(role, "background")) {
+		background(n);
 	} else if (!strcmp(role, "refused")) {
 		refused(n);
 	} else if (!strcmp(role, "crowd")) {
 		crowd();
 	} else {
+		tidy();
 		for (unsigned i = 0; i < 8; i++) {
 			snprintf(number, sizeof number, "%u", i);
 			run(argv[0], argv[1], "none", number);
@@ -213,6 +273,7 @@ int main(int argc, char **argv)
 			run(argv[0], argv[1], "crowd", NULL);
 			until_no_files("crowd");
 		}
+		in_the_background(argv[0], argv[1]);
 		refused_registries(argv[0], argv[1]);
 		puts("ends: without memory an error, without users no files");
 	}

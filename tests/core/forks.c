@@ -52,13 +52,17 @@ static const struct { const char *name; pid_t (*make)(void); } kinds[] = {
 	{ "fork", by_fork }, { "_Fork", by_underscore_fork }, { "raw clone", by_clone },
 };
 
-static struct obs_pool *find(struct obs *o, const char *domain, pid_t pid)
+/* The newest of this pid: what another left that had it before may still be there. */
+static struct obs_pool *find(struct obs *o, pid_t pid)
 {
-	char id[64];
+	struct obs_pool *p, *newest = NULL;
 
 	EXPECT(obs_scan(o, NULL, NULL) == 0);
-	snprintf(id, sizeof id, "%s:%d:1", domain, pid);
-	return obs_find(o, id);
+	for (size_t i = 0; (p = obs_at(o, i)); i++)
+		if (obs_info(p)->domain == OBS_PKG && obs_info(p)->pid == pid)
+			newest = p;
+	EXPECT(newest);
+	return newest;
 }
 
 static void expect_sound(pid_t pid, uint64_t untracked_least)
@@ -69,7 +73,7 @@ static void expect_sound(pid_t pid, uint64_t untracked_least)
 	struct obs *o;
 
 	EXPECT(obs_open(NULL, &o) == 0);
-	EXPECT((p = find(o, "pkg", pid)));
+	p = find(o, pid);
 	EXPECT(obs_info(p)->pid == pid);
 	EXPECT(obs_stats(p, &stats) == 0);
 	EXPECT(stats.state == OBS_LIVE);
@@ -88,7 +92,7 @@ static uint64_t fragments_of_self(void)
 	struct obs *o;
 
 	EXPECT(obs_open(NULL, &o) == 0);
-	EXPECT(obs_stats(find(o, "pkg", getpid()), &stats) == 0);
+	EXPECT(obs_stats(find(o, getpid()), &stats) == 0);
 	obs_close(o);
 	return stats.fragments;
 }
@@ -98,6 +102,7 @@ static void child(bool heap_is_whole)
 {
 	void *p, *q;
 
+	alarm(30);					/* waits for nobody who is not here */
 	pkg_free(inherited[0]);				/* a free is a store, too */
 	if (heap_is_whole)
 		EXPECT(fragments_of_self() == INHERITED - 1);
@@ -135,6 +140,25 @@ static void *busy(void *arg)
 		pkg_free(p);
 		pkg_free(q);
 	}
+	return NULL;
+}
+
+static void *first_call(void *arg)
+{
+	(void)arg;
+	shm_free(shm_malloc(50));
+	return NULL;
+}
+
+/* Threads come and go: each one's first call of shared memory makes it a slot. */
+static void *churn(void *arg)
+{
+	pthread_t thread;
+
+	(void)arg;
+	while (atomic_load(&go_on))
+		if (pthread_create(&thread, NULL, first_call, NULL) == 0)
+			pthread_join(thread, NULL);
 	return NULL;
 }
 
@@ -188,6 +212,11 @@ int main(int argc, char **argv)
 	all_kinds(false);
 	atomic_store(&go_on, true);
 	EXPECT(pthread_create(&thread, NULL, busy, NULL) == 0);
+	all_kinds(true);
+	atomic_store(&go_on, false);
+	pthread_join(thread, NULL);
+	atomic_store(&go_on, true);
+	EXPECT(pthread_create(&thread, NULL, churn, NULL) == 0);
 	all_kinds(true);
 	atomic_store(&go_on, false);
 	pthread_join(thread, NULL);

@@ -91,7 +91,7 @@ static void fill_until_null(void)
 		p = *(void **)last;
 		shm_free(last);
 	}
-	EXPECT(shm_malloc(info.total_size / 2));
+	EXPECT(shm_malloc(info.total_size / 8));
 	EXPECT(!shm_malloc(info.total_size * 2) && !shm_malloc(SIZE_MAX) && !shm_malloc(SIZE_MAX - 8));
 	EXPECT(!pkg_malloc(SIZE_MAX) && !pkg_malloc(SIZE_MAX - 8) && !pkg_memalign((size_t)1 << 62, 8));
 	EXPECT(!pkg_memalign(3, 8) && errno == EINVAL);
@@ -142,6 +142,9 @@ static void named_roots(void)
 
 static void unsafe_calls(void)
 {
+	const sr_shm_api_t *api = shm_api();
+	struct mem_counter *list = NULL;
+	struct mem_report report;
 	void *p;
 
 	p = shm_malloc_unsafe(10);	/* who does not hold the lock gets it for the call */
@@ -151,6 +154,14 @@ static void unsafe_calls(void)
 	EXPECT(!shm_malloc(10) && errno == EDEADLK);
 	p = shm_malloc_unsafe(100);
 	EXPECT(p);
+	alarm(20);			/* none of these waits for the lock that its caller has */
+	api->xsetfunc(api->mem_block, p, MEM_SITE);
+	api->xreport(api->mem_block, &report);
+	EXPECT(report.used_frags >= 1 && report.used_frags + report.free_frags == report.total_frags);
+	api->xmodstats(api->mem_block, &list);
+	EXPECT(list);
+	api->xfmodstats(list);
+	alarm(0);
 	shm_free_unsafe(p);
 	shm_unlock();
 	p = shm_malloc(100);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The observer on META and DATA in which any words were replaced. After each input the pools are what they were.
- * The input is rows of 12 bytes: part 1, place 2, how 1, value 8.
+ * The input is rows of 12 bytes: part 1, place 2, how 1, value 8. There are a pool of each domain, and a sharded one.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +11,10 @@
 #include "observe/ask_everything.h"
 #include "observe/meta_fixture.h"
 
-enum { ROW = 12, ROWS_MAX = 64, FRAGMENTS = 40 };
+enum { ROW = 12, ROWS_MAX = 64, FRAGMENTS = 40, SHARDS = 2 };
+enum { PKG, SHM, SHARDED_PKG, SHARDED_SHM = SHARDED_PKG + SHARDS, FILES = SHARDED_SHM + SHARDS };
 
-static struct fixture *pools[2];
+static struct fixture *pools[FILES];
 static struct obs *observer;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,8 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void drop(void)
 {
 	obs_close(observer);
-	fixture_free_pool(pools[0]);
-	fixture_free_pool(pools[1]);
+	for (unsigned k = 0; k < FILES; k++)
+		fixture_free_pool(pools[k]);
 	fixture_registry_drop();
 }
 
@@ -30,9 +31,13 @@ static void make(void)
 {
 	void *held[FRAGMENTS];
 
-	pools[0] = fixture_pkg(getpid(), 1, NULL);
-	pools[1] = fixture_shm("fuzz", 1, NULL, 0, 0);
-	for (unsigned k = 0; k < 2; k++) {
+	pools[PKG] = fixture_pkg(getpid(), 1, NULL);
+	pools[SHM] = fixture_shm("fuzz", 1, NULL, 0, 0);
+	for (unsigned k = SHARDS; k--; ) {
+		pools[SHARDED_PKG + k] = fixture_pkg_shard(getpid(), 2, k, SHARDS, 7);
+		pools[SHARDED_SHM + k] = fixture_shm_shard("shards", 1, k, SHARDS, 7);
+	}
+	for (unsigned k = 0; k < FILES; k++) {
 		fixture_site(pools[k], "fuzz.c", 1);
 		for (unsigned i = 0; i < FRAGMENTS; i++)
 			held[i] = fixture_alloc(pools[k], 10 + 9 * i, 1);
@@ -41,10 +46,17 @@ static void make(void)
 		fixture_failure(pools[k], 1, 0);
 		fixture_fault(pools[k], 0, 1);
 	}
-	fixture_begin(pools[1]);	/* killed inside a call */
-	fixture_alloc_open(pools[1], 100, 1);
+	fixture_begin(pools[SHM]);	/* killed inside a call */
+	fixture_alloc_open(pools[SHM], 100, 1);
+	fixture_begin(pools[SHARDED_SHM + 1]);
+	fixture_alloc_open(pools[SHARDED_SHM + 1], 100, 1);
 	observer = fixture_observer(NULL, NULL);
 	atexit(drop);
+}
+
+static const struct fixture *file_of(const uint8_t row[ROW])
+{
+	return pools[((row[0] & 1) + 2u * (row[3] >> 2)) % FILES];
 }
 
 /** The word that a row names. */
@@ -62,7 +74,7 @@ static uint64_t *word_of(const uint8_t row[ROW])
 		{ META_SLOTS + offsetof(struct meta_slot, log), 64 },
 		{ META_RECORDS, 4 * FRAGMENTS },
 	};
-	const struct fixture *f = pools[row[0] & 1];
+	const struct fixture *f = file_of(row);
 	size_t i = (row[0] >> 1) % (sizeof part / sizeof part[0] + 2), place = row[1] | (size_t)row[2] << 8;
 
 	if (i < sizeof part / sizeof part[0])
@@ -85,7 +97,7 @@ static uint64_t value_of(uint64_t was, const uint8_t row[ROW])
 	case 2:
 		return was ^ 1ull << value % 64;
 	default:
-		return (uintptr_t)pools[row[0] & 1]->heap.base + value % (2 * FIXTURE_SIZE);
+		return (uintptr_t)file_of(row)->heap.base + value % (2 * FIXTURE_SIZE);
 	}
 }
 

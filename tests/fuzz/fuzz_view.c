@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A heap of noise, as an observer meets it: every walk and check ends, reads nothing outside, hands out nothing
- * outside. The input is the roots, then DATA. The addresses of the observed process have no memory behind them here.
+ * outside. The first quarter of the input is the start of the roots, the rest DATA: roots may be larger than all input.
+ * The addresses of the observed process have no memory behind them here.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct mem_heap h = {
 		.base = (unsigned char *)data_at, .len = LEN, .roots = (uint64_t *)roots_at, .reader = &s.reader
 	};
-	size_t roots = size < FUZZ_OPS.root_bytes ? size : FUZZ_OPS.root_bytes, steps = 0;
+	size_t roots = size / 4 < FUZZ_OPS.root_bytes ? size / 4 : FUZZ_OPS.root_bytes, steps = 0;
 	unsigned visits = 0;
 	uint64_t at = 0;
 

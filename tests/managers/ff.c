@@ -9,6 +9,7 @@
  *
  * Invariants (ff_check): sizes are multiples of 16 and add up to END; `prev` is the size of
  * the fragment before; no two free fragments are neighbours; a free one is not marked.
+ * And for owns: a header that was given up is not USED.
  *
  * alloc O(fragments), free O(1). A manager for the tests alone: small enough to be right by reading.
  * With FF_PLANTED one store of ff_split goes past the log: what the crash harness must find.
@@ -151,6 +152,16 @@ static void ff_mark(struct mem_heap *h, void *p, bool on)
 	HEAP_SET(h, ff_of(p)->size, (ff_of(p)->size & ~(uint64_t)FF_MARK) | (on ? FF_MARK : 0));
 }
 
+static bool ff_owns(const struct mem_heap *h, const void *p)
+{
+	uint64_t at = ff_off(h, ff_of(p)), end = END(h), size;
+
+	if (at >= end)
+		return false;
+	size = ff_size(ff_at(h, at));
+	return ff_used(ff_at(h, at)) && size > FF_HEAD && size <= end - at && ff_at(h, at + size)->prev == size;
+}
+
 #endif	/* ---- what looks at a heap, and trusts nothing ---- */
 
 /** Where the row ends, never beyond what is there. */
@@ -220,6 +231,7 @@ const struct mem_manager_ops MEM_OPS(ff) = {
 	MEM_OPS_HEAD, .name = "ff", .summary = "first fit in address order",
 	.domains = MEM_PKG | MEM_SHM, .root_bytes = 8, .max_stores = 4 + 1 + FF_TALLY + 2 * FF_SWALLOW,
 	MEM_MUTATORS(.init = ff_init, .alloc = ff_alloc, .free = ff_free, .resize = ff_resize, .usable = ff_usable,
-		     .extend = ff_extend, .idle = ff_idle, .mark = ff_mark, .marked = ff_marked)
+		     .extend = ff_extend, .idle = ff_idle, .mark = ff_mark, .marked = ff_marked,
+		     .owns = ff_owns)
 	.walk = ff_walk, .check = ff_check, .largest = ff_largest,
 };

@@ -13,7 +13,7 @@
 #include "../pool.h"
 #include "memapi/memcore.h"
 
-static char registry[64];
+static char registry[96];
 
 #define NEED(x) do { if (!(x)) { perror("fixture: " #x); abort(); } } while (0)
 
@@ -40,6 +40,12 @@ const char *fixture_registry(void)
 		setenv("MEMAPI_REGISTRY", registry, 1);
 	}
 	return registry;
+}
+
+void fixture_registry_is(const char *dir)
+{
+	NEED(dir && strlen(dir) < sizeof registry);
+	snprintf(registry, sizeof registry, "%s", dir);
 }
 
 void fixture_registry_drop(void)
@@ -146,8 +152,26 @@ static void first(struct fixture *f, uint64_t size, uint64_t records)
 		undo_commit(f->heap.log);
 }
 
-struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size,
-			    uint64_t records)
+/** `of` shards, 1: a pool that has none. */
+struct share { uint32_t shard, of; uint64_t group; };
+
+static void share(struct fixture *f, struct share s)
+{
+	f->id->shard = s.shard;
+	f->id->shards = s.of;
+	f->id->group = s.group;
+}
+
+static void shard_name(char *file, size_t room, uint32_t shard)
+{
+	size_t len = strlen(file);
+
+	if (shard)
+		snprintf(file + len, room - len, "+%u", shard);
+}
+
+static struct fixture *make_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size,
+				uint64_t records, struct share s)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 	char data[128];
@@ -161,6 +185,7 @@ struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *
 		       -1, 0);
 	NEED(f->meta != MAP_FAILED);
 	snprintf(f->file, sizeof f->file, "shm-%s-%u", name, incarnation);
+	shard_name(f->file, sizeof f->file, s.shard);
 	snprintf(data, sizeof data, "%s.data", f->file);
 	f->fd = file_new(f->file, f->meta_bytes);
 	map(f->meta, f->meta_bytes, f->fd);
@@ -171,6 +196,7 @@ struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *
 	f->heap.roots = (uint64_t *)(void *)(f->meta + META_ROOTS);
 	wire(f);
 	identity(f, MEM_SHM, incarnation, or_first(manager));
+	share(f, s);
 	f->id->meta_at = (uintptr_t)f->meta;
 	f->id->pid = getpid();
 	snprintf(f->id->name, sizeof f->id->name, "%s", name);
@@ -179,13 +205,14 @@ struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *
 	return f;
 }
 
-struct fixture *fixture_pkg(int64_t pid, uint32_t incarnation, const char *manager)
+static struct fixture *make_pkg(int64_t pid, uint32_t incarnation, const char *manager, struct share s)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 
 	f->ops = mem_manager_find(or_first(manager))->pkg;
 	f->meta_bytes = META_RECORDS + FIXTURE_RECORDS * sizeof(struct meta_record);
 	snprintf(f->file, sizeof f->file, "pkg-%lld-%u", (long long)pid, incarnation);
+	shard_name(f->file, sizeof f->file, s.shard);
 	f->fd = file_new(f->file, f->meta_bytes);
 	f->meta = mmap(NULL, f->meta_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	NEED(f->meta != MAP_FAILED);
@@ -194,11 +221,35 @@ struct fixture *fixture_pkg(int64_t pid, uint32_t incarnation, const char *manag
 	NEED(f->heap.base != MAP_FAILED && f->heap.roots != MAP_FAILED);
 	wire(f);
 	identity(f, MEM_PKG, incarnation, or_first(manager));
+	share(f, s);
 	f->id->pid = pid;
 	if (pid != getpid())
 		f->id->start_time = 1;
 	first(f, FIXTURE_SIZE, FIXTURE_RECORDS);
 	return f;
+}
+
+struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size,
+			    uint64_t records)
+{
+	return make_shm(name, incarnation, manager, size, records, (struct share){ 0, 1, 0 });
+}
+
+struct fixture *fixture_pkg(int64_t pid, uint32_t incarnation, const char *manager)
+{
+	return make_pkg(pid, incarnation, manager, (struct share){ 0, 1, 0 });
+}
+
+struct fixture *fixture_shm_shard(const char *name, uint32_t incarnation, uint32_t shard, uint32_t shards,
+				  uint64_t group)
+{
+	return make_shm(name, incarnation, NULL, 0, 0, (struct share){ shard, shards, group });
+}
+
+struct fixture *fixture_pkg_shard(int64_t pid, uint32_t incarnation, uint32_t shard, uint32_t shards,
+				  uint64_t group)
+{
+	return make_pkg(pid, incarnation, NULL, (struct share){ shard, shards, group });
 }
 
 void fixture_free_pool(struct fixture *f)

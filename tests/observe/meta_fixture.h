@@ -33,6 +33,8 @@ struct fixture {
 
 /** The directory; made by the first call, with MEMAPI_REGISTRY pointing to it. */
 const char *fixture_registry(void);
+/** One that is there, which nobody drops. */
+void fixture_registry_is(const char *dir);
 void fixture_registry_drop(void);
 char *fixture_path(char buf[256], const char *file);
 
@@ -40,6 +42,11 @@ char *fixture_path(char buf[256], const char *file);
 struct fixture *fixture_shm(const char *name, uint32_t incarnation, const char *manager, uint64_t size,
 			    uint64_t records);
 struct fixture *fixture_pkg(int64_t pid, uint32_t incarnation, const char *manager);
+/** One shard of `shards`, of the first manager. Shard 0 is to be made last, as the library does. */
+struct fixture *fixture_shm_shard(const char *name, uint32_t incarnation, uint32_t shard, uint32_t shards,
+				  uint64_t group);
+struct fixture *fixture_pkg_shard(int64_t pid, uint32_t incarnation, uint32_t shard, uint32_t shards,
+				  uint64_t group);
 void fixture_free_pool(struct fixture *f);
 
 /** Slot `i` is of a process; LIVE ones of this process hold their life mutex. */

@@ -3,6 +3,7 @@
  * A program with heaps to look at. Does what its words say, in their order, says "ready PID", and waits for the end of its input.
  *
  *	pkg=N,SIZE shm=N,SIZE	that many fragments of that size
+ *	sites=N			a shared fragment from each of N call sites
  *	fork			a child with 10 fragments of shared memory, which kills itself
  *	fail			a request that no pool can serve
  *	drain			a child takes the pool's memory and is killed; then a request that fails for it
@@ -33,6 +34,19 @@ static int many(const char *word, bool shared)
 			return 1;
 	}
 	return 0;
+}
+
+static int many_sites(unsigned count)
+{
+	struct mem_site *site = calloc(count, sizeof *site);
+
+	for (unsigned i = 0; site && i < count; i++) {
+		site[i] = (struct mem_site){ sizeof *site, i + 1, "many.c", "many", "app", NULL };
+		kept = mem_shm_malloc(8, &site[i]);
+		if (!kept)
+			return 1;
+	}
+	return !site;
 }
 
 static int lose_child(void)
@@ -77,6 +91,8 @@ static int does(const char *word)
 
 	if (!strncmp(word, "pkg=", 4) || !strncmp(word, "shm=", 4))
 		return many(word, *word == 's');
+	if (!strncmp(word, "sites=", 6))
+		return many_sites((unsigned)strtoul(word + 6, NULL, 10));
 	if (!strcmp(word, "fork"))
 		return lose_child();
 	if (!strcmp(word, "drain"))

@@ -628,10 +628,11 @@ OWNER = {"pid", "command", "alive"}
 MEMBERS = {				# design: what each result must have; a list: of rows
     "status": {"schema": None, "version": None, "build": {"dbg", "compiler", "commit"},
                "daemon": {"pid", "uptime", "socket", "config"}, "managers": {"pkg", "shm"},
-               "pools": [{"pool", "domain", "name", "pid", "command", "manager", "incarnation", "state", "held_back"}],
+               "pools": [{"pool", "domain", "name", "pid", "command", "manager", "shards", "incarnation", "state",
+                          "held_back"}],
                "skipped": [{"file", "reason"}]},
-    "stats": {"pools": [{"pool", "domain", "name", "pid", "command", "manager", "size", "used", "real_used", "max_used", "free",
-                         "cached", "fragments", "free_fragments", "largest_free", "failures", "untracked", "tracking"}],
+    "stats": {"pools": [{"pool", "domain", "name", "pid", "command", "manager", "shards", "size", "used", "real_used",
+                         "max_used", "free", "cached", "fragments", "free_fragments", "largest_free", "failures", "untracked", "tracking"}],
               "total": {"size", "used", "real_used", "max_used", "free", "cached", "fragments", "free_fragments",
                         "largest_free", "failures", "untracked"}},
     "dump": {"fragments": [{"pool", "address", "size", "requested", "state", "site", "owner", "age", "stamp"}], "next": None,
@@ -834,6 +835,9 @@ def leaks_have_evidence(p):
         figures = rows[0]["figures"]
         check(rows[0]["samples"] == 3 and rows[0]["interval"] == 1 and len(figures) == 4, rows)
         check(all(x < y for x, y in zip(figures, figures[1:])), figures)
+        check(c.call("leaks", domain="shm")["unsampled"] is False)
+        p.app("sites=9000")				# more than are sampled: that is told
+        wait_for(lambda: c.call("leaks", domain="shm")["unsampled"] is True)
         check(c.error("leaks", domain="shm", evidence="unreachable")["data"]["allowed"] == ["owner_dead", "at_exit", "growing"])
         a.kill()
 

@@ -219,6 +219,8 @@ enum exit_code verb_leaks(struct mmctl *m)
 	if (!code && seen.dead && m->style.format == TABLE)
 		say("owner_dead is memory whose owner is dead, which may be meant to stay; ON DEATH of `mmctl pool list` "
 		    "says what becomes of it");
+	if (!code && m->style.format == TABLE && json_object_get_boolean(get(tail, "unsampled")))
+		say("more call sites are in use than mmd samples: not all that grow are seen");
 	json_object_put(seen.growing);
 	json_object_put(tail);
 	if (!code && !r.rows)

@@ -14,6 +14,7 @@ static const struct column status_pools[] = {
 	{ .head = "COMMAND", .member = "command", .kind = COMMAND_OF, .elastic = 10 },
 	{ .head = "INCARNATION", .member = "incarnation", .kind = COUNT_OF, .hidden = true },
 	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = 10, .spare = 1 },
+	{ .head = "SHARDS", .member = "shards", .kind = COUNT_OF, .may_lack = true, .hidden = true },
 	{ 0 },
 };
 
@@ -43,6 +44,7 @@ static const struct column stats_pools[] = {
 	{ .head = "FAILURES", .member = "failures", .kind = COUNT_OF, .spare = 3 },
 	{ .head = "UNTRACKED", .member = "untracked", .kind = COUNT_OF, .hidden = true },
 	{ .head = "TRACKING", .member = "tracking", .kind = TEXT_OF, .spare = 2 },
+	{ .head = "SHARDS", .member = "shards", .kind = COUNT_OF, .may_lack = true, .hidden = true },
 	{ 0 },
 };
 

@@ -81,25 +81,6 @@ static inline void mutex_leave(_Atomic uint32_t *mutex)
 void pkg_front_hold(struct pool *p) { mutex_take(&p->mutex); }
 void pkg_front_let_go(struct pool *p) { mutex_leave(&p->mutex); }
 
-COLD bool pkg_front_flush(struct pool *p)
-{
-	struct magazines *m = &mem_pkg_magazines;
-	bool any = m->cached;
-
-	for (struct magazine *of = m->of; any && of < m->of + MAGAZINE_SIZES; of++)
-		while (of->count) {
-			void *ptr = of->at[--of->count];
-			uint64_t usable = p->ops->usable(&p->heap, ptr);
-
-			*magazine_tail(ptr, usable) = 0;
-			p->counters.used -= usable;
-			p->counters.fragments--;
-			p->ops->free(&p->heap, ptr);
-		}
-	m->cached = 0;
-	return any;
-}
-
 /* Odd while the heap changes: an observer takes what it read between two equal, even turns. */
 static inline void turn(struct pool *p)
 {
@@ -124,7 +105,8 @@ static inline void publish(struct pool *p)
 	show(&to->stamp, from->stamp);
 	show(&to->tally.free_bytes, from->tally.free_bytes);
 	show(&to->tally.free_fragments, from->tally.free_fragments);
-	magazine_count(p, &mem_pkg_magazines, 0);
+	if (LIKELY(p == p->home))
+		magazine_count(p, &mem_pkg_magazines, 0);
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
 		show(&to->recorded_bytes, from->recorded_bytes);
@@ -141,8 +123,8 @@ static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 	(void)o, (void)flags;
 	mutex_take(&p->mutex);
 	turn(p);
-	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()))
-		pkg_front_flush(p);
+	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()) && p == p->home)
+		pkg_front_flush(p, true);
 }
 
 static inline void leave(struct pool *p, unsigned flags)
@@ -407,7 +389,8 @@ static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_
 #endif
 	}
 	index = tail & UINT32_MAX;
-	if (UNLIKELY(index >= COUNTERS(p)->records_used || p->records[index].address != (uintptr_t)ptr))
+	if (UNLIKELY(index >= COUNTERS(p)->records_used || p->records[index].address != (uintptr_t)ptr ||
+		     p->records[index].owner >> 48 & RECORD_CACHED))
 		return BAD;
 	*ret_record = &p->records[index];
 	return GOOD;
@@ -417,6 +400,96 @@ static inline bool overrun(const struct meta_record *r, const void *ptr, uint64_
 {
 	return UNLIKELY(r->owner >> 48 & RECORD_GUARDED) && !guard_intact(ptr, record_requested(r), usable);
 }
+
+/* ---- magazines ---- */
+
+#ifndef MEM_DOMAIN_SHM
+
+static void flush_one(struct pool *p, void *ptr, struct meta_record *r)
+{
+	uint64_t usable = p->ops->usable(&p->heap, ptr);
+
+	if (r) {
+		r->owner &= ~((uint64_t)RECORD_CACHED << 48);
+		record_drop(p, r, usable, (uint32_t)(r->time >> 32));
+	}
+	*magazine_tail(ptr, usable) = 0;
+	p->counters.used -= usable;
+	p->counters.fragments--;
+	p->ops->free(&p->heap, ptr);
+}
+
+COLD bool pkg_front_flush(struct pool *p, bool ledger)
+{
+	struct magazines *m = &mem_pkg_magazines;
+	bool any = m->cached;
+
+	for (unsigned i = 0; any && i < MAGAZINE_SIZES; i++)
+		for (uint64_t k = m->of[i].count; k--; )
+			flush_one(p, m->of[i].at[k], ledger && m->open_recorded ? &p->records[m->record[i][k]] : NULL);
+	magazine_forget();
+	return any;
+}
+
+COLD void pkg_front_empty(struct pool *p)
+{
+	enter(p, NULL, 0);
+	pkg_front_flush(p, true);
+	leave(p, 0);
+}
+
+/* A fragment that waits with its record; NULL: none. */
+static inline void *take_recorded(const struct front_call *call, size_t size, uint32_t site)
+{
+	struct magazines *m = &mem_pkg_magazines;
+	struct pool *p = call->p;
+	uint64_t i = magazine_for(m, size + TAIL_BYTES, m->open_recorded), k = m->of[i].count, usable;
+	struct meta_record *r;
+	void *ptr;
+
+	if (!k || UNLIKELY(p != p->home))
+		return NULL;
+	ptr = m->of[i].at[--k];
+	r = &p->records[m->record[i][k]];
+	usable = i * 16 + m->head;
+	turn(p);
+	m->of[i].count = k;
+	r->sizes = record_sizes(usable, size);
+	r->owner = site;
+	r->time = seconds_since(p->id->created) | p->counters.stamp << 32;
+	*magazine_tail(ptr, usable) = m->record[i][k] | p->generation;
+	magazine_count(p, m, -CACHED_ONE(usable));
+	p->counters.stamp++;
+	show(&p->live->counters.stamp, p->counters.stamp);
+	turn(p);
+	return ptr;
+}
+
+/* true: `ptr` is a fragment in use with its record, and waits in a magazine now. */
+static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
+{
+	struct magazines *m = &mem_pkg_magazines;
+	struct meta_record *r = NULL;
+	uint64_t usable = 0;
+	struct magazine *of;
+
+	if (!m->open_recorded || UNLIKELY(!__libc_single_threaded) || UNLIKELY(p != p->home) ||
+	    look_up(p, ptr, &r, &usable) != GOOD || usable > CACHED_MOST || r->owner >> 48 & RECORD_GUARDED)
+		return false;
+	of = &m->of[usable / 16];
+	if (of->count == MAGAZINE_DEPTH)
+		return false;
+	turn(p);
+	r->owner |= (uint64_t)RECORD_CACHED << 48;
+	r->time = (r->time & UINT32_MAX) | (uint64_t)site << 32;
+	m->record[usable / 16][of->count] = (uint32_t)(r - p->records);
+	of->at[of->count++] = ptr;
+	magazine_count(p, m, CACHED_ONE(usable));
+	turn(p);
+	return true;
+}
+
+#endif
 
 /* ---- failures ---- */
 
@@ -488,7 +561,7 @@ static inline bool give_back(struct pool *p)
 	(void)p;
 	return false;
 #else
-	return pkg_front_flush(p);
+	return p == p->home && pkg_front_flush(p, true);
 #endif
 }
 
@@ -505,6 +578,10 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (UNLIKELY(!need || align > p->id->size))
 		return fail(call, size, VERDICT_LIMIT);
 	site = record ? site_of(call) : 0;
+#ifndef MEM_DOMAIN_SHM
+	if (record && align <= 16 && (ptr = take_recorded(call, size, site)))
+		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
+#endif
 	enter(p, call->o, call->flags);
 	if (UNLIKELY(record && !record_ready(p))) {
 		if (!may_go_unrecorded()) {
@@ -554,6 +631,10 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		return;
 #endif
 	site = records(p) ? site_of(call) : 0;
+#ifndef MEM_DOMAIN_SHM
+	if (put_recorded(p, ptr, site))
+		return;
+#endif
 	enter(p, call->o, call->flags);
 	what = look_up(p, ptr, &r, &usable);
 	if (UNLIKELY(what == BAD)) {
@@ -777,10 +858,11 @@ static bool begin_walk(struct pool *p, struct owner *o, struct front_walk *w)
 
 bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, mem_walk_fn *fn, void *arg)
 {
+	unsigned held = o && o->holds ? FRONT_HELD : 0;
 	uint64_t at = MEM_WALK_FAULT;
 	volatile uint64_t *cursor;
 
-	enter(p, o, 0);
+	enter(p, o, held);
 	if (w->cursor || begin_walk(p, o, w)) {
 		cursor = &p->heap.cursors->at[w->cursor - 1];
 		cursor_take(p, w->cursor - 1);
@@ -791,6 +873,6 @@ bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, m
 		if (at == 0 || at == MEM_WALK_FAULT)
 			*(volatile uint64_t *)&p->heap.cursors->live &= ~(1ull << (w->cursor - 1));
 	}
-	leave(p, 0);
+	leave(p, held);
 	return at && at != MEM_WALK_FAULT;
 }

@@ -60,8 +60,11 @@ bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t 
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);
 void pkg_front_let_go(struct pool *p);
-/** What is in magazines goes back to the manager; false: nothing was. With the lock; changes private memory alone. */
-bool pkg_front_flush(struct pool *p);
+/** What is in magazines goes back to the manager; false: nothing was. With the lock. Without `ledger` the records are
+ * left as they are, since META is still the parent's. */
+bool pkg_front_flush(struct pool *p, bool ledger);
+/** The same before p->features change, with the lock taken here and the counters told. */
+void pkg_front_empty(struct pool *p);
 
 /* report.c: cold, no lock held */
 

@@ -58,9 +58,9 @@ static struct finding search(const struct pool *p, const void *ptr)
 	for (uint64_t i = 0; i < end && i < p->live->records_committed; i++) {
 		struct meta_record r = p->records[i];
 
-		if (r.address == at)
+		if (r.address == at && !(r.owner >> 48 & RECORD_CACHED))
 			f.live = i + 1;
-		else if (r.address == (at | RECORD_FREE))
+		else if ((r.address & ~(uint64_t)RECORD_FREE) == at)
 			f.freed = i + 1;
 		else if (!(r.address & RECORD_FREE) && r.address < at && at - r.address < RECORD_USABLE(r.sizes))
 			f.around = i + 1;
@@ -70,8 +70,9 @@ static struct finding search(const struct pool *p, const void *ptr)
 
 static const char *other_home(const struct pool *p, const void *ptr)
 {
-	if (p->home != &mem_pkg_pool && mem_pkg_pool.id && pool_holds(&mem_pkg_pool, ptr))
-		return "it belongs to the private heap (pkg)";
+	for (unsigned k = 0; p->home != &mem_pkg_pool && mem_pkg_pool.id && k < mem_pkg_shards; k++)
+		if (pool_holds(&mem_pkg_pools[k], ptr))
+			return "it belongs to the private heap (pkg)";
 	for (unsigned k = 0; p->home != &mem_shm_pool && mem_shm_pool.id && k < mem_shm_shards; k++)
 		if (pool_holds(&mem_shm_pools[k], ptr))
 			return "it belongs to the shared pool (shm)";

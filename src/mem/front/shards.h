@@ -35,7 +35,8 @@ static inline unsigned shards_find(const struct pool *pool, unsigned count, cons
 {
 	unsigned k = count;
 
-	while (k-- && !pool_holds(&pool[k], ptr))
+	while (k-- && !pool_holds(&pool[k], ptr) &&
+	       (uintptr_t)ptr - (uintptr_t)pool[k].abandoned.base >= pool[k].abandoned.len)
 		;
 	return k < count ? k : 0;
 }

@@ -5,6 +5,7 @@
  *	pkg-PID-INCARNATION		META of a private heap
  *	shm-NAME-INCARNATION		META of a shared pool
  *	shm-NAME-INCARNATION.data	its DATA
+ *	...+K, ...+K.data		shard K of a sharded pool, from 1 on; shard 0 has the name alone
  *	.anything			in the making, not looked at
  *
  * What is believed here is believed from the copy: whoever writes into the file later changes nothing but what
@@ -35,30 +36,45 @@ static bool name_ok(const char *s, size_t len)
 	return true;
 }
 
-static bool pkg_name(const char *s, struct peek_key *key)
+/** "INCARNATION" or "INCARNATION+SHARD", up to what follows; NULL: there is none. */
+static const char *numbers(const char *s, struct peek_key *key)
 {
-	uint64_t pid, incarnation;
+	uint64_t incarnation, shard = 0;
+
+	s = peek_number(s, UINT32_MAX, &incarnation);
+	if (s && *s == '+')
+		s = peek_number(s + 1, SHARDS_MAX - 1, &shard);
+	key->incarnation = (uint32_t)incarnation;
+	key->shard = (uint32_t)shard;
+	return s;
+}
+
+static enum peek_file pool_or_shard(const struct peek_key *key) { return key->shard ? PEEK_SHARD : PEEK_POOL; }
+
+static enum peek_file pkg_name(const char *s, struct peek_key *key)
+{
+	uint64_t pid;
 
 	s = peek_number(s, INT32_MAX, &pid);
-	if (!s || *s != '-' || !(s = peek_number(s + 1, UINT32_MAX, &incarnation)) || *s)
-		return false;
-	*key = (struct peek_key){ .domain = OBS_PKG, .pid = (int64_t)pid, .incarnation = (uint32_t)incarnation };
-	return true;
+	*key = (struct peek_key){ .domain = OBS_PKG };
+	if (!s || *s != '-' || !(s = numbers(s + 1, key)) || *s)
+		return PEEK_STRANGE;
+	key->pid = (int64_t)pid;
+	return pool_or_shard(key);
 }
 
 static enum peek_file shm_name(const char *s, struct peek_key *key)
 {
 	const char *dash = strrchr(s, '-'), *end;
-	uint64_t incarnation;
 	size_t len = dash ? (size_t)(dash - s) : 0;
 
-	if (!dash || !name_ok(s, len) || !(end = peek_number(dash + 1, UINT32_MAX, &incarnation)))
+	*key = (struct peek_key){ .domain = OBS_SHM };
+	if (!dash || !name_ok(s, len) || !(end = numbers(dash + 1, key)))
 		return PEEK_STRANGE;
 	if (*end)
 		return strcmp(end, ".data") ? PEEK_STRANGE : PEEK_DATA;
-	*key = (struct peek_key){ .domain = OBS_SHM, .incarnation = (uint32_t)incarnation };
 	memcpy(key->name, s, len);
-	return PEEK_POOL;
+	return pool_or_shard(key);
 }
 
 enum peek_file peek_name(const char *file, struct peek_key *ret_key)
@@ -66,7 +82,7 @@ enum peek_file peek_name(const char *file, struct peek_key *ret_key)
 	if (file[0] == '.')
 		return PEEK_HIDDEN;
 	if (!strncmp(file, "pkg-", 4))
-		return pkg_name(file + 4, ret_key) ? PEEK_POOL : PEEK_STRANGE;
+		return pkg_name(file + 4, ret_key);
 	if (!strncmp(file, "shm-", 4))
 		return shm_name(file + 4, ret_key);
 	return PEEK_STRANGE;
@@ -94,6 +110,12 @@ static bool places_ok(const struct meta_identity *d)
 	return d->domain == MEM_PKG || shm_place_ok(d);
 }
 
+/** A pool has but this one, or a group. */
+static bool shards_ok(const struct meta_identity *d)
+{
+	return d->shards >= 1 && d->shards <= SHARDS_MAX && d->shard < d->shards && (d->shards > 1) == (d->group != 0);
+}
+
 /** NULL, or what is wrong with an identity page. */
 static const char *wrong(const struct meta_identity *d, const struct peek_key *key)
 {
@@ -104,7 +126,7 @@ static const char *wrong(const struct meta_identity *d, const struct peek_key *k
 	if (d->pointer_bytes != sizeof(void *) || d->page_bytes != META_PAGE || d->identity_bytes != sizeof *d)
 		return "made for another machine: pointer, page or identity size";
 	if (d->domain != (key->domain == OBS_PKG ? (uint32_t)MEM_PKG : (uint32_t)MEM_SHM) ||
-	    d->incarnation != key->incarnation)
+	    d->incarnation != key->incarnation || d->shard != key->shard)
 		return "its identity does not agree with its file name";
 	if (!ends(d->name, sizeof d->name) || !ends(d->manager, sizeof d->manager) ||
 	    !ends(d->command, sizeof d->command))
@@ -112,6 +134,8 @@ static const char *wrong(const struct meta_identity *d, const struct peek_key *k
 	if (strcmp(d->name, key->name) || d->pid < 1 || d->pid > INT32_MAX ||
 	    (key->domain == OBS_PKG && d->pid != key->pid))
 		return "its identity does not agree with its file name";
+	if (!shards_ok(d))
+		return "damaged: impossible shards in its identity";
 	return places_ok(d) ? NULL : "damaged: impossible addresses or sizes in its identity";
 }
 
@@ -139,6 +163,7 @@ static void tell(struct obs_pool *p)
 	peek_text(i->manager, sizeof i->manager, d->manager, sizeof d->manager);
 	i->pid = d->pid;
 	i->incarnation = d->incarnation;
+	i->shards = d->shards;
 	i->uid = p->owner;
 	i->created = d->created;
 	i->hosted = i->domain == OBS_SHM && d->hosted;
@@ -160,8 +185,10 @@ int peek_believe(struct obs *o, struct peek_dir *dir, const char *file, const st
 	struct obs_pool *p;
 	struct stat st;
 	const char *what;
-	int fd = peek_open(dir, file, O_RDONLY, &st);
+	int fd;
 
+	peek_make_room(o);
+	fd = peek_open(dir, file, O_RDONLY, &st);
 	if (fd < 0) {
 		snprintf(reason, 96, "%s", why_not_open(fd));
 		return fd;
@@ -174,6 +201,7 @@ int peek_believe(struct obs *o, struct peek_dir *dir, const char *file, const st
 	}
 	*p = (struct obs_pool){ .o = o, .dir = dir, .key = *key, .dev = st.st_dev, .ino = st.st_ino, .owner = st.st_uid,
 				.fd = fd, .data_fd = -1 };
+	p->shard[0] = p;
 	o->open++;
 	snprintf(p->file, sizeof p->file, "%s", file);
 	if (st.st_size < META_PKG_START || pread(fd, &p->id, sizeof p->id, 0) != (ssize_t)sizeof p->id)

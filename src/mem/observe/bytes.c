@@ -56,18 +56,25 @@ void peek_close(struct obs_pool *p)
 	shut(p, &p->data_fd);
 }
 
-/** Before one more is opened. */
-static void make_room(struct obs *o)
+/** Of a pool's shards the one that has something open and was not used for longest, or `than`. */
+static struct obs_pool *older(struct obs_pool *p, struct obs_pool *than)
+{
+	for (unsigned k = 0; k < p->id.shards; k++) {
+		struct obs_pool *s = p->shard[k];
+
+		if (s && (s->fd != -1 || s->data_fd != -1) && (!than || s->used_at < than->used_at))
+			than = s;
+	}
+	return than;
+}
+
+void peek_make_room(struct obs *o)
 {
 	while (o->open >= o->open_max) {
 		struct obs_pool *oldest = NULL;
 
-		for (size_t i = 0; i < o->pools; i++) {
-			struct obs_pool *p = o->pool[i];
-
-			if ((p->fd != -1 || p->data_fd != -1) && (!oldest || p->used_at < oldest->used_at))
-				oldest = p;
-		}
+		for (size_t i = 0; i < o->pools; i++)
+			oldest = older(o->pool[i], oldest);
 		if (!oldest)
 			return;
 		peek_close(oldest);
@@ -82,7 +89,7 @@ int peek_fd(struct obs_pool *p)
 	p->used_at = ++p->o->clock;
 	if (p->fd != -1)
 		return p->fd;
-	make_room(p->o);
+	peek_make_room(p->o);
 	fd = peek_open(p->dir, p->file, O_RDONLY, &st);
 	if (fd < 0)
 		return fd;
@@ -103,7 +110,7 @@ int peek_data_fd(struct obs_pool *p)
 	p->used_at = ++p->o->clock;
 	if (p->data_fd != -1)
 		return p->data_fd;
-	make_room(p->o);
+	peek_make_room(p->o);
 	snprintf(file, sizeof file, "%s.data", p->file);
 	fd = peek_open(p->dir, file, O_RDONLY, &st);
 	if (fd < 0)

@@ -11,9 +11,12 @@
  * again. Nothing is written, no lock is taken. A heap that never stands still for a whole pass is walked in batches,
  * each of them true (walk.c), and the number of fragments must come out but for the calls that were made meanwhile.
  *
+ * Of a sharded pool each shard is checked by itself, one after the other.
+ *
  * Cost: two walks of the heap and one of the ledger, 0.15 s a million fragments, more where free ones are scattered.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -327,20 +330,21 @@ static bool see_told(const struct obs_fragment *f, void *arg)
 /** 0, MOVED, or -errno. */
 static int walk_moving(struct pass *c)
 {
-	uint64_t cursor = 0;
+	uint64_t at = 0, max;
 	unsigned tries = 0;
 	int e;
 
 	c->walked = (struct obs_totals){ 0 };
 	do {
-		e = obs_walk(c->pool, &cursor, PASS_SLICE, see_told, c);
+		max = PASS_SLICE;
+		e = peek_walk(c->pool, &at, &max, see_told, c);
 		if (now_ns() > c->deadline)
 			return -ETIME;
 		if (e == -EAGAIN && ++tries < WALK_TRIES)
 			continue;
 		if (e)
 			return e == -EAGAIN ? MOVED : e;
-	} while (cursor || e);
+	} while (at || e);
 	return 0;
 }
 
@@ -414,7 +418,24 @@ static const char *why_not(int e)
 	}
 }
 
-int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg)
+/* ---- what callers get ---- */
+
+struct told { obs_error_fn *fn; void *arg; const struct obs_pool *pool; };
+
+/** Where there are several shards an error says which one it is of. */
+static void tell(const struct told *t, unsigned k, uint64_t address, const char *what)
+{
+	char text[160];
+
+	if (t->fn && t->pool->id.shards > 1) {
+		snprintf(text, sizeof text, "shard %u: %s", k, what);
+		what = text;
+	}
+	if (t->fn)
+		t->fn(address, what, t->arg);
+}
+
+static int check_shard(struct obs_pool *p, struct obs_check *ret_check, const struct told *t)
 {
 	struct pass c = { .pool = p };
 	int e = peek_heap_there(p);
@@ -432,10 +453,10 @@ int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn,
 		c = (struct pass){ .pool = p };
 		wrong(&c, 0, why_not(e));
 	}
-	for (unsigned i = 0; fn && i < c.errors && i < ERRORS_MAX; i++)
-		fn(c.error[i].address, c.error[i].what, arg);
-	if (fn && c.errors > ERRORS_MAX)
-		fn(0, "and more", arg);
+	for (unsigned i = 0; i < c.errors && i < ERRORS_MAX; i++)
+		tell(t, p->id.shard, c.error[i].address, c.error[i].what);
+	if (c.errors > ERRORS_MAX)
+		tell(t, p->id.shard, 0, "and more");
 	*ret_check = (struct obs_check){ .known = !e,
 					 .ok = !e && !c.errors,
 					 .moving = !e && moving,
@@ -443,4 +464,48 @@ int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn,
 					 .counted = c.counted,
 					 .errors = c.errors > ERRORS_MAX ? ERRORS_MAX + 1 : c.errors };
 	return 0;
+}
+
+static void add_totals(struct obs_totals *sum, const struct obs_totals *t)
+{
+	sum->used += t->used;
+	sum->free += t->free;
+	sum->fragments += t->fragments;
+	sum->free_fragments += t->free_fragments;
+	sum->largest_free = t->largest_free > sum->largest_free ? t->largest_free : sum->largest_free;
+}
+
+/** Damage that was found is known, whatever else could not be looked at. */
+static void add_check(struct obs_check *sum, const struct obs_check *c)
+{
+	bool damaged = (sum->known && !sum->ok) || (c->known && !c->ok);
+
+	sum->known = damaged || (sum->known && c->known);
+	sum->ok = sum->ok && c->ok;
+	sum->moving |= c->moving;
+	sum->errors += c->errors;
+	sum->pause_ns = c->pause_ns > sum->pause_ns ? c->pause_ns : sum->pause_ns;
+	add_totals(&sum->walked, &c->walked);
+	add_totals(&sum->counted, &c->counted);
+}
+
+int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg)
+{
+	struct told t = { fn, arg, p };
+	struct obs_check sum, c;
+	int e = check_shard(p, &sum, &t);
+
+	for (unsigned k = 1; !e && k < p->id.shards; k++) {
+		if (p->shard[k]) {
+			e = check_shard(p->shard[k], &c, &t);
+		} else {
+			c = (struct obs_check){ .known = true, .errors = 1 };
+			tell(&t, k, 0, "it is not there, or not believed");
+		}
+		if (!e)
+			add_check(&sum, &c);
+	}
+	if (!e)
+		*ret_check = sum;
+	return e;
 }

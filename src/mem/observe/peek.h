@@ -7,7 +7,10 @@
  *	moment.c	lock or turn, and the open transaction: was it one state that was read?
  *	pages.c		a reader of heaps for the managers' view objects
  *	life.c		which owners live, what state a pool is in
+ *	shards.c	several files that are one pool
  *	stats.c records.c sites.c rings.c walk.c check.c track.c	the functions of observe.h
+ *
+ * A struct obs_pool is one file. Callers of observe.h have those of shard 0; what is declared here is about one shard.
  *
  * Invariant: nothing that comes from a file or a process is used as index, length, loop limit or string before it was
  * compared with a bound of this side. No file of somebody else is mapped: a truncated one gives short reads, not
@@ -42,6 +45,7 @@ struct peek_key {
 	int64_t pid;			/* pkg */
 	char name[POOL_NAME_MAX + 16];	/* shm */
 	uint32_t incarnation;
+	uint32_t shard;			/* of no weight in that order: pools are told by their shard 0 */
 };
 
 struct peek_dir {
@@ -53,6 +57,7 @@ struct peek_dir {
 	struct timespec changed;	/* mtime at the last scan */
 	bool settled;			/* ... and old enough then that a later change has another one */
 	bool listed;			/* /dev/shm still names it */
+	bool has_shards;		/* the scan that runs saw files of shards in it */
 };
 
 struct obs_pool {
@@ -68,6 +73,8 @@ struct obs_pool {
 	bool seen;			/* by the scan that runs */
 	struct meta_identity id;	/* checked */
 	struct obs_info info;
+	struct obs_pool *shard[SHARDS_MAX];	/* of shard 0: [0] itself, the others; NULL: that one is not there */
+	char lacks[96];			/* ... which one, and why; "": all are there */
 	/* of walks, see walk.c */
 	uint64_t walked_to, walked_lock, walked_n;	/* the last batch ended there, and the heap was that old */
 	uint64_t waypoint[PEEK_WAYPOINTS];	/* where batches ended */
@@ -83,6 +90,7 @@ struct obs {
 	bool all;			/* root: every /dev/shm/mmd-* */
 	struct obs_pool **pool;		/* in the order of obs_at() */
 	size_t pools;
+	size_t shards;			/* beyond the first, of all */
 	struct peek_skip *skip;
 	size_t skips, skips_more;
 	uint64_t pid_namespace;
@@ -101,9 +109,9 @@ const char *peek_number(const char *s, uint64_t max, uint64_t *ret_n);
 
 /* ---- believe.c ---- */
 
-enum peek_file { PEEK_POOL, PEEK_DATA, PEEK_HIDDEN, PEEK_STRANGE };
+enum peek_file { PEEK_POOL, PEEK_SHARD, PEEK_DATA, PEEK_HIDDEN, PEEK_STRANGE };
 enum peek_file peek_name(const char *file, struct peek_key *ret_key);
-/** A pool in *ret_pool, or -errno with the reason in `reason`. */
+/** One shard in *ret_pool, or -errno with the reason in `reason`. */
 int peek_believe(struct obs *o, struct peek_dir *dir, const char *file, const struct peek_key *key, char reason[96],
 		 struct obs_pool **ret_pool);
 /** Its id, as everybody knows it; with_user: somebody else's pool of the same id is seen too. */
@@ -117,6 +125,8 @@ bool peek_still(struct obs_pool *p);
 int peek_fd(struct obs_pool *p);
 int peek_data_fd(struct obs_pool *p);
 void peek_close(struct obs_pool *p);
+/** Closes what was not used for longest, so that one more may be opened. */
+void peek_make_room(struct obs *o);
 /** Open `file` of p's directory, the one that was believed. */
 int peek_open(struct peek_dir *dir, const char *file, int flags, struct stat *ret_stat);
 /** All `bytes` of META at `offset`: 0, -ENODATA: the file ends before, or another -errno. */
@@ -127,6 +137,31 @@ ssize_t peek_bytes(struct obs_pool *p, uint64_t at, void *to, size_t bytes);
 uint64_t peek_size(struct obs_pool *p);
 /** The live page. */
 int peek_live(struct obs_pool *p, struct meta_live *ret_live);
+
+/* ---- registry.c ---- */
+
+/** `file` is still the name of p. */
+bool peek_named(const struct peek_dir *dir, const char *file, const struct obs_pool *p);
+/** To be told by the scan that runs. */
+void peek_skip(struct obs *o, struct peek_dir *dir, const char *file, const char *reason);
+
+/* ---- shards.c ---- */
+
+/** Look for the other shards of a sharded pool, and for what is wrong with those that were known. */
+void peek_shards(struct obs_pool *p);
+void peek_pool_free(struct obs_pool *p);
+
+/* Which shard a cursor, the index of a record and the number of a slot belong to. */
+enum { SHARD_AT = 60, SHARD_SLOT_AT = 16 };
+#define SHARD_OF(number) ((unsigned)((number) >> SHARD_AT))
+#define SHARD_REST(number) ((number) & ((1ull << SHARD_AT) - 1))
+#define SHARD_IN(number, shard) ((number) | (uint64_t)(shard) << SHARD_AT)
+
+/** Lists one shard from *at on, which becomes 0 at its end. *max: of what is to be looked at, 0: fn wants no more. */
+typedef int peek_list_fn(struct obs_pool *p, uint64_t *at, uint64_t *max, obs_fragment_fn *fn, void *arg);
+/** All shards, one after the other. */
+int peek_list(struct obs_pool *p, peek_list_fn *list, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg);
+peek_list_fn peek_walk;			/* walk.c */
 
 /* ---- moment.c ---- */
 

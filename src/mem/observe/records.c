@@ -61,13 +61,13 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 	if (p->id.size && (off >= p->id.size || size > p->id.size - off))
 		return false;
 	*ret_fragment = (struct obs_fragment){
-		.index = index, .address = r->address, .size = size,
+		.index = SHARD_IN(index, p->id.shard), .address = r->address, .size = size,
 		.requested = slack <= size && slack < RECORD_SLACK_MOST ? size - slack : OBS_UNKNOWN,
 		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
-		.slot = (uint32_t)(r->owner >> 32) & 0xffff,
+		.slot = ((uint32_t)(r->owner >> 32) & 0xffff) | p->id.shard << SHARD_SLOT_AT,
 		.time = past(p->id.created + (uint32_t)r->time, present->time),
-		.stamp = whole_stamp((uint32_t)(r->time >> 32), present->stamp),
+		.stamp = flags & RECORD_CACHED ? OBS_UNKNOWN : whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;
 }
@@ -117,9 +117,9 @@ int peek_records(struct obs_pool *p, uint64_t from, size_t count, const struct m
 	return e;
 }
 
-int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg)
+static int records(struct obs_pool *p, uint64_t *ret_at, uint64_t *max, obs_fragment_fn *fn, void *arg)
 {
-	uint64_t at = *cursor, end;
+	uint64_t at = *ret_at, end;
 	const struct meta_record *r;
 	struct peek_present present;
 	struct obs_fragment f;
@@ -132,21 +132,26 @@ int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment
 		return -EINVAL;
 	end = peek_records_end(p, &live);
 	present = peek_present(live.counters.stamp);
-	while (at < end && max) {
+	while (at < end && *max) {
 		uint64_t n = end - at < PEEK_CHUNK ? end - at : PEEK_CHUNK;
 
-		n = n < max ? n : max;
+		n = n < *max ? n : *max;
 		e = peek_records(p, at, n, &r);
 		if (e)
 			return e;
-		max -= n;
+		*max -= n;
 		for (uint64_t i = 0; i < n; i++)
 			if (peek_record_tells(p, at + i, &r[i], &present, &f) && !fn(&f, arg)) {
 				n = i + 1;
-				max = 0;
+				*max = 0;
 			}
 		at += n;
 	}
-	*cursor = at < end ? at : 0;
+	*ret_at = at < end ? at : 0;
 	return 0;
+}
+
+int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg)
+{
+	return peek_list(p, records, cursor, max, fn, arg);
 }

@@ -2,12 +2,12 @@
 /*
  * The pools of one registry, or of all users' for root.
  *
- *	dir[] --- pool[], sorted by domain, pid or name, incarnation
+ *	dir[] --- pool[], sorted by domain, pid or name, incarnation; of sharded ones shard 0, which has the others
  *	      \-- skip[], files that were not believed, told again by each scan
  *
  * A scan reads a directory only when its mtime has changed, or is so young that the next change may not show in it.
  * Pools that stay keep their address; each is asked whether its identity page is still the one that was believed. Cost
- * of a scan without changes: two system calls a directory, three a pool.
+ * of a scan without changes: two system calls a directory, three a pool, four a shard beyond the first.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +22,8 @@
 #include "mem/observe/peek.h"
 
 enum { POOLS_MAX = 16384, FILES_MAX = 65536, SKIPS_MAX = 256, DIRS_MAX = 4096, OPEN_MAX_HERE = 1024 };
+
+#define SHARD_YOUNG_NS 3000000000ll	/* pools are made in milliseconds */
 
 #define ALL_IN "/dev/shm"
 #define ALL_PREFIX "mmd-"
@@ -179,7 +181,7 @@ static void dirs_forget(struct obs *o)
 
 /* ---- what is not believed ---- */
 
-static void skip_add(struct obs *o, struct peek_dir *d, const char *file, const char *reason)
+void peek_skip(struct obs *o, struct peek_dir *d, const char *file, const char *reason)
 {
 	struct peek_skip *s;
 
@@ -211,12 +213,6 @@ static void skips_tell(const struct obs *o, obs_skip_fn *skip, void *arg)
 
 /* ---- pools ---- */
 
-static void pool_free(struct obs_pool *p)
-{
-	peek_close(p);
-	free(p);
-}
-
 /** Among the first `count`, which are sorted: those that the last scan left. */
 static struct obs_pool *pool_known(const struct obs *o, size_t count, struct peek_dir *d, const struct peek_key *key)
 {
@@ -240,7 +236,7 @@ static int pool_add(struct obs *o, struct obs_pool *p)
 	return 0;
 }
 
-static bool same_file(const struct peek_dir *d, const char *file, const struct obs_pool *p)
+bool peek_named(const struct peek_dir *d, const char *file, const struct obs_pool *p)
 {
 	struct stat st;
 
@@ -259,30 +255,33 @@ static int file_look(struct obs *o, size_t known, struct peek_dir *d, const stru
 	case PEEK_DATA:
 		return 0;
 	case PEEK_STRANGE:
-		skip_add(o, d, entry->d_name, "not the name of a pool");
+		peek_skip(o, d, entry->d_name, "not the name of a pool");
+		return 0;
+	case PEEK_SHARD:			/* found by its pool; those that have none are looked for later */
+		d->has_shards = true;
 		return 0;
 	case PEEK_POOL:
 		break;
 	}
 	p = pool_known(o, known, d, &key);
-	if (p && (p->seen || (same_file(d, entry->d_name, p) && peek_still(p)))) {
+	if (p && (p->seen || (peek_named(d, entry->d_name, p) && peek_still(p)))) {
 		p->seen = true;
 		return 0;
 	}
 	if (o->pools == POOLS_MAX) {
-		skip_add(o, d, entry->d_name, "too many pools");
+		peek_skip(o, d, entry->d_name, "too many pools");
 		return 0;
 	}
 	e = peek_believe(o, d, entry->d_name, &key, reason, &p);
 	if (e == -ENOENT)				/* gone since the directory was read */
 		return 0;
 	if (e) {
-		skip_add(o, d, entry->d_name, reason);
+		peek_skip(o, d, entry->d_name, reason);
 		return 0;
 	}
 	e = pool_add(o, p);
 	if (e)
-		pool_free(p);
+		peek_pool_free(p);
 	return e;
 }
 
@@ -305,7 +304,7 @@ static int dir_read(struct obs *o, size_t known, struct peek_dir *d)
 	}
 	for (unsigned n = 0; !e && (entry = readdir(files)); n++) {
 		if (n == FILES_MAX) {		/* who fills his registry hides no more than his own pools */
-			skip_add(o, d, d->path, "too many files");
+			peek_skip(o, d, d->path, "too many files");
 			break;
 		}
 		e = file_look(o, known, d, entry);
@@ -332,7 +331,7 @@ static int dir_scan(struct obs *o, size_t known, struct peek_dir *d, bool had_sk
 	const char *what = dir_refresh(o, d, &st);
 
 	if (what)
-		skip_add(o, d, d->path, what);
+		peek_skip(o, d, d->path, what);
 	if (d->fd == -1)
 		return 0;
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -352,9 +351,62 @@ static void pools_forget(struct obs *o)
 		if (o->pool[i]->seen)
 			o->pool[kept++] = o->pool[i];
 		else
-			pool_free(o->pool[i]);
+			peek_pool_free(o->pool[i]);
 	}
 	o->pools = kept;
+}
+
+/* ---- shards ---- */
+
+/** A shard that no pool has. While it is young, its pool may be in the making: shard 0 gets its name last. */
+static void stray_look(struct obs *o, struct peek_dir *d, const char *file, const struct timespec *now)
+{
+	struct peek_key key;
+	struct obs_pool *p;
+	struct stat st;
+
+	if (peek_name(file, &key) != PEEK_SHARD)
+		return;
+	p = pool_known(o, o->pools, d, &key);
+	if ((p && key.shard < p->id.shards) || fstatat(d->fd, file, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return;
+	if (p)
+		peek_skip(o, d, file, "a shard that its pool does not have");
+	else if (older(&st.st_ctim, now, SHARD_YOUNG_NS))
+		peek_skip(o, d, file, "a shard without its pool");
+	else
+		d->settled = false;		/* to be asked again, also when nothing else comes or goes */
+}
+
+static void strays_look(struct obs *o, struct peek_dir *d)
+{
+	int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *files = fd == -1 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	struct timespec now;
+
+	if (!files) {
+		if (fd != -1)
+			close(fd);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (unsigned n = 0; n < FILES_MAX && (entry = readdir(files)); n++)
+		stray_look(o, d, entry->d_name, &now);
+	closedir(files);
+}
+
+/** Once all pools are known and in order. */
+static void shards_look(struct obs *o)
+{
+	for (size_t i = 0; i < o->pools; i++)
+		if (o->pool[i]->id.shards > 1)
+			peek_shards(o->pool[i]);
+	for (size_t i = 0; i < o->dirs; i++) {
+		if (o->dir[i]->has_shards && o->dir[i]->fd != -1)
+			strays_look(o, o->dir[i]);
+		o->dir[i]->has_shards = false;
+	}
 }
 
 int obs_scan(struct obs *o, obs_skip_fn *skip, void *arg)
@@ -373,10 +425,11 @@ int obs_scan(struct obs *o, obs_skip_fn *skip, void *arg)
 		for (size_t i = 0; i < known; i++)
 			o->pool[i]->seen |= o->pool[i]->dir->listed;
 	pools_forget(o);
-	skips_tell(o, skip, arg);
-	dirs_forget(o);
 	if (o->pools)
 		qsort(o->pool, o->pools, sizeof *o->pool, pool_order);
+	shards_look(o);
+	skips_tell(o, skip, arg);
+	dirs_forget(o);
 	name_apart(o);
 	return e;
 }
@@ -431,7 +484,7 @@ void obs_close(struct obs *o)
 	if (!o)
 		return;
 	for (size_t i = 0; i < o->pools; i++)
-		pool_free(o->pool[i]);
+		peek_pool_free(o->pool[i]);
 	for (size_t i = 0; i < o->dirs; i++) {
 		dir_close(o->dir[i]);
 		free(o->dir[i]);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Places in code by their number, owners by their slot. Numbers index a table; the writer's chains are not followed. */
+/*
+ * Places in code by their number, owners by their slot. Numbers index a table; the writer's chains are not followed.
+ * Sites are all in shard 0, which is what callers have; a slot's number tells its shard.
+ */
 #include <string.h>
 
 #include "mem/observe/peek.h"
@@ -22,6 +25,8 @@ void obs_site(struct obs_pool *p, uint32_t site, struct obs_site *ret_site)
 
 void obs_owner(struct obs_pool *p, uint32_t slot, struct obs_owner *ret_owner)
 {
+	unsigned k = slot >> SHARD_SLOT_AT;
+	struct obs_pool *shard = k < p->id.shards ? p->shard[k] : NULL;
 	struct meta_slot s;
 
 	memset(ret_owner, 0, sizeof *ret_owner);
@@ -31,9 +36,9 @@ void obs_owner(struct obs_pool *p, uint32_t slot, struct obs_owner *ret_owner)
 		ret_owner->alive = p->info.foreign || peek_process_lives(p->id.pid, p->id.start_time);
 		return;
 	}
-	if (!peek_slot(p, slot, &s) || SLOT_STATE(s.state) == SLOT_FREE)
+	if (!shard || !peek_slot(shard, slot & 0xffff, &s) || SLOT_STATE(s.state) == SLOT_FREE)
 		return;
 	ret_owner->pid = SLOT_PID(s.state) > 0 ? SLOT_PID(s.state) : 0;
 	peek_text(ret_owner->command, sizeof ret_owner->command, s.command, sizeof s.command);
-	ret_owner->alive = peek_slot_lives(p, &s);
+	ret_owner->alive = peek_slot_lives(shard, &s);
 }

@@ -6,7 +6,9 @@
  *							manager: so the sum holds also where the copy is of a heap in
  * motion
  *
- * Cost: some ten system calls, and one or two for each slot that was ever used.
+ * Of a sharded pool: the sums over its shards, each of one state, though not of the same one.
+ *
+ * Cost: some ten system calls a shard, and one or two for each slot that was ever used.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +31,8 @@ const char *peek_impossible(const struct obs_pool *p, const struct meta_counters
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, struct obs_stats *s)
+static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, uint64_t features,
+		    struct obs_stats *s)
 {
 	uint64_t in_magazines = least(CACHED_COUNT(cached), c->fragments);
 
@@ -41,8 +44,14 @@ static void counted(const struct obs_pool *p, const struct meta_counters *c, uin
 	s->max_used = c->max_used;
 	s->fragments = c->fragments - in_magazines;
 	if (p->key.domain == OBS_PKG) {		/* in shm every fragment has its record, and nobody counts them */
-		s->untracked = s->fragments - least(c->recorded, s->fragments);
-		s->untracked_bytes = s->used - least(c->recorded_bytes, s->used);
+		uint64_t recorded = c->recorded, bytes = c->recorded_bytes;
+
+		if (features & (FEATURE_SITES | FEATURE_STACKS)) { /* then what is in magazines has its record */
+			recorded -= least(in_magazines, recorded);
+			bytes -= least(s->cached, bytes);
+		}
+		s->untracked = s->fragments - least(recorded, s->fragments);
+		s->untracked_bytes = s->used - least(bytes, s->used);
 	}
 	s->free = least(c->tally.free_bytes, c->committed - s->cached);
 	s->free_fragments = c->tally.free_fragments;
@@ -96,7 +105,7 @@ static void locked_by(struct obs_pool *p, const struct meta_live *live, struct o
 
 	if (p->key.domain == OBS_PKG)
 		return;
-	s->lock_turn = LOCK_TURN(word);
+	s->lock_turn = LOCK_TURN(word) | (uint64_t)p->id.shard << 32;
 	if (LOCK_SLOT(word) && peek_slot(p, LOCK_SLOT(word) - 1, &slot) &&
 	    LOCK_GEN(word) == (SLOT_GEN(slot.state) & 0x7ffff))	/* else that slot has another owner by now */
 		s->lock_pid = SLOT_PID(slot.state) > 0 ? SLOT_PID(slot.state) : 0;
@@ -132,7 +141,8 @@ static void unreadable(struct obs_stats *s, int e)
 /* What must be of one state: counters, and how much of them is in magazines. */
 enum { COUNTED_FROM = offsetof(struct meta_live, counters), COUNTED_TO = offsetof(struct meta_live, wanted) };
 
-int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
+/** Of one shard. Who lives and what state the pool is in because of it, shard 0 knows. */
+static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 {
 	struct obs_stats s = { 0 };
 	struct meta_live live;
@@ -143,14 +153,17 @@ int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	if (e) {
 		unreadable(&s, e);
 		*ret_stats = s;
-		return 0;
+		return;
 	}
 	torn = peek_whole(p, META_LIVE + COUNTED_FROM, (char *)&live + COUNTED_FROM, COUNTED_TO - COUNTED_FROM);
 	peek_crowd(p, live.slots_used, &crowd);
-	s.state = peek_state(p, &live, &crowd);
+	if (!p->id.shard)
+		s.state = peek_state(p, &live, &crowd);
+	else if (live.state == POOL_DAMAGED)
+		s.state = OBS_DAMAGED;
 	if (s.state == OBS_DAMAGED)
 		damaged(&s, live.reason, sizeof live.reason);
-	counted(p, &live.counters, live.cached, &s);
+	counted(p, &live.counters, live.cached, live.features, &s);
 	what = p->id.size ? peek_impossible(p, &live.counters) : NULL;
 	if (what && !torn && s.state != OBS_DAMAGED)
 		damaged(&s, what, strlen(what));
@@ -161,8 +174,81 @@ int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	s.rollbacks = live.rollbacks;
 	s.users = p->key.domain == OBS_SHM ? crowd.living : s.state == OBS_LIVE;
 	s.dead = crowd.dead;
+	s.slots = (unsigned)least(live.slots_used, p->key.domain == OBS_SHM ? SLOTS_MAX : 1);
 	locked_by(p, &live, &s);
 	s.largest_free = what ? OBS_UNKNOWN : largest_free(p, &s);
+	*ret_stats = s;
+}
+
+/* ---- several shards ---- */
+
+/** What is not known of one shard is not known of all; what no sum has room for neither. */
+static void add(uint64_t *sum, uint64_t value)
+{
+	*sum = value > OBS_UNKNOWN - *sum ? OBS_UNKNOWN : *sum + value;
+}
+
+static void damaged_shard(struct obs_stats *s, unsigned k, const char *reason)
+{
+	char text[160];
+
+	snprintf(text, sizeof text, "shard %u: %s", k, reason);
+	damaged(s, text, sizeof text);
+}
+
+static void add_shard(struct obs_stats *sum, const struct obs_stats *s, unsigned k)
+{
+	add(&sum->size, s->size);
+	add(&sum->committed, s->committed);
+	add(&sum->used, s->used);
+	add(&sum->max_used, s->max_used);
+	add(&sum->free, s->free);
+	add(&sum->cached, s->cached);
+	add(&sum->fragments, s->fragments);
+	add(&sum->free_fragments, s->free_fragments);
+	add(&sum->failures, s->failures);
+	add(&sum->untracked, s->untracked);
+	add(&sum->untracked_bytes, s->untracked_bytes);
+	add(&sum->stamp, s->stamp);
+	add(&sum->takeovers, s->takeovers);
+	add(&sum->rollbacks, s->rollbacks);
+	add(&sum->faults, s->faults);
+	sum->real_used = sum->committed == OBS_UNKNOWN ? OBS_UNKNOWN : sum->committed - sum->cached - sum->free;
+	sum->largest_free = s->largest_free > sum->largest_free ? s->largest_free : sum->largest_free;
+	sum->dead = s->dead > sum->dead ? s->dead : sum->dead;
+	sum->slots = s->slots > sum->slots ? s->slots : sum->slots;
+	if (!sum->lock_pid && s->lock_pid) {
+		sum->lock_pid = s->lock_pid;
+		sum->lock_turn = s->lock_turn;
+	}
+	if (s->state == OBS_DAMAGED && sum->state != OBS_DAMAGED)
+		damaged_shard(sum, k, s->reason);
+}
+
+static void sum_up(struct obs_pool *p, struct obs_stats *sum)
+{
+	struct obs_stats s = *sum;
+
+	if (sum->state == OBS_DAMAGED)
+		damaged_shard(sum, 0, s.reason);
+	else if (*p->lacks)
+		damaged(sum, p->lacks, sizeof p->lacks);
+	for (unsigned k = 1; k < p->id.shards; k++) {
+		if (p->shard[k])
+			shard_stats(p->shard[k], &s);
+		else
+			unreadable(&s, -ENOENT);	/* the others' sum would be a wrong number */
+		add_shard(sum, &s, k);
+	}
+}
+
+int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
+{
+	struct obs_stats s;
+
+	shard_stats(p, &s);
+	if (p->id.shards > 1)
+		sum_up(p, &s);
 	*ret_stats = s;
 	return 0;
 }

@@ -13,20 +13,13 @@ static uint64_t wish(uint64_t wanted, enum obs_tracking mode)
 	return mode == OBS_OFF ? wanted : wanted | FEATURE_SITES | (mode == OBS_STACKS ? FEATURE_STACKS : 0);
 }
 
-int obs_track(struct obs_pool *p, enum obs_tracking mode)
+static int ask(struct obs_pool *p, enum obs_tracking mode)
 {
 	const off_t at = META_LIVE + offsetof(struct meta_live, wanted);
-	struct obs_stats s;
 	struct stat st;
 	uint64_t word;
-	int fd, e = obs_stats(p, &s);
+	int fd, e;
 
-	if (p->key.domain == OBS_SHM && mode == OBS_OFF)
-		return -ENOTSUP;
-	if (e)
-		return e;
-	if (s.state != OBS_LIVE && s.state != OBS_DRAINING)
-		return s.state == OBS_DAMAGED ? -EUCLEAN : -ESRCH;
 	fd = peek_open(p->dir, p->file, O_RDWR, &st);
 	if (fd < 0)
 		return fd;
@@ -40,5 +33,23 @@ int obs_track(struct obs_pool *p, enum obs_tracking mode)
 		e = pwrite(fd, &word, sizeof word, at) == (ssize_t)sizeof word ? 0 : -EIO;
 	}
 	close(fd);
+	return e;
+}
+
+int obs_track(struct obs_pool *p, enum obs_tracking mode)
+{
+	struct obs_stats s;
+	int e = obs_stats(p, &s), one;
+
+	if (p->key.domain == OBS_SHM && mode == OBS_OFF)
+		return -ENOTSUP;
+	if (e)
+		return e;
+	if (s.state != OBS_LIVE && s.state != OBS_DRAINING)
+		return s.state == OBS_DAMAGED ? -EUCLEAN : -ESRCH;
+	for (unsigned k = 0; k < p->id.shards; k++) {	/* the others too, when one cannot be asked */
+		one = p->shard[k] ? ask(p->shard[k], mode) : -ENOENT;
+		e = e ? e : one;
+	}
 	return e;
 }

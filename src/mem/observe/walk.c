@@ -203,9 +203,9 @@ static void remember(struct obs_pool *p, const struct batch *b)
 	p->waypoint[p->waypoints++ % PEEK_WAYPOINTS] = b->next;
 }
 
-int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg)
+int peek_walk(struct obs_pool *p, uint64_t *at, uint64_t *max, obs_fragment_fn *fn, void *arg)
 {
-	struct batch b = { .pool = p, .at = *cursor };
+	struct batch b = { .pool = p, .at = *at };
 	uint64_t damaged_at = 0;
 	bool damaged = false, from_zero = false;
 	enum outcome outcome;
@@ -215,8 +215,8 @@ int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn
 		e = p->id.size ? -EINVAL : -ENOTSUP;
 	if (!b.at)
 		p->waypoints = p->since_waypoint = 0;
-	for (unsigned try = 0; !e && max && try < PEEK_TRIES; try++) {
-		e = batch_read(&b, max < PEEK_BATCH ? (unsigned)max : PEEK_BATCH, from_zero, &outcome);
+	for (unsigned try = 0; !e && *max && try < PEEK_TRIES; try++) {
+		e = batch_read(&b, *max < PEEK_BATCH ? (unsigned)*max : PEEK_BATCH, from_zero, &outcome);
 		if (e || outcome == BATCH_MOVED)
 			continue;
 		if (outcome == BATCH_DAMAGED) {
@@ -227,15 +227,20 @@ int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn
 			from_zero = true;
 			continue;
 		}
-		max -= b.count;
+		*max -= b.count;
 		if (!batch_tell(&b, fn, arg))
-			max = 0;
+			*max = 0;
 		remember(p, &b);
-		*cursor = b.at = b.next;
+		*at = b.at = b.next;
 		if (!b.at)
 			return 0;
 		damaged = from_zero = false;
 		try = 0;
 	}
-	return e ? e : max ? -EAGAIN : 0;
+	return e ? e : *max ? -EAGAIN : 0;
+}
+
+int obs_walk(struct obs_pool *p, uint64_t *cursor, uint64_t max, obs_fragment_fn *fn, void *arg)
+{
+	return peek_list(p, peek_walk, cursor, max, fn, arg);
 }

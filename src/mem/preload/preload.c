@@ -7,8 +7,8 @@
  *		    early arena
  *
  * The call site is the address that the exported function returns to, so that it is the program's. A fragment that is
- * freed where the heap must not be touched waits in `deferred`, linked through its first word, for the next free. What a
- * function does with bad arguments, and to errno, is what glibc does.
+ * freed where the heap must not be touched waits in `deferred`, linked through its first word, for the next free. What
+ *a function does with bad arguments, and to errno, is what glibc does.
  */
 #include "mem/preload/preload.h"
 
@@ -47,7 +47,10 @@ COLD static void *early(size_t align, size_t size)
 
 static bool of_heap(const void *p)
 {
-	return (uintptr_t)p - (uintptr_t)mem_pkg_pool.heap.base < mem_pkg_pool.heap.len;
+	for (unsigned k = 0; k < mem_pkg_shards; k++)
+		if ((uintptr_t)p - (uintptr_t)mem_pkg_pools[k].heap.base < mem_pkg_pools[k].heap.len)
+			return true;
+	return false;
 }
 
 /* In use and our caller's, so that its head stands still; with a tail or without. */
@@ -79,7 +82,7 @@ COLD static void free_deferred(const void *caller)
 
 	for (; p; p = next) {
 		next = *(void **)p;
-		pkg_front_free(CALL(0), p);
+		pkg_release(CALL(0), p);
 	}
 }
 
@@ -109,14 +112,14 @@ void *preload_malloc(size_t size, const void *caller)
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
 		return early(16, size);
 	p = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(p) ? p : pkg_front_alloc(CALL(0), 16, size);
+	return LIKELY(p) ? p : pkg_allocate(CALL(0), 16, size);
 }
 
 void *preload_memalign(size_t align, size_t size, const void *caller)
 {
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
 		return early(align, size);
-	return pkg_front_alloc(CALL(0), align < 16 ? 16 : align, size);
+	return pkg_allocate(CALL(0), align < 16 ? 16 : align, size);
 }
 
 void preload_free(void *p, const void *caller)
@@ -134,7 +137,7 @@ void preload_free(void *p, const void *caller)
 	if (UNLIKELY(early_holds(p)))
 		early_free(p);
 	else
-		pkg_front_free(CALL(0), p);
+		pkg_release(CALL(0), p);
 }
 
 static void *calloc_from(size_t count, size_t each, const void *caller)
@@ -147,14 +150,14 @@ static void *calloc_from(size_t count, size_t each, const void *caller)
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
 		return early(16, size);
 	p = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(p) ? memset(p, 0, size) : pkg_front_alloc(CALL(FRONT_ZERO), 16, size);
+	return LIKELY(p) ? memset(p, 0, size) : pkg_allocate(CALL(FRONT_ZERO), 16, size);
 }
 
 /* What the early arena gave moves to the heap when it changes its size. */
 COLD static void *realloc_early(void *p, size_t size, const void *caller)
 {
 	size_t bytes = early_usable(p);
-	void *fresh = size ? pkg_front_alloc(CALL(0), 16, size) : NULL;
+	void *fresh = size ? pkg_allocate(CALL(0), 16, size) : NULL;
 
 	if (fresh)
 		memcpy(fresh, p, size < bytes ? size : bytes);
@@ -169,7 +172,7 @@ static void *realloc_from(void *p, size_t size, const void *caller)
 		return realloc_not_ready(p, size);
 	if (UNLIKELY(early_holds(p)))
 		return realloc_early(p, size, caller);
-	return pkg_front_realloc(CALL(0), p, size);
+	return pkg_reallocate(CALL(0), p, size);
 }
 
 /* As glibc has it: what is no power of two becomes the next one. */
@@ -234,7 +237,7 @@ EXPORT size_t malloc_usable_size(void *p)
 		return 0;
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
 		return usable_not_ready(p);
-	return UNLIKELY(early_holds(p)) ? early_usable(p) : pkg_front_usable(CALL(0), p);
+	return UNLIKELY(early_holds(p)) ? early_usable(p) : pkg_usable_in(CALL(0), p);
 }
 
 /* C23, and what old programs were linked with. */

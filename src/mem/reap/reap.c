@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,7 +59,8 @@ static bool left_behind(int fd, const struct meta_identity *id)
 		return false;
 	if (id->domain == MEM_PKG)
 		return process_gone(id);
-	return !id->hosted && process_gone(id) && slots_gone(fd);
+	return !id->hosted && process_gone(id) && slots_gone(fd) &&
+	       flock(fd, LOCK_EX | LOCK_NB) == 0; /* else a child that was forked has it: shared_heirs() */
 }
 
 static void unlink_one(int dir, const char *file, struct reaping *r)
