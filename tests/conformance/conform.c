@@ -3,6 +3,7 @@
  * Runs the parts of conform.h, and what they share.
  *
  *	conform MANAGER pkg|shm [TURNS [PART [WATCH]]]	TURNS: calls of the long parts
+ *	conform --managers				the names that there are
  *
  * A domain that the manager does not serve must be refused with the reason; that is the test then. Prints a line a part
  * and way of watching; exit status 0, or 1 when one did not pass.
@@ -173,12 +174,24 @@ static bool run_all(struct memory *m, const char *only, const char *watched)
 	return ok;
 }
 
+static void list_managers(void)
+{
+	const struct mem_manager *manager;
+
+	for (size_t i = 0; (manager = mem_manager_at(i)); i++)
+		printf("%s\n", manager->name);
+}
+
 int main(int argc, char **argv)
 {
 	struct memory m;
 	const char *why;
 	bool ok;
 
+	if (argc == 2 && strcmp(argv[1], "--managers") == 0) {
+		list_managers();
+		return 0;
+	}
 	if (argc < 3 || (strcmp(argv[2], "pkg") && strcmp(argv[2], "shm"))) {
 		fprintf(stderr, "usage: conform MANAGER pkg|shm [TURNS [PART [WATCH]]]\n");
 		return 2;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A pool that was full is as good as new: after everything was freed, in whatever order, the largest request that is
- * served and the largest free fragment are what they were. And loads that leave holes are served as long as enough of the
- * pool is free: two thirds, or what filled_by_design[] says.
+ * served and the largest free fragment are what they were. And loads that leave holes are served as long as enough of
+ * the pool is free: two thirds, or what filled_by_design[] says.
  */
 #include "conform.h"
 

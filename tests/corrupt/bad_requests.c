@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What cannot be served is refused and is no fault: more than the pool, more than there is, alignments that are none. */
+/* What cannot be served is refused and is no fault: more than the pool, more than there is, alignments that are none.
+ */
 #include "corrupt.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* An address of a shared pool is freed that this process has not attached: one of another program's, on this manager. */
+/* An address of a shared pool is freed that this process has not attached: one of another program's, on this manager.
+ */
 #include "corrupt.h"
 
 #include <stdio.h>
