@@ -11,7 +11,7 @@ from sip import wait_for
 class Daemon:
     """`with Daemon(mmd, mmctl, directory, conf) as d`: d.ask("stats", "shm") is the result, d.environment for programs."""
 
-    def __init__(self, mmd, mmctl, directory, conf):
+    def __init__(self, mmd, mmctl, directory, conf, *options):
         self.mmctl, self.directory = mmctl, directory
         self.socket = os.path.join(directory, "mmd.sock")
         with open(os.path.join(directory, "mmd.conf"), "w") as f:
@@ -20,7 +20,7 @@ class Daemon:
                             "MEMAPI_CONFIG": os.path.join(directory, "mmd.conf"), "MMD_SOCKET": self.socket,
                             "XDG_STATE_HOME": directory, "XDG_CONFIG_HOME": directory, "XDG_RUNTIME_DIR": directory}
         self.log = open(os.path.join(directory, "mmd.log"), "ab")
-        self.process = subprocess.Popen([mmd, "--socket", self.socket], env=self.all(), stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([mmd, "--socket", self.socket, *options], env=self.all(), stdout=self.log, stderr=self.log)
         wait_for(lambda: self.run("ping").returncode == 0, 20)
 
     def __enter__(self):

@@ -14,9 +14,9 @@
  * neighbours.
  *
  * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the
- * size of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is set, no two
- * free fragments are neighbours and the last one is used; TOP and END are multiples of 16 with a header's room between.
- * And for owns: a header that was given up, inside of another fragment now or above TOP, is not USED.
+ * size of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is FM_JOINS, no
+ *two free fragments are neighbours and the last one is used; TOP and END are multiples of 16 with a header's room
+ *between. And for owns: a header that was given up, inside of another fragment now or above TOP, is not USED.
  *
  * alloc, free, resize O(1), a failing one too. A request of a page or more can fail though a fragment is large enough,
  * when that is behind FM_LOOKS smaller ones of its list and nothing larger is free.
@@ -31,12 +31,13 @@
 
 enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = 1, FM_MARK = 2, FM_BITS = 15, FM_LOOKS = 24 };
 enum { FM_TALLY = ROW_TALLY };
+enum { FM_JOINS = 1, FM_APART = 2 };	/* of roots.join: one flipped bit makes neither */
 
 struct fm_frag { uint64_t size, prev; };	/* size with header, and the bits; prev = 0 for the first */
 
 struct fm_roots {
 	uint64_t top, end;		/* offsets */
-	uint64_t join;			/* free neighbours are joined */
+	uint64_t join;			/* FM_JOINS: free neighbours are joined, or FM_APART */
 	struct free_lists lists;
 };
 
@@ -108,7 +109,7 @@ static void fm_extend(struct mem_heap *h, uint64_t old_len)
 static int fm_init(struct mem_heap *h)
 {
 	HEAP_SET(h, END(h), h->len);
-	HEAP_SET(h, JOIN(h), FM_JOIN);
+	HEAP_SET(h, JOIN(h), FM_JOIN ? FM_JOINS : FM_APART);
 	row_tally(h, fm_room(h), 1);
 	return 0;
 }
@@ -288,7 +289,7 @@ static void fm_free(struct mem_heap *h, void *p)
 	struct fm_frag *f = fm_of(p), *next = fm_next(f), *prev = NULL;
 	uint64_t size = fm_size(f);
 
-	if (JOIN(h)) {
+	if (JOIN(h) == FM_JOINS) {
 		prev = f->prev ? (void *)((char *)f - f->prev) : NULL;
 		if (prev && fm_used(prev))
 			prev = NULL;
@@ -475,7 +476,7 @@ static const char *fm_check_one(const struct mem_heap *h, uint64_t at, uint64_t 
 		return word & FM_BITS & ~(uint64_t)(FM_USED | FM_MARK) ? "size is not a multiple of 16" : NULL;
 	if (word & FM_BITS)
 		return "a free fragment is marked, or its size is not a multiple of 16";
-	if (before && !(before & FM_USED) && HEAP_GET(h, JOIN(h)))
+	if (before && !(before & FM_USED) && HEAP_GET(h, JOIN(h)) == FM_JOINS)
 		return "free neighbours were not joined";
 	return NULL;
 }
@@ -501,7 +502,8 @@ static unsigned fm_check_row(const struct mem_heap *h, uint64_t top, uint64_t *r
 		free += !(word & FM_USED);
 	}
 	what = HEAP_GET(h, fm_at(h, top)->prev) != (before & ~(uint64_t)FM_BITS) ? "prev of the top is not the last size" :
-	       before && !(before & FM_USED) && HEAP_GET(h, JOIN(h)) ? "the last fragment is free and not part of the top" :
+	       before && !(before & FM_USED) && HEAP_GET(h, JOIN(h)) == FM_JOINS ?
+		       "the last fragment is free and not part of the top" :
 	       NULL;
 	if (what && !HEAP_FAILED(h)) {
 		fn(&(struct mem_fault){ fm_at(h, top), what }, arg);
@@ -521,6 +523,10 @@ static unsigned fm_check(const struct mem_heap *h, mem_fault_fn *fn, void *arg)
 		return 1;
 	}
 	faults = fm_check_row(h, top, &free, fn, arg);
+	if (HEAP_GET(h, JOIN(h)) - FM_JOINS > FM_APART - FM_JOINS && !HEAP_FAILED(h)) {
+		fn(&(struct mem_fault){ h->base, "whether neighbours are joined was overwritten" }, arg);
+		faults++;
+	}
 	if (free != UINT64_MAX) {		/* the whole row was seen */
 		in_lists = lists_check(h, LISTS(h), BINS_COUNT, &free, fm_free_size, fn, arg);
 		faults += in_lists ? in_lists : lists_check_left(h, free, fn, arg);

@@ -9,9 +9,10 @@
  *
  * A fragment is named by the offset of its payload, never 0, and links through the first 16 bytes of it.
  *
- * Invariants (lists_check): a list that is not empty has its bits set; each fragment in it is free, has the bin's
- * size, and its prev is the one before. A bit may be set though the list is empty, so that taking the last fragment
- * and giving it back does not touch the bitmap; the next search that comes by clears it.
+ * Invariants (lists_check): a list that is not empty has its bits set; a word of the map that is not 0 has its bit in
+ * the summary; there are no bits beyond the last list; each fragment in a list is free, has the bin's size, and its
+ *prev is the one before. A bit may be set though the list is empty, so that taking the last fragment and giving it back
+ *does not touch the bitmap; the next search that comes by clears it.
  *
  * push 2 to 5 stores, remove 1 or 2, a search at most LISTS_FIND; all O(1).
  */
@@ -201,14 +202,34 @@ static inline const char *lists_check_one(const struct mem_heap *h, const struct
 	return NULL;
 }
 
-/** Tells `fn` each of the first `bins` lists that breaks the rules. Counts fragments down from *left, of all that are
- *  free; UINT64_MAX then: there were more, and nothing can be said of what follows. Returns the number of faults. */
+/** What is wrong with the bitmap by itself, or NULL. */
+static inline const char *lists_check_map(const struct mem_heap *h, const struct free_lists *l)
+{
+	uint64_t summary = HEAP_GET(h, l->summary);
+	const unsigned last = BINS_COUNT % 64;		/* bits of the last word, 0: all */
+
+	if (BINS_WORDS < 64 && summary >> BINS_WORDS % 64)
+		return "the summary has a bit beyond the last word";
+	for (unsigned w = 0; w < BINS_WORDS; w++)
+		if (HEAP_GET(h, l->map[w]) && !(summary >> w & 1))
+			return "a word of the bitmap is not in the summary";
+	return last && HEAP_GET(h, l->map[BINS_WORDS - 1]) >> last ? "the bitmap has a bit beyond the last list" : NULL;
+}
+
+/** Tells `fn` each of the first `bins` lists that breaks the rules, and the bitmap. Counts fragments down from *left,
+ * of all that are free; UINT64_MAX then: there were more, and nothing can be said of what follows. Returns the number
+ * of faults. */
 static inline unsigned lists_check(const struct mem_heap *h, const struct free_lists *l, unsigned bins, uint64_t *left,
 				   lists_size_fn *size_of, mem_fault_fn *fn, void *arg)
 {
+	const char *wrong = lists_check_map(h, l);
 	unsigned faults = 0;
 	uint64_t p = 0;
 
+	if (wrong && !HEAP_FAILED(h)) {
+		fn(&(struct mem_fault){ h->base, wrong }, arg);
+		faults++;
+	}
 	for (unsigned bin = 0; bin < bins && *left != UINT64_MAX && !HEAP_FAILED(h); bin++) {
 		const char *what = lists_check_one(h, l, bin, &p, left, size_of);
 

@@ -414,7 +414,7 @@ static const char *check_lists(const struct mem_heap *h, uint64_t end, uint64_t 
 	for (struct tlsf_place at = { 0, 0 }; at.row < TLSF_ROWS && !what; at.row++) {
 		lists = HEAP_GET(h, roots(h)->lists[at.row]);
 		*ret_at = 0;
-		if ((rows >> at.row & 1) != (lists != 0))
+		if ((rows >> at.row & 1) != (lists != 0) || rows >> TLSF_ROWS || lists >> TLSF_LISTS)
 			return "a row's bit is not what its lists are";
 		for (at.list = 0; at.list < TLSF_LISTS && !what && !HEAP_FAILED(h); at.list++) {
 			if ((lists >> at.list & 1) != (HEAP_GET(h, roots(h)->head[at.row][at.list]) != 0))
