@@ -25,7 +25,7 @@ LAYERS = {
 	"src/conf": ((), ("ini.h",)),
 	"src/ctl": (("include/memapi",), ("json-c", "event2")),
 	"src/daemon": (("src/ctl", "src/conf", "include/memapi", "src/mem/host.h"), ("json-c", "event2", "argp.h")),
-	"tools": (("src/ctl", "src/conf", "tools"), ("json-c", "argp.h", "ncurses.h", "curses.h")),
+	"tools": (("src/ctl", "src/conf", "tools"), ("json-c", "argp.h", "ncurses.h", "curses.h", "elf.h")),
 }
 # a file that belongs to another layer than its folder
 FILES = {
