@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whether the private heap is ready, as inline code: for the calls of pkg.c, and for those of the preload library, which
- * pass on who called them.
+ * Whether the private heap is ready, as inline code: for the calls of pkg.c, and for those of the preload library,
+ * which pass on who called them.
  */
 #ifndef MEM_PKG_H
 #define MEM_PKG_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * run: a program that knows nothing of memapi, on a chosen manager. mmctl sets the environment, asks the preload library
- * whether it will do, and becomes the program: pid, descriptors, signals and the exit status are the program's own.
+ * run: a program that knows nothing of memapi, on a chosen manager. mmctl sets the environment, asks the preload
+ * library whether it will do, and becomes the program: pid, descriptors, signals and the exit status are the program's
+ * own.
  */
 #include "mmctl.h"
 
@@ -22,7 +23,8 @@ typedef const char *refusal_fn(const char *manager);
 /* Beside mmctl, where the build or the installation has put it. */
 static bool find_library(char *ret_path, size_t bytes)
 {
-	static const char *const folders[] = { "../lib", "../" MEMAPI_LIBDIR, "../lib64" };
+	static const char installed[] = "../" MEMAPI_LIBDIR;
+	const char *const folders[] = { "../lib", installed, "../lib64" };
 	char self[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 

@@ -17,7 +17,7 @@
 #include "mem/preload/preload.h"
 
 #define CALLER __builtin_return_address(0)
-/* An operator by its mangled name; size_t and std::align_val_t are unsigned long, std::nothrow_t is passed by address. */
+/* An operator by its mangled name; size_t and std::align_val_t are unsigned long, a std::nothrow_t is an address. */
 #define OPERATOR(result, id, symbol, ...) \
 	__attribute__((visibility("default"))) result id(__VA_ARGS__) __asm__(symbol); \
 	result id(__VA_ARGS__)
@@ -168,10 +168,11 @@ DELETE_MORE(delete_sized, "_ZdlPvm", delete, delete, size_t more)
 DELETE_MORE(delete_nothrow, "_ZdlPvRKSt9nothrow_t", delete, delete, const void *more)
 DELETE_MORE(delete_array_sized, "_ZdaPvm", delete_array, delete, size_t more)
 DELETE_MORE(delete_array_nothrow, "_ZdaPvRKSt9nothrow_t", delete_array, delete, const void *more)
-DELETE_MORE_ALIGNED(delete_aligned_sized, "_ZdlPvmSt11align_val_t", delete_aligned, delete_aligned, size_t more, size_t align)
-DELETE_MORE_ALIGNED(delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t", delete_aligned, delete_aligned, size_t align,
-		    const void *more)
-DELETE_MORE_ALIGNED(delete_array_aligned_sized, "_ZdaPvmSt11align_val_t", delete_array_aligned, delete_aligned, size_t more,
+DELETE_MORE_ALIGNED(delete_aligned_sized, "_ZdlPvmSt11align_val_t", delete_aligned, delete_aligned, size_t more,
 		    size_t align)
-DELETE_MORE_ALIGNED(delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t", delete_array_aligned, delete_aligned,
+DELETE_MORE_ALIGNED(delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t", delete_aligned, delete_aligned,
 		    size_t align, const void *more)
+DELETE_MORE_ALIGNED(delete_array_aligned_sized, "_ZdaPvmSt11align_val_t", delete_array_aligned, delete_aligned,
+		    size_t more, size_t align)
+DELETE_MORE_ALIGNED(delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t", delete_array_aligned,
+		    delete_aligned, size_t align, const void *more)
