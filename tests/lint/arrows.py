@@ -14,7 +14,7 @@ LAYERS = {
 	"include/memapi": ((), ()),
 	"src/mem/base": ((), ()),
 	"src/mem/region": (("src/mem/base",), ()),
-	"src/mem/meta": (("src/mem/base", "src/mem/region", "include/memapi"), ()),
+	"src/mem/meta": (("src/mem/base", "src/mem/region", "include/memapi"), ("elf.h",)),
 	"src/mem/mgr": (("src/mem/base", "include/memapi"), ()),
 	"src/mem/front": (("src/mem/meta", "src/mem/mgr"), ()),
 	"src/mem/reap": (("src/mem/front",), ()),
