@@ -13,7 +13,7 @@ static __thread int words[600];		/* more than the loader keeps room for: it asks
 
 static int zero(void) { return 0; }
 
-static int (*resolve(void))(void)
+__attribute__((used)) static int (*resolve(void))(void)	/* clang does not see that ifunc uses it */
 {
 	from_resolver = malloc(40);
 	if (from_resolver)
