@@ -40,8 +40,8 @@ END
 
 # The heap's file is none of the descriptors that a program counts on.
 step='standard descriptors that are closed'
-"$MMCTL" run sh -c 'for fd in 0 1 2 3 4; do readlink /proc/$$/fd/$fd >>'"$T/fds"'; done; : >>'"$T/fds" <&- >&- 2>&- 3>&- 4>&-
-[ -e "$T/fds" ] && ! grep -q "$MEMAPI_REGISTRY" "$T/fds" || bad "among 0 to 4: $(cat "$T/fds")"
+"$MMCTL" run sh -c 'for fd in 0 1 2 3 4; do echo $fd $(readlink /proc/$$/fd/$fd) >>'"$T/fds"'; done' <&- >&- 2>&- 3>&- 4>&-
+[ "$(wc -l <"$T/fds")" = 5 ] && ! grep -q "$MEMAPI_REGISTRY" "$T/fds" || bad "among 0 to 4: $(cat "$T/fds")"
 
 # ---- what is wrong is said before the program runs ----
 run nosuchprogram
