@@ -16,6 +16,7 @@
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
+#include "mem/front/own_fast.h"
 #include "mem/init.h"
 #include "mem/meta/meta.h"
 #include "mem/meta/process.h"
@@ -39,6 +40,8 @@ static uint64_t meta_bytes_for(uint64_t records)
 {
 	return records ? META_RECORDS + records * sizeof(struct meta_record) : META_SLOTS;
 }
+
+static bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
 
 /* ---- META ---- */
 
@@ -67,7 +70,7 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 
 	meta_identity(id, MEM_PKG, incarnation, p->manager->name);
 	id->base = (uintptr_t)p->heap.base;
-	id->size = p->data_size;
+	id->size = keeps_own(p) ? 0 : p->data_size;	/* 0: the manager has memory of its own */
 	id->roots = (uintptr_t)p->heap.roots;
 	id->root_bytes = p->ops->root_bytes;
 	id->records_max =
@@ -167,24 +170,47 @@ static int reserve(uint64_t *size, void **ret_base)
 	return region_reserve(size, RESERVE_LEAST, ret_base);
 }
 
+/* A page that tells observers whether the process still has this heap, or is another program by now. */
+static int open_roots(uint64_t bytes, void **ret_roots)
+{
+	*ret_roots = mmap(NULL, ROUND_UP(bytes ? bytes : 1, META_PAGE), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return *ret_roots == MAP_FAILED ? -ENOMEM : 0;
+}
+
+/* No region: the manager takes from where it does. */
+static int open_own_heap(struct pool *p)
+{
+	void *roots;
+	int rc = open_roots(p->ops->root_bytes, &roots);
+
+	if (rc)
+		return rc;
+	p->counters = (struct meta_counters){ 0 };
+	p->data_size = mem_conf()->pkg_size ? mem_conf()->pkg_size : PTRDIFF_MAX;
+	p->heap = (struct mem_heap){ .roots = roots, .tally = &p->counters.tally, .cursors = &p->pkg_cursors };
+	return 0;
+}
+
 static int open_heap(struct pool *p)
 {
 	uint64_t size = mem_conf()->pkg_size ? ROUND_UP(mem_conf()->pkg_size, META_PAGE) : RESERVE;
 	uint64_t first = p->ops->extend && size > FIRST_COMMIT ? FIRST_COMMIT : size;
-	uint64_t root_bytes = ROUND_UP(p->ops->root_bytes ? p->ops->root_bytes : 1, META_PAGE);
 	void *base, *roots;
 	int rc;
 
+	if (keeps_own(p))
+		return open_own_heap(p);
 	/* no step for managers that keep their first size: they get what they may have at once */
 	if (!p->ops->extend && !mem_conf()->pkg_size)
 		size = first = 1ull << 30;
 	rc = reserve(&size, &base);
 	if (rc)
 		return rc;
-	roots = mmap(NULL, root_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (roots == MAP_FAILED) {
+	rc = open_roots(p->ops->root_bytes, &roots);
+	if (rc) {
 		region_release(base, size);
-		return -ENOMEM;
+		return rc;
 	}
 	p->counters = (struct meta_counters){ 0 };
 	p->data_size = size;
@@ -208,6 +234,7 @@ static int make(struct pool *p, const struct mem_manager *manager)
 		rc = open_meta(p);
 	if (rc == 0)
 		rc = pkg_front_init(p, NULL, p->heap.len);
+	own_follow(p);
 	if (rc)
 		mem_set_error("the private heap could not be made: %s", strerror(-rc));
 	return rc;
@@ -234,7 +261,9 @@ static void become_child(struct pool *p)
 	struct region_file meta_file = p->meta_file;
 	bool caught = atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork;
 
-	if (caught)
+	if (caught && keeps_own(p))	/* its library has its own ways with fork */
+		atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
+	else if (caught)
 		abandon(p);
 	else
 		pkg_front_flush(p);	/* while their tails have the parent's generation */
@@ -245,6 +274,7 @@ static void become_child(struct pool *p)
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	magazine_follow(p);
+	own_follow(p);
 	if (open_meta(p)) {
 		p->meta = NULL;	/* no memory for that: every call fails from here on */
 		p->id = NULL;
@@ -252,7 +282,7 @@ static void become_child(struct pool *p)
 	}
 	region_file_close(&meta_file);
 	munmap(meta, meta_bytes);
-	if (caught)
+	if (caught && !keeps_own(p))
 		pkg_front_init(p, NULL, p->heap.len);
 }
 
@@ -312,8 +342,9 @@ COLD static void follow(struct pool *p)
 	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
 
-	p->features = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
+	p->features = mem_can_track(p->ops) ? wanted & may : wanted & FEATURE_ABORT;
 	magazine_follow(p);
+	own_follow(p);
 	/* what cannot be followed is taken back, so that the question is not asked again */
 	atomic_store_explicit(&p->live->wanted, p->features, memory_order_relaxed);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
@@ -371,7 +402,7 @@ void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 
 	if (UNLIKELY(!ready(&mem_pkg_pool)))
 		return not_ready();
-	ptr = magazine_take(&mem_pkg_pool, size);
+	ptr = own_ready(&mem_pkg_pool) ? own_take(&mem_pkg_pool, size) : magazine_take(&mem_pkg_pool, size);
 	return LIKELY(ptr) ? ptr : pkg_front_alloc(CALL(0), 16, size);
 }
 
@@ -401,7 +432,12 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
+	bool done;
+
+	if (!p || UNLIKELY(!ready(&mem_pkg_pool)))
+		return;
+	done = own_ready(&mem_pkg_pool) ? own_put(&mem_pkg_pool, p) : magazine_put(&mem_pkg_pool, p);
+	if (UNLIKELY(!done))
 		pkg_front_free(CALL(0), p);
 }
 

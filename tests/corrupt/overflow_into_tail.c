@@ -8,12 +8,13 @@
 bool damage(const struct memory *m)
 {
 	const struct mem_site *allocated, *here;
+	size_t size = m->flags & MEM_HEAD8 ? 96 : 104;
 	char *p;
 
 	if (m->watch == PLAIN)
 		return false;
-	p = m->alloc(104, AT(allocated));
-	p[104] = (char)(p[104] + 1);
+	p = m->alloc(size, AT(allocated));
+	p[size] = (char)(p[size] + 1);
 	expect(MEM_OVERRUN, p,
 	       "overrun of %p, allocated at %s: the bytes behind it are damaged, found by the free at %s; it is kept", (void *)p,
 	       place(allocated), place(AT(here)));
