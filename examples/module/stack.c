@@ -31,6 +31,16 @@ static uint64_t size_of(const struct head *f) { return f->size & ~(uint64_t)BITS
 static size_t stack_usable(const struct mem_heap *h, const void *p) { (void)h; return size_of(head_of(p)) - HEAD; }
 static bool stack_marked(const struct mem_heap *h, const void *p) { (void)h; return head_of(p)->size & MARK; }
 
+/** Whose head is in use, and whose neighbour behind knows its size. */
+static bool stack_owns(const struct mem_heap *h, const void *p)
+{
+	uint64_t off = (uintptr_t)p - (uintptr_t)h->base - HEAD, size = size_of(head_of(p));
+
+	if (off >= TOP(h) || !(head_of(p)->size & USED) || size <= HEAD || size % 16 || size > TOP(h) - off)
+		return false;
+	return size == (off + size == TOP(h) ? LAST(h) : head_at(h, off + size)->prev);
+}
+
 /** The rest is a free fragment, too, once a head has room in it. */
 static void tell(struct mem_heap *h)
 {
@@ -144,6 +154,7 @@ const struct mem_manager_ops MEM_OPS(stack) = {
 	MEM_OPS_HEAD, .name = "stack", .summary = "a stack: for programs that free in the reverse order of allocation",
 	.domains = MEM_PKG | MEM_SHM, .flags = MEM_ALIGN16, .root_bytes = ROOTS, .max_stores = 4 + TALLY + MEM_CURSORS,
 	MEM_MUTATORS(.init = stack_init, .alloc = stack_alloc, .free = stack_free, .resize = stack_resize,
-		     .usable = stack_usable, .extend = stack_extend, .mark = stack_mark, .marked = stack_marked)
+		     .usable = stack_usable, .extend = stack_extend, .mark = stack_mark, .marked = stack_marked,
+		     .owns = stack_owns)
 	.walk = stack_walk, .check = stack_check,
 };

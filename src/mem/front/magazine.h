@@ -63,7 +63,7 @@ static inline void magazine_count(struct pool *p, struct magazines *m, uint64_t 
 static inline void *magazine_take(struct pool *p, size_t size)
 {
 	struct magazines *m = &mem_pkg_magazines;
-	uint64_t i = (size + 15 - m->head) / 16;
+	uint64_t i = size / 16 + (size % 16 > m->head);	/* of any size: a sum would wrap */
 	struct magazine *of;
 	void *ptr;
 

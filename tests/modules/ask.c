@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ask pkg|shm|any [MANAGER] - allocate; on stdout the manager that serves, or why it does not. "any": no name is given. */
+#include <memapi/memapi.h>
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+	bool shm = argc > 1 && !strcmp(argv[1], "shm");
+	const char *name = argc > 2 ? argv[2] : NULL;
+
+	if (name && (shm ? shm_init_manager(name) : pkg_init_manager(name))) {
+		printf("%s\n", memapi_error());
+		return 1;
+	}
+	if (shm ? !shm_malloc(100) : !pkg_malloc(100)) {
+		printf("%s\n", memapi_error());
+		return 1;
+	}
+	printf("%s\n", shm ? shm_api()->mname : pkg_api()->mname);
+	return 0;
+}
