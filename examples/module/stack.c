@@ -2,8 +2,8 @@
 /*
  * stack: what is freed last-in first-out is had again at once, anything else when all behind it is free.
  *
- *	| size|bits prev | payload ... | size prev | hole ... | size|bits prev | payload ... | the rest, never used ...
- *| 0                                                      TOP - LAST                    TOP                      END
+ *	| size|bits prev | payload ... | size prev | hole ... | size|bits prev | payload ... | never used ... |
+ *	0                                                      TOP - LAST                    TOP              END
  *
  * Invariants (stack_check): the sizes from 0 add up to TOP, each a multiple of 16; `prev` is the size of the fragment
  * before, LAST that of the last one, 0: none; HOLES and HOLE_BYTES count what is free below TOP.

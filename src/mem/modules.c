@@ -253,7 +253,19 @@ static struct module *load(const char *path, const char *name, const struct reas
 
 bool mem_module_named(const char *name) { return strncmp(name, PREFIX, PREFIX_LEN) == 0 || strchr(name, '/'); }
 
-/* Beside this library, or where this library is linked into a program of bin/, in the lib beside that. */
+/* `dir` is DIR/PART/memapi, if there is that. */
+static bool try_directory(char dir[PATH_MAX], const char *at, const char *part)
+{
+	char path[2 * PATH_MAX];
+	int n = snprintf(path, sizeof path, "%s%s/memapi", at, part);
+
+	if (n < 0 || n >= PATH_MAX || access(path, X_OK) == -1)
+		return false;
+	memcpy(dir, path, (size_t)n + 1);
+	return true;
+}
+
+/* Beside this library, wherever it was put; of a program that has it inside, where its libraries are. */
 static const char *own_directory(void)
 {
 	static char dir[PATH_MAX];
@@ -262,20 +274,18 @@ static const char *own_directory(void)
 
 	if (dir[0])
 		return dir;
-	snprintf(dir, sizeof dir, "%s", MEM_MODULE_DIR);
-	if (!dladdr(dir, &info) || !info.dli_fname)
-		return dir;
-	if (!realpath(info.dli_fname, real) && readlink("/proc/self/exe", real, sizeof real - 1) == -1)
-		return dir;
+	/* the name by which a program was called may lead anywhere by now */
+	if (!dladdr(dir, &info) || !info.dli_fname || *info.dli_fname != '/' || !realpath(info.dli_fname, real)) {
+		ssize_t n = readlink("/proc/self/exe", real, sizeof real - 1);
+
+		real[n > 0 ? n : 0] = 0;
+	}
 	slash = strrchr(real, '/');
-	if (!slash)
-		return dir;
-	*slash = 0;
-	slash = strrchr(real, '/');
-	if (slash && strcmp(slash, "/bin") == 0)
-		snprintf(slash, sizeof real - (size_t)(slash - real), "/lib");
-	if (strlen(real) + sizeof "/memapi" <= sizeof dir && access(real, X_OK) == 0)
-		snprintf(dir, sizeof dir, "%.*s/memapi", (int)(sizeof dir - sizeof "/memapi"), real);
+	if (slash)
+		*slash = 0;
+	if (!try_directory(dir, real, "") && !try_directory(dir, real, "/../" MEM_MODULE_LIB) &&
+	    !try_directory(dir, real, "/../lib"))
+		snprintf(dir, sizeof dir, "%s", MEM_MODULE_DIR);
 	return dir;
 }
 

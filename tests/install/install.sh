@@ -78,4 +78,13 @@ needs=$(readelf -d "$prefix/$lib/libmemapi.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/
 # The installed programs find the installed library, and the installed example is a good configuration.
 [ "$("$prefix/bin/mmctl" --version)" ] || fault "mmctl does not run"
 "$prefix/bin/mmd" -c "$prefix/share/doc/memapi/mmd.conf" --check-config >"$tmp/log" 2>&1 || fault "mmd: $(cat "$tmp/log")"
+
+# Its modules are found where they were installed, by programs and by mmd.
+for module in "$build"/lib/memapi/*.so; do
+	[ -e "$module" ] || continue
+	name=$(basename "$module" .so)
+	[ -e "$prefix/$lib/memapi/$name.so" ] || fault "not installed: $lib/memapi/$name.so"
+	"$prefix/bin/mmd" -c /dev/null -X "module:$name" --check-config >"$tmp/log" 2>&1 || fault "mmd on $name: $(cat "$tmp/log")"
+	MEMAPI_CONFIG=/dev/null GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192 MEMAPI_PKG_MANAGER=module:$name try "$tmp/c_shared"
+done
 exit $bad

@@ -2,8 +2,8 @@
 /*
  * calls MANAGER [CALLS] - random calls on the private heap of a manager, against a model
  *
- * Patterns in every fragment, alignments, realloc that keeps contents; tracking is switched off and on while the heap is
- * in use, and all the while counters are what the model says, the walk tells what is tracked, and an observer finds
+ * Patterns in every fragment, alignments, realloc that keeps contents; tracking is switched off and on while the heap
+ * is in use, and all the while counters are what the model says, the walk tells what is tracked, and an observer finds
  * nothing wrong. A child of fork goes on with what it inherited. At the end everything is free, and counters are 0.
  */
 #include <memapi/manager.h>
@@ -104,6 +104,16 @@ static void on_error(uint64_t address, const char *what, void *arg)
 	printf("check: %#llx: %s\n", (unsigned long long)address, what);
 }
 
+/* What the holders of untracked fragments may use. */
+static uint64_t usable_of_all(void)
+{
+	uint64_t bytes = 0;
+
+	for (size_t k = 0; k < LIVE; k++)
+		bytes += held[k].p ? pkg_usable(held[k].p) : 0;
+	return bytes;
+}
+
 /* Counters, walk, and what an observer says of the same heap. */
 static void look(struct obs *o, size_t count)
 {
@@ -122,6 +132,7 @@ static void look(struct obs *o, size_t count)
 	MUST(s.fragments == count);
 	MUST(s.used == info.used_size);
 	MUST(s.untracked <= s.fragments);
+	MUST(s.untracked < s.fragments || s.used == usable_of_all());
 	if (own) {
 		MUST(s.size == OBS_UNKNOWN && s.free == OBS_UNKNOWN && s.real_used == OBS_UNKNOWN);
 		MUST(s.largest_free == OBS_UNKNOWN && s.free_fragments == OBS_UNKNOWN && s.committed == OBS_UNKNOWN);
