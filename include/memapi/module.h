@@ -36,7 +36,7 @@ struct mem_module {
 /** The whole of a module whose manager keeps its own memory: after own_alloc() and its like. */
 #define MEM_OWN_MODULE(mgr, more_flags, text)						\
 	MEM_OWN_OPS(mgr, more_flags, text);						\
-	MEM_MODULE(.name = #mgr, .summary = (text), .domains = MEM_PKG, .flags = mgr##_own_ops.flags,	\
+	MEM_MODULE(.name = #mgr, .summary = (text), .domains = MEM_PKG, .flags = MEM_OWN_MEMORY | (more_flags),	\
 		   .pkg = &mgr##_own_ops, .view = &mgr##_own_ops)
 
 #endif /* MEMAPI_MODULE_H */

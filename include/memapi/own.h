@@ -14,7 +14,7 @@
  *
  *	void *own_alloc(size_t align, size_t size)	at least 16 aligned; NULL: no memory
  *	void own_free(void *p)
- *	size_t own_usable(const void *p)		bytes that the holder may use
+ *	size_t own_usable(const void *p)		bytes that the holder may use; a multiple of 8, as `size` is
  *	void *own_realloc(void *p, size_t size)		as realloc(); alignment above 16 need not be kept
  *
  * `size` is never 0. Use names that nothing interposes (mi_malloc, mallocx), or the program's malloc is called back.
@@ -43,7 +43,7 @@
 	static size_t mgr##_usable(const struct mem_heap *h, const void *p)                                            \
 	{                                                                                                              \
 		(void)h;                                                                                               \
-		return own_usable(p) & ~(size_t)7;                                                                     \
+		return own_usable(p);                                                                                  \
 	}                                                                                                              \
 	static bool mgr##_resize(struct mem_heap *h, void *p, size_t size)                                             \
 	{                                                                                                              \

@@ -396,13 +396,52 @@ static void *not_ready(void)
 	return NULL;
 }
 
+/* ---- to a manager that keeps its own memory, short: functions of their own, so that others save no register for it */
+
+#define OWN_CALL __attribute__((noinline)) static
+
+OWN_CALL void *own_malloc_long(size_t size, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+
+	return mem_pkg_pool.id ? pkg_front_alloc(&call, 16, size) : not_ready();
+}
+
+OWN_CALL void *own_malloc(size_t size, const struct mem_site *site, const void *caller)
+{
+	bool may = LIKELY(ready(&mem_pkg_pool)) && own_ready(&mem_pkg_pool);
+	void *ptr = LIKELY(may) ? own_take(&mem_pkg_pool, size) : NULL;
+
+	return LIKELY(ptr) ? ptr : own_malloc_long(size, site, caller);
+}
+
+OWN_CALL void own_free_long(void *p, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+
+	if (mem_pkg_pool.id)
+		pkg_front_free(&call, p);
+}
+
+OWN_CALL void own_free(void *p, const struct mem_site *site, const void *caller)
+{
+	bool may = LIKELY(ready(&mem_pkg_pool)) && own_ready(&mem_pkg_pool);
+
+	if (!LIKELY(may) || !LIKELY(own_put(&mem_pkg_pool, p)))
+		own_free_long(p, site, caller);
+}
+
+/* ---- */
+
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
 	void *ptr;
 
+	if (UNLIKELY(mem_pkg_pool.lean))
+		return own_malloc(size, site, __builtin_return_address(0));
 	if (UNLIKELY(!ready(&mem_pkg_pool)))
 		return not_ready();
-	ptr = own_ready(&mem_pkg_pool) ? own_take(&mem_pkg_pool, size) : magazine_take(&mem_pkg_pool, size);
+	ptr = magazine_take(&mem_pkg_pool, size);
 	return LIKELY(ptr) ? ptr : pkg_front_alloc(CALL(0), 16, size);
 }
 
@@ -432,12 +471,12 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	bool done;
-
-	if (!p || UNLIKELY(!ready(&mem_pkg_pool)))
+	if (UNLIKELY(mem_pkg_pool.lean)) {
+		if (p)
+			own_free(p, site, __builtin_return_address(0));
 		return;
-	done = own_ready(&mem_pkg_pool) ? own_put(&mem_pkg_pool, p) : magazine_put(&mem_pkg_pool, p);
-	if (UNLIKELY(!done))
+	}
+	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
 		pkg_front_free(CALL(0), p);
 }
 
