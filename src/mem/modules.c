@@ -38,6 +38,22 @@ struct module {
 	struct module *next;
 };
 
+#ifdef __has_feature
+#define HAS_FEATURE(x) __has_feature(x)
+#else
+#define HAS_FEATURE(x) 0
+#endif
+#if defined __SANITIZE_ADDRESS__ || HAS_FEATURE(address_sanitizer)
+/* gperftools keeps one object for ever, and hides its address. Asked for by the sanitizer's runtime, by this name. */
+const char *__lsan_default_options(void);      /* NOLINT(bugprone-reserved-identifier) */
+const char *__lsan_default_suppressions(void); /* NOLINT(bugprone-reserved-identifier) */
+__attribute__((visibility("default"))) const char *__lsan_default_options(void) { return "print_suppressions=0"; }
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void)
+{
+	return "leak:MallocExtension::Register\n";
+}
+#endif
+
 static struct module *loaded, **last = &loaded;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool lacks_tls;

@@ -9,7 +9,7 @@ bool damage(const struct memory *m)
 {
 	const struct mem_site *allocated, *here;
 	size_t size = m->flags & MEM_HEAD8 ? 96 : 104;
-	char *p;
+	static char *p;			/* which is kept, and no leak */
 
 	if (m->watch == PLAIN)
 		return false;

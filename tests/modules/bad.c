@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A module that is wrong in one way: -DBAD_… says which. */
+#include <malloc.h>
 #include <memapi/module.h>
 #include <stdlib.h>
 
@@ -7,7 +8,7 @@
 
 static void *own_alloc(size_t align, size_t size) { return aligned_alloc(align, (size + align - 1) & ~(align - 1)); }
 static void own_free(void *p) { free(p); }
-static size_t own_usable(const void *p) { (void)p; return 16; }
+static size_t own_usable(const void *p) { return malloc_usable_size((void *)(uintptr_t)p); }
 static void *own_realloc(void *p, size_t size) { return realloc(p, size); }
 
 MEM_OWN_OPS(bad, 0, "bad");
