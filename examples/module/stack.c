@@ -34,9 +34,12 @@ static bool stack_marked(const struct mem_heap *h, const void *p) { (void)h; ret
 /** Whose head is in use, and whose neighbour behind knows its size. */
 static bool stack_owns(const struct mem_heap *h, const void *p)
 {
-	uint64_t off = (uintptr_t)p - (uintptr_t)h->base - HEAD, size = size_of(head_of(p));
+	uint64_t off = (uintptr_t)p - (uintptr_t)h->base - HEAD, size;
 
-	if (off >= TOP(h) || !(head_of(p)->size & USED) || size <= HEAD || size % 16 || size > TOP(h) - off)
+	if (off >= TOP(h) || !(head_of(p)->size & USED))	/* below the first head off is huge */
+		return false;
+	size = size_of(head_of(p));
+	if (size <= HEAD || size > TOP(h) - off)
 		return false;
 	return size == (off + size == TOP(h) ? LAST(h) : head_at(h, off + size)->prev);
 }
