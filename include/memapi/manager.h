@@ -14,8 +14,11 @@
 
 enum { MEM_MANAGER_ABI = 1 };
 enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
-/* Flags: serves no alignment above 16; is for debugging, so that records and guards are on unless switched off. */
-enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2 };
+/*
+ * Flags: serves no alignment above 16; is for debugging, so that records and guards are on unless switched off; has
+ * heads of 8 bytes, so that its sizes are asked and told as 16 n + 8 (which makes a fragment a multiple of 16).
+ */
+enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8 };
 enum { MEM_LOOKS = 256 };
 
 #define MEM_WALK_FAULT UINT64_MAX	/* walk: the heap is damaged or could not be read */
@@ -39,8 +42,9 @@ typedef void mem_fault_fn(const struct mem_fault *fault, void *arg);
 
 /**
  * All members are set unless their contract says "optional" (NULL). `p` is always a used
- * fragment of this heap; `size` a multiple of 16, not 0, at most h->len; `align` a power of two,
- * at least 16. The view object has the first eight members, walk, check and largest, nothing else.
+ * fragment of this heap; `size` a multiple of 16, not 0, at most h->len, or with MEM_HEAD8 16 n + 8, at least 24;
+ * `align` a power of two, at least 16: payloads are multiples of 16. Usable sizes are of the same kind as `size`.
+ * The view object has the first eight members, walk, check and largest, nothing else.
  */
 struct mem_manager_ops {
 	uint32_t size, abi;		/* sizeof(struct mem_manager_ops), MEM_MANAGER_ABI: as it was compiled */
@@ -87,6 +91,14 @@ struct mem_manager_ops {
 	 * may tell less when more than that share the topmost bin. Stores nothing. As walk. */
 	uint64_t (*largest)(const struct mem_heap *h);
 };
+
+/** What a manager is asked for when `size` bytes are wanted. */
+static inline uint64_t mem_round(const struct mem_manager_ops *ops, uint64_t size)
+{
+	uint64_t head = ops->flags & MEM_HEAD8;
+
+	return size <= 16 + head ? 16 + head : ((size - head + 15) & ~15ull) + head;
+}
 
 #define MEM_OPS_HEAD .size = sizeof(struct mem_manager_ops), .abi = MEM_MANAGER_ABI
 

@@ -34,7 +34,7 @@ static void ask_record(const struct pool *p, struct seen *s)
 	r = &p->records[index];
 	if (r->address != (uintptr_t)s->address)
 		return;
-	s->requested = s->size - (r->sizes >> 32);
+	s->requested = s->size - RECORD_SLACK(r->sizes);
 	s->site = (uint32_t)r->owner;
 }
 

@@ -16,7 +16,10 @@ static struct undo_log undo;
 static uint64_t seed = 1;
 
 static size_t pick(size_t n) { return pick_from(&seed, n); }
-static size_t some_size(void) { return 16 * (1 + pick(pick(8) ? 16 : 128)); }
+static size_t some_size(const struct mem_manager_ops *ops)
+{
+	return mem_round(ops, 16 * (1 + pick(pick(8) ? 16 : 128)));
+}
 
 static void fill(struct held *x, int k) { memset(x->p, k, x->size); }
 static bool intact(const struct held *x, int k)
@@ -53,7 +56,7 @@ static void call_alloc(const char *name, const struct mem_manager_ops *ops, stru
 		       size_t k)
 {
 	struct held *x = &m->held[k];
-	size_t size = some_size(), align = some_align(ops);
+	size_t size = some_size(ops), align = some_align(ops);
 
 	x->p = ops->alloc(h, align, size);
 	if (!x->p)
@@ -69,7 +72,7 @@ static void call_alloc(const char *name, const struct mem_manager_ops *ops, stru
 static void call_resize(const char *name, const struct mem_manager_ops *ops, struct mem_heap *h, struct held *x,
 			size_t k)
 {
-	size_t size = some_size(), kept = size < x->size ? size : x->size;
+	size_t size = some_size(ops), kept = size < x->size ? size : x->size;
 
 	if (ops->resize(h, x->p, size)) {
 		cr_assert_geq(ops->usable(h, x->p), size, "%s", name);
@@ -167,12 +170,12 @@ EACH_MANAGER(conformance, a_full_heap_serves_again_after_extend)
 		cr_skip("%s keeps its first size", c->name);
 	cr_assert_eq(ops->init(&h), 0);
 	for (undo_commit(&undo); h.len < sizeof pool->data; undo_commit(&undo)) {
-		for (; ops->alloc(&h, 16, 64); undo_commit(&undo))
+		for (; ops->alloc(&h, 16, mem_round(ops, 64)); undo_commit(&undo))
 			m.count++;
 		h.len += PAGE;
 		ops->extend(&h, h.len - PAGE);
 		undo_commit(&undo);
-		cr_assert(ops->alloc(&h, 16, PAGE / 2), "%s: no room after extend", c->name);
+		cr_assert(ops->alloc(&h, 16, mem_round(ops, PAGE / 2)), "%s: no room after extend", c->name);
 		m.count++;
 		expect_sound(c->name, ops, &h, &m);
 	}
@@ -190,7 +193,7 @@ EACH_MANAGER(conformance, all_that_was_free_can_be_had_again_as_one)
 	cr_assert_eq(ops->init(&h), 0);
 	undo_commit(&undo);
 	for (unsigned round = 0; round < 8; round++) {
-		for (n = 0; (held[n] = ops->alloc(&h, 16, 16 * (1 + pick(8)))); n++)
+		for (n = 0; (held[n] = ops->alloc(&h, 16, mem_round(ops, 16 * (1 + pick(8))))); n++)
 			undo_commit(&undo);
 		for (size_t left = n; left; undo_commit(&undo)) {
 			size_t k = pick(left);
@@ -198,7 +201,7 @@ EACH_MANAGER(conformance, all_that_was_free_can_be_had_again_as_one)
 			ops->free(&h, held[k]);
 			held[k] = held[--left];
 		}
-		cr_assert((held[0] = ops->alloc(&h, 16, 3 * sizeof pool->data / 4)), "%s: in pieces", c->name);
+		cr_assert((held[0] = ops->alloc(&h, 16, mem_round(ops, 3 * sizeof pool->data / 4))), "%s: in pieces", c->name);
 		ops->free(&h, held[0]);
 		undo_commit(&undo);
 		expect_sound(c->name, ops, &h, &(struct model){ .count = 0 });
@@ -226,7 +229,7 @@ EACH_MANAGER(conformance, every_alignment_up_to_2_MiB_is_served_and_given_back)
 		for (size_t k = 0; k < LIVE; k++, undo_commit(&undo)) {
 			size_t align = (size_t)16 << pick(18);
 
-			m.held[k].p = ops->alloc(&h, align, some_size());
+			m.held[k].p = ops->alloc(&h, align, some_size(ops));
 			cr_assert_eq((uintptr_t)m.held[k].p % align, 0u, "%s: %p at %zu", c->name, (void *)m.held[k].p, align);
 			m.count += m.held[k].p != NULL;
 		}
@@ -259,7 +262,7 @@ EACH_MANAGER(conformance, sizes_of_every_magnitude_agree_with_a_model)
 	undo_commit(&undo);
 	for (unsigned i = 0; i < 40000; i++, undo_commit(&undo)) {
 		void **p = &held[pick(4 * LIVE)];
-		size_t size = bits_up(1 + pick((size_t)32 << pick(16)), 16), align = pick(8) ? 16 : some_align(ops);
+		size_t size = mem_round(ops, 1 + pick((size_t)32 << pick(16))), align = pick(8) ? 16 : some_align(ops);
 
 		if (!*p) {
 			*p = ops->alloc(&h, align, size);
@@ -327,9 +330,9 @@ static void owns_without_user_bytes(const char *name, const struct mem_manager_o
 		struct held *x = &m.held[pick(LIVE)];
 
 		if (!x->p)
-			x->p = ops->alloc(&h, some_align(ops), some_size());
+			x->p = ops->alloc(&h, some_align(ops), some_size(ops));
 		else if (pick(4) == 0)
-			ops->resize(&h, x->p, some_size());
+			ops->resize(&h, x->p, some_size(ops));
 		else if (ops->mark && pick(4) == 0)
 			ops->mark(&h, x->p, pick(2));
 		else
@@ -362,7 +365,7 @@ EACH_MANAGER(conformance, owns_faults_nowhere_whatever_the_bytes)
 	h.base = data;
 	cr_assert_eq(ops->init(&h), 0);
 	for (size_t size = PAGE / 2; size; )
-		if (!ops->alloc(&h, 16, size))
+		if (!ops->alloc(&h, 16, mem_round(ops, size)))
 			size = bits_down(size / 2, 16);
 	for (unsigned i = 0; i < 20000; i++) {
 		uint64_t *words = (uint64_t *)(void *)(data + 16 * pick(PAGE / 16));
@@ -439,7 +442,7 @@ EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 		uint64_t *at = &pool->cursors.at[round % MEM_CURSORS];
 
 		for (size_t k = 0; k < LIVE; k++, undo_commit(&undo))
-			m.held[k].p = ops->alloc(&h, 16, 16 * (1 + pick(16)));
+			m.held[k].p = ops->alloc(&h, 16, mem_round(ops, 16 * (1 + pick(16))));
 		pool->cursors.live = 1u << round % MEM_CURSORS;
 		for (*at = 0; (*at = ops->walk(&h, *at, 7, visit, &t)); ) {
 			cr_assert_neq(*at, MEM_WALK_FAULT, "%s: round %u", c->name, round);
@@ -448,7 +451,7 @@ EACH_MANAGER(conformance, a_walk_in_steps_sees_all_that_stays_while_others_free)
 				cr_assert(stands_well(ops, &h, *at), "%s: round %u: cursor inside a fragment", c->name, round);
 			}
 			if (pick(4) == 0) {	/* what joins and splits meanwhile, and holds nothing after */
-				void *p = ops->alloc(&h, 16, 16 * (1 + pick(128)));
+				void *p = ops->alloc(&h, 16, mem_round(ops, 16 * (1 + pick(128))));
 
 				undo_commit(&undo);
 				cr_assert(stands_well(ops, &h, *at), "%s: round %u: cursor inside a fragment", c->name, round);

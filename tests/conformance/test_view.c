@@ -120,7 +120,7 @@ static size_t make_heap(const struct mem_manager_ops *ops, struct source *s, str
 		if (*p)
 			ops->free(&h, *p), *p = NULL;
 		else
-			*p = ops->alloc(&h, 16, 16 * (1 + pick(16)));
+			*p = ops->alloc(&h, 16, mem_round(ops, 16 * (1 + pick(16))));
 	}
 	memcpy(s->data, pool->data, LEN);
 	memcpy(s->roots, pool->roots, s->reader.root_bytes);

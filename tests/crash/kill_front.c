@@ -110,7 +110,7 @@ static const char *check_ledger(const struct pool *p)
 
 	for (uint64_t i = 0; i < c->records_used; i++) {
 		const struct meta_record *r = &p->records[i];
-		uint64_t usable = (r->sizes & UINT32_MAX) * 16;
+		uint64_t usable = RECORD_USABLE(r->sizes);
 
 		if (r->address & RECORD_FREE || !r->address)
 			continue;

@@ -45,6 +45,7 @@ static inline struct call scene_next(struct scene *s)
 {
 	struct call c = { .k = scene_pick(s, LIVE), .size = 16 * (1 + scene_pick(s, scene_pick(s, 8) ? 24 : 100)) };
 
+	c.size = mem_round(s->ops, c.size);
 	c.align = s->ops->flags & MEM_ALIGN16 ? 16 : (size_t)16 << scene_pick(s, 5);
 	c.on = scene_pick(s, 2);
 	if (s->number++ == 0)

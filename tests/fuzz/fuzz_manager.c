@@ -57,7 +57,7 @@ static void call_alloc(struct mem_heap *h, struct held *x, size_t size, unsigned
 
 static void one_call(struct mem_heap *h, struct held *x, const uint8_t byte[3])
 {
-	size_t size = 16 * (1 + (size_t)(byte[2] < 224 ? byte[2] % 24u : byte[2] * 4u));
+	size_t size = mem_round(&FUZZ_OPS, 16 * (1 + (size_t)(byte[2] < 224 ? byte[2] % 24u : byte[2] * 4u)));
 
 	if (!x->p) {
 		call_alloc(h, x, size, byte[0] >> 3);

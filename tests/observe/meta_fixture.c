@@ -98,11 +98,23 @@ static uint64_t pid_namespace(void)
 static void identity(struct fixture *f, uint32_t domain, uint32_t incarnation, const char *manager)
 {
 	*f->id = (struct meta_identity){
-		.magic = META_MAGIC, .layout = META_LAYOUT, .pointer_bytes = 8, .page_bytes = META_PAGE,
-		.identity_bytes = sizeof(struct meta_identity), .domain = domain, .incarnation = incarnation,
-		.generation = 0x1234567800000000u + (uint64_t)random(), .created = (uint64_t)time(NULL) - 100,
-		.pid = getpid(), .start_time = start_time(), .pid_namespace = pid_namespace(), .uid = geteuid(),
-		.base = (uintptr_t)f->heap.base, .roots = (uintptr_t)f->heap.roots, .root_bytes = f->ops->root_bytes,
+		.magic = META_MAGIC,
+		.layout = META_LAYOUT,
+		.pointer_bytes = 8,
+		.page_bytes = META_PAGE,
+		.identity_bytes = sizeof(struct meta_identity),
+		.domain = domain,
+		.incarnation = incarnation,
+		.shards = 1,
+		.generation = 0x1234567800000000u + (uint64_t)random(),
+		.created = (uint64_t)time(NULL) - 100,
+		.pid = getpid(),
+		.start_time = start_time(),
+		.pid_namespace = pid_namespace(),
+		.uid = geteuid(),
+		.base = (uintptr_t)f->heap.base,
+		.roots = (uintptr_t)f->heap.roots,
+		.root_bytes = f->ops->root_bytes,
 	};
 	snprintf(f->id->manager, sizeof f->id->manager, "%s", manager);
 	snprintf(f->id->command, sizeof f->id->command, "test_observe");
@@ -289,7 +301,7 @@ static void record(struct fixture *f, void *p, uint64_t usable, size_t size, uin
 	}
 	r->owner = site | (uint64_t)f->slot << 32;
 	r->time = 10 | c->stamp << 32;
-	set(f, &r->sizes, usable / 16 | (usable - size) << 32);
+	set(f, &r->sizes, RECORD_SIZES(usable, usable - size));
 	set(f, &r->address, (uintptr_t)p);
 	set(f, tail(p, usable), index | f->id->generation << 32);
 	if (shm(f))
@@ -302,7 +314,7 @@ static void record(struct fixture *f, void *p, uint64_t usable, size_t size, uin
 void *fixture_alloc_open(struct fixture *f, size_t size, uint32_t site)
 {
 	struct meta_counters *c = &f->live->counters;
-	void *p = f->ops->alloc(&f->heap, 16, (size + TAIL_BYTES + 15) / 16 * 16);
+	void *p = f->ops->alloc(&f->heap, 16, mem_round(f->ops, size + TAIL_BYTES));
 	uint64_t usable;
 
 	if (!p)

@@ -298,7 +298,7 @@ Test(hostile, each_word_of_the_identity_is_looked_at)
 	const struct { const char *what; uint64_t at, value; unsigned bytes; const char *reason; } no[] = {
 #define WORD(field, value, reason) { #field, offsetof(struct meta_identity, field), value, sizeof f->id->field, reason }
 		WORD(magic, 0, "not a pool"), WORD(layout, META_LAYOUT + 1, "another version"), WORD(pointer_bytes, 4, "another machine"),
-		WORD(page_bytes, 65536, "another machine"), WORD(identity_bytes, 312, "another machine"),
+		WORD(page_bytes, 65536, "another machine"), WORD(identity_bytes, 304, "another machine"),
 		WORD(domain, MEM_PKG, "agree"), WORD(domain, 7, "agree"), WORD(incarnation, 2, "agree"),
 		WORD(base, 4096, "impossible"), WORD(base, 1, "impossible"), WORD(base, 1ull << 60, "impossible"),
 		WORD(size, 0, "impossible"), WORD(size, 4097, "impossible"), WORD(size, UINT64_MAX - 4095, "impossible"),

@@ -272,13 +272,13 @@ static bool guard_intact(const void *ptr, uint64_t requested, uint64_t usable)
 
 static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
 {
-	uint64_t slack = usable - requested;
-
-	return usable / 16 | (slack < UINT32_MAX ? slack : UINT32_MAX) << 32;
+	return RECORD_SIZES(usable, usable - requested);
 }
 
-static inline uint64_t record_usable(const struct meta_record *r) { return (r->sizes & UINT32_MAX) * 16; }
-static inline uint64_t record_requested(const struct meta_record *r) { return record_usable(r) - (r->sizes >> 32); }
+static inline uint64_t record_requested(const struct meta_record *r)
+{
+	return RECORD_USABLE(r->sizes) - RECORD_SLACK(r->sizes);
+}
 
 /* A private heap serves its program before it tells of it: the fragment counts as untracked. */
 static inline bool may_go_unrecorded(void) { return DOMAIN_INDEX == 0; }
@@ -386,7 +386,7 @@ static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_
 		return in_magazine(p, ptr, *ret_usable) ? BAD : NOT_RECORDED;
 	}
 	usable = p->ops->usable(&p->heap, ptr);
-	if (UNLIKELY(usable < 16 || usable % 16 || usable > p->heap.len - at))
+	if (UNLIKELY(usable < 16 || usable % 8 || usable > p->heap.len - at))
 		return BAD;
 	tail = *tail_of(ptr, usable);
 	*ret_usable = usable;
@@ -458,13 +458,12 @@ static inline void count_in(struct pool *p, uint64_t usable)
 		c->stamp + 1; /* numbers allocations; one that never happened may leave a gap */
 }
 
-/* Bytes that the manager is asked for: the tail's, a multiple of 16. 0: no heap is that large. */
+/* Bytes that the manager is asked for, with the tail's. 0: no heap is that large. */
 static inline uint64_t bytes_for(const struct pool *p, uint64_t size)
 {
 	if (UNLIKELY(size > p->id->size - 64))
 		return 0;
-	size += records(p) ? TAIL_BYTES : 0;
-	return size ? ROUND_UP(size, 16) : 16;
+	return mem_round(p->ops, size + (records(p) ? TAIL_BYTES : 0));
 }
 
 /* What is ready for others goes back to the manager. false: there is nothing. */
@@ -641,7 +640,7 @@ static struct old_fragment resize_here(const struct front_call *call, void *ptr,
 	if (UNLIKELY(look_up(p, ptr, &r, &usable) == BAD)) {
 		old.bad = true;
 	} else {
-		need = size <= p->id->size - 64 ? ROUND_UP(size + (r ? TAIL_BYTES : 0), 16) : 0;
+		need = size <= p->id->size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
 		old.bytes = r ? record_requested(r) : usable;
 		old.done = !(r && overrun(r, ptr, usable)) && need && p->ops->resize(&p->heap, ptr, need);
 		if (old.done)

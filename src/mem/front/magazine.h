@@ -2,8 +2,8 @@
 /*
  * Magazines of the private heap: small stacks of ready fragments, one for each size up to 1 KiB.
  *
- *	of[0] 16 B   [ p q r . . . . . ]	take: the last one in; put: on top
- *	of[1] 32 B   [ . . . . . . . . ]
+ *	of[1] 16 B   [ p q r . . . . . ]	take: the last one in; put: on top
+ *	of[2] 32 B   [ . . . . . . . . ]	(24, 40, ... B where heads have 8 bytes)
  *	...
  *
  * For the manager a fragment in a magazine is in use. Its last 8 bytes hold the heap's generation and an index that no
@@ -23,10 +23,11 @@
 #include "mem/base/compiler.h"
 #include "mem/pool.h"
 
-enum { MAGAZINE_DEPTH = 8, MAGAZINE_SIZES = CACHED_MOST / 16 };
+enum { MAGAZINE_DEPTH = 8, MAGAZINE_SIZES = CACHED_MOST / 16 + 1 };
 
 struct magazines {
 	uint64_t open;			/* sizes in use: MAGAZINE_SIZES, or 0: closed */
+	uint64_t head;			/* of[i] holds 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
 	uint64_t cached;		/* as live.cached */
 	struct magazine { uint64_t count; void *at[MAGAZINE_DEPTH]; } of[MAGAZINE_SIZES];
 };
@@ -39,6 +40,7 @@ static inline void magazine_follow(const struct pool *p)
 	bool open = !(p->features & ~(uint64_t)FEATURE_ABORT) && p->ops->owns && p->ops->marked;
 
 	mem_pkg_magazines.open = open ? MAGAZINE_SIZES : 0;
+	mem_pkg_magazines.head = p->ops->flags & MEM_HEAD8;
 }
 
 /** false: every call passes by, and the next one with the lock flushes what is inside. */
@@ -61,18 +63,19 @@ static inline void magazine_count(struct pool *p, struct magazines *m, uint64_t 
 static inline void *magazine_take(struct pool *p, size_t size)
 {
 	struct magazines *m = &mem_pkg_magazines;
-	uint64_t i = (size - 1) / 16;		/* size 0 is too large */
+	uint64_t i = (size + 15 - m->head) / 16;
 	struct magazine *of;
 	void *ptr;
 
+	i += !i;
 	if (UNLIKELY(i >= m->open) || UNLIKELY(!__libc_single_threaded))
 		return NULL;
 	of = &m->of[i];
 	if (UNLIKELY(!of->count))
 		return NULL;
 	ptr = of->at[--of->count];
-	*magazine_tail(ptr, (i + 1) * 16) = 0;
-	magazine_count(p, m, -CACHED_ONE(i * 16 + 16));
+	*magazine_tail(ptr, i * 16 + m->head) = 0;
+	magazine_count(p, m, -CACHED_ONE(i * 16 + m->head));
 	p->counters.stamp++;
 	*(volatile uint64_t *)&p->live->counters.stamp = p->counters.stamp;
 	return ptr;
@@ -91,9 +94,10 @@ static inline bool magazine_put(struct pool *p, void *ptr)
 	if (UNLIKELY(!p->ops->owns(&p->heap, ptr)) || UNLIKELY(p->ops->marked(&p->heap, ptr)))
 		return false;
 	usable = p->ops->usable(&p->heap, ptr);
-	of = &m->of[usable / 16 - 1];
-	if (usable > m->open * 16 || of->count == MAGAZINE_DEPTH ||
-	    UNLIKELY(*magazine_tail(ptr, usable) == magazine_tag(p)))
+	if (UNLIKELY(usable > CACHED_MOST))
+		return false;
+	of = &m->of[usable / 16];
+	if (of->count == MAGAZINE_DEPTH || UNLIKELY(*magazine_tail(ptr, usable) == magazine_tag(p)))
 		return false;
 	*magazine_tail(ptr, usable) = magazine_tag(p);
 	of->at[of->count++] = ptr;
@@ -108,7 +112,7 @@ static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_
 
 	if (LIKELY(!mem_pkg_magazines.cached) || usable > CACHED_MOST || *magazine_tail(ptr, usable) != magazine_tag(p))
 		return false;
-	of = &mem_pkg_magazines.of[usable / 16 - 1];
+	of = &mem_pkg_magazines.of[usable / 16];
 	for (uint64_t i = 0; i < of->count; i++)
 		if (of->at[i] == ptr)
 			return true;

@@ -61,7 +61,7 @@ static struct finding search(const struct pool *p, const void *ptr)
 			f.live = i + 1;
 		else if (r.address == (at | RECORD_FREE))
 			f.freed = i + 1;
-		else if (!(r.address & RECORD_FREE) && r.address < at && at - r.address < (r.sizes & UINT32_MAX) * 16)
+		else if (!(r.address & RECORD_FREE) && r.address < at && at - r.address < RECORD_USABLE(r.sizes))
 			f.around = i + 1;
 	}
 	return f;

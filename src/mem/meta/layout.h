@@ -17,6 +17,10 @@
  *	| META: META_RECORDS + records_max | guard | DATA: size |
  *	meta_at                                    base
  *
+ * A sharded pool is several of these, each a heap with a lock, slots and records of its own: file names and identities
+ * tell what belongs together (registry.h). Sites are all in shard 0: its numbers are meant in the others' records and
+ * rings.
+ *
  * Addresses and times of one boot: META never outlives it. Observers treat every byte as hostile.
  */
 #ifndef META_LAYOUT_H
@@ -31,7 +35,7 @@
 
 #define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
 
-enum { META_LAYOUT = 1 };		/* raise with every change here: others refuse what they do not know */
+enum { META_LAYOUT = 2 };		/* raise with every change here: others refuse what they do not know */
 
 enum {
 	META_PAGE = 4096,
@@ -48,7 +52,7 @@ enum {
 };
 
 enum { SITES_MAX = 32768, SITE_CHAINS = 512, SLOTS_MAX = 2048, RING_MAX = 64, NAMED_ROOTS = 32 };
-enum { POOL_NAME_MAX = 48 };
+enum { POOL_NAME_MAX = 48, SHARDS_MAX = 16 };
 
 /* The identity page. Strings end with 0. */
 struct meta_identity {
@@ -62,7 +66,8 @@ struct meta_identity {
 	uint64_t roots, root_bytes;	/* address in the owner: shm meta_at + META_ROOTS */
 	uint64_t records_max;
 	uint64_t created;		/* CLOCK_REALTIME, s: records' times count from it */
-	uint64_t unused;
+	uint64_t group;			/* the same in all shards of a pool; 0: it has but this one */
+	uint32_t shard, shards;		/* number of this one, how many there are; 0 of 1 where it has but one */
 	int64_t pid;			/* pkg: the owner; shm: who made it. In its own pid namespace */
 	uint64_t start_time;		/* field 22 of /proc/PID/stat, ticks */
 	uint64_t pid_namespace;		/* inode of /proc/self/ns/pid */
@@ -193,12 +198,16 @@ enum { SLOT_BYTES = 16384 };		/* of which only the first page is used now */
 
 /*
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
- *	sizes	usable / 16 | slack << 32	slack = usable - requested
+ *	sizes	usable / 8, 34 bits | slack << 34	slack = usable - requested, at most RECORD_SLACK_MOST
  *	owner	site | slot << 32 | flags << 48
  *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32
  */
 struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */
+#define RECORD_USABLE(sizes) (((sizes) & 0x3ffffffffull) * 8)
+#define RECORD_SLACK(sizes) ((sizes) >> 34)
+#define RECORD_SLACK_MOST 0x3fffffffull
+#define RECORD_SIZES(usable, slack) ((usable) / 8 | ((slack) < RECORD_SLACK_MOST ? (slack) : RECORD_SLACK_MOST) << 34)
 enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4 };	/* flags */
 
 /**
@@ -214,8 +223,8 @@ enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine */
 #define CACHED_COUNT(word) ((word) >> 40)
 #define CACHED_ONE(bytes) ((1ull << 40) + (bytes))
 
-_Static_assert(sizeof(struct meta_identity) == 304, "META_LAYOUT");
-_Static_assert(offsetof(struct meta_identity, name) == 144, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_identity) == 312, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_identity, name) == 152, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, counters) == 64, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, failures) == 192, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, wanted) == 256, "META_LAYOUT");

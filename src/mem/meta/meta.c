@@ -32,6 +32,7 @@ void meta_identity(struct meta_identity *id, unsigned domain, uint32_t incarnati
 				      .domain = domain,
 				      .incarnation = incarnation,
 				      .generation = new_generation(),
+				      .shards = 1,
 				      .created = clock_seconds(),
 				      .pid = self->pid,
 				      .start_time = self->start_time,

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mem/meta/layout.h"
+
 char *registry_path(char *buf, size_t bytes)
 {
 	const char *path = secure_getenv("MEMAPI_REGISTRY");
@@ -66,7 +68,7 @@ static bool parse_number(const char *text, uint64_t max, uint64_t *ret_n)
 bool registry_parse(const char *file, struct registry_name *ret_name)
 {
 	struct registry_name n = { 0 };
-	char copy[REGISTRY_NAME_MAX], *dash;
+	char copy[REGISTRY_NAME_MAX], *dash, *plus;
 	size_t len = strlen(file);
 	uint64_t number;
 
@@ -76,6 +78,13 @@ bool registry_parse(const char *file, struct registry_name *ret_name)
 	if (len > 5 && strcmp(copy + len - 5, ".data") == 0) {
 		copy[len - 5] = 0;
 		n.data = true;
+	}
+	plus = strrchr(copy, '+');
+	if (plus) {
+		if (!parse_number(plus + 1, SHARDS_MAX - 1, &number))
+			return false;
+		*plus = 0;
+		n.shard = (uint32_t)number;
 	}
 	dash = strrchr(copy, '-');
 	if (!dash || dash < copy + 4 || !parse_number(dash + 1, UINT32_MAX, &number))
@@ -114,6 +123,15 @@ int registry_each(int dir, registry_fn *fn, void *arg)
 	return 0;
 }
 
+char *registry_shm_file(char *buf, size_t bytes, const char *pool, uint32_t incarnation, uint32_t shard)
+{
+	int len = snprintf(buf, bytes, "shm-%s-%u", pool, incarnation);
+
+	if (shard)
+		snprintf(buf + len, bytes - (size_t)len, "+%u", shard);
+	return buf;
+}
+
 struct newest { const char *pool; uint32_t incarnation; };
 
 static bool see_newest(int dir, const char *file, const struct registry_name *name, void *arg)
@@ -121,7 +139,8 @@ static bool see_newest(int dir, const char *file, const struct registry_name *na
 	struct newest *n = arg;
 
 	(void)dir, (void)file;
-	if (name->shm && !name->data && strcmp(name->pool, n->pool) == 0 && name->incarnation > n->incarnation)
+	if (name->shm && !name->data && !name->shard && strcmp(name->pool, n->pool) == 0 &&
+	    name->incarnation > n->incarnation)
 		n->incarnation = name->incarnation;
 	return true;
 }

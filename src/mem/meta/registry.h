@@ -4,6 +4,7 @@
  *
  *	pkg-PID-INCARNATION		META of a private heap
  *	shm-NAME-INCARNATION		META of a shared pool, and .data beside it
+ *	…+SHARD				shard 1, 2, … of a sharded pool; shard 0 has the name alone, and gets it last
  *	.…				being made: nobody believes it
  *
  * Made on demand, 0700; refused when it is not ours or others may write to it.
@@ -29,12 +30,15 @@ struct registry_name {
 	bool shm, data;
 	int64_t pid;		/* pkg */
 	char pool[64];		/* shm */
-	uint32_t incarnation;
+	uint32_t incarnation, shard;
 };
 bool registry_parse(const char *file, struct registry_name *ret_name);
 
 typedef bool registry_fn(int dir, const char *file, const struct registry_name *name, void *arg); /* false: stop */
 int registry_each(int dir, registry_fn *fn, void *arg);
+
+/** "shm-NAME-INCARNATION", with "+SHARD" behind it unless that is 0. Returns `buf`. */
+char *registry_shm_file(char *buf, size_t bytes, const char *pool, uint32_t incarnation, uint32_t shard);
 
 /** Newest incarnation of a shared pool's name, 0: none. */
 uint32_t registry_newest(int dir, const char *pool);

@@ -68,7 +68,7 @@ static void record_look_up(struct pass *c, uint64_t index, const struct mem_frag
 	peek_undo(&c->h.moment, c->pool->id.meta_at + at, &r, sizeof r);
 	if (r.address != (uintptr_t)f->addr)
 		wrong(c, (uintptr_t)f->addr, "its record belongs to another fragment");
-	else if ((r.sizes & UINT32_MAX) != f->size / 16)
+	else if (RECORD_USABLE(r.sizes) != f->size)
 		wrong(c, (uintptr_t)f->addr, "its record has another size");
 }
 
@@ -91,7 +91,7 @@ static void marked(struct pass *c, const struct mem_frag *f)
 		return;
 	}
 	c->marked++;
-	c->marked_sum += sum_of((uint32_t)tail, at, f->size / 16);
+	c->marked_sum += sum_of((uint32_t)tail, at, f->size / 8);
 	if (c->detail)
 		record_look_up(c, (uint32_t)tail, f);
 }
@@ -186,7 +186,7 @@ static int ledger(struct pass *c)
 			}
 			c->records++;
 			c->records_bytes += f.size;
-			c->records_sum += sum_of(at + i, f.address, f.size / 16);
+			c->records_sum += sum_of(at + i, f.address, f.size / 8);
 		}
 	}
 	return 0;

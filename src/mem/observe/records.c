@@ -53,7 +53,7 @@ static uint64_t past(uint64_t time, uint64_t now) { return time < now ? time : n
 bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r,
 		       const struct peek_present *present, struct obs_fragment *ret_fragment)
 {
-	uint64_t size = (r->sizes & UINT32_MAX) * 16, slack = r->sizes >> 32;
+	uint64_t size = RECORD_USABLE(r->sizes), slack = RECORD_SLACK(r->sizes);
 	uint64_t flags = r->owner >> 48, off = r->address - p->id.base;
 
 	if (!r->address || (r->address & RECORD_FREE))
@@ -62,7 +62,7 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		return false;
 	*ret_fragment = (struct obs_fragment){
 		.index = index, .address = r->address, .size = size,
-		.requested = slack <= size && slack < UINT32_MAX ? size - slack : OBS_UNKNOWN,
+		.requested = slack <= size && slack < RECORD_SLACK_MOST ? size - slack : OBS_UNKNOWN,
 		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
 		.slot = (uint32_t)(r->owner >> 32) & 0xffff,
