@@ -58,7 +58,7 @@ static const struct mem_manager_ops *ops;
 static const struct bench_reference *foreign;
 static void *foreign_heap;
 
-static void *algorithm_alloc(size_t size) { return ops->alloc(&heap, 16, (size + 15) & ~(size_t)15); }
+static void *algorithm_alloc(size_t size) { return ops->alloc(&heap, 16, mem_round(ops, size)); }
 static void algorithm_free(void *p) { ops->free(&heap, p); }
 static void *pkg_alloc(size_t size) { return mem_pkg_malloc(size, NULL); }
 static void pkg_release(void *p) { mem_pkg_free(p, NULL); }
