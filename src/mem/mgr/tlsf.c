@@ -8,7 +8,7 @@
  *	| -  size|USED | payload ...... size|PREV_FREE| payload ... | before 0|USED |
  *	0            16: payloads are multiples of 16, and end in the next fragment's `before`: END		len
  *
- *	free:	       | next prev ... before ...		links in the payload, and its size in its last 8 bytes
+ *	free:	       | prev next ... before ...		links in the payload, and its size in its last 8 bytes
  *
  * Free fragments are in lists by size, two levels: rows 0 and 1 have sizes below 1024 in steps of 16, each further row
  * a power of two, in 32 steps; a bitmap of the rows that are not empty, and one for each row of its lists:
@@ -33,12 +33,12 @@
 enum { TLSF_HEAD = 8, TLSF_STEP = 16, TLSF_LEAST = 32 };
 enum { TLSF_USED = 1, TLSF_MARK = 2, TLSF_PREV_FREE = 4, TLSF_BITS = 15 };
 enum { TLSF_ROW_LOG = 5, TLSF_IN_ROW = 1 << TLSF_ROW_LOG, TLSF_ROWS = 40, TLSF_LISTS = TLSF_ROWS * TLSF_IN_ROW };
-enum { TLSF_SMALL_LOG = 9, TLSF_EXACT = 2 * TLSF_IN_ROW };	/* lists below TLSF_EXACT have fragments of one size */
+enum { TLSF_SMALL_LOG = 9, TLSF_EXACT = 2 * TLSF_IN_ROW, TLSF_MANY = 2048 };	/* lists below EXACT: of one size each */
 enum { TLSF_PAGE = 4096, TLSF_IDLE_LOOKS = 64 };
 
 /* At a multiple of 16. before: the last word of the fragment before, its size while it is free, else the user's. */
 struct tlsf_frag { uint64_t before, size; };	/* size with the head, and the bits */
-struct tlsf_links { uint64_t next, prev; };	/* of payloads */
+struct tlsf_links { uint64_t prev, next; };	/* of payloads; prev of 0: the word at 0 */
 
 struct tlsf_roots {
 	uint64_t end;				/* offset of the end mark */
@@ -77,6 +77,14 @@ static inline void tally(struct mem_heap *h, uint64_t bytes, int fragments)
 
 /* ---- lists ---- */
 
+/*
+ * Whether a list is empty, before a push or after a removal, is as good as random while few fragments are free: so no
+ * branch asks. A store that has no fragment to go to goes to the word at 0, which is nobody's, and a bit is stored though
+ * it may be what it was. Where many are free a list is next to never empty, and there such a store would make the next
+ * search wait until the line of a fragment has come from memory: a branch is right, and free.
+ */
+static inline bool many_are_free(const struct mem_heap *h) { return h->tally->free_fragments > TLSF_MANY; }
+
 static inline void list_push(struct mem_heap *h, struct tlsf_frag *f, uint64_t size)
 {
 	struct tlsf_roots *r = roots(h);
@@ -84,43 +92,46 @@ static inline void list_push(struct mem_heap *h, struct tlsf_frag *f, uint64_t s
 	uint64_t p = off_of(h, f + 1), first = r->head[list];
 
 	HEAP_SET(h, links_at(h, p)->next, first);
+	HEAP_SET(h, links_at(h, first)->prev, p);
 	HEAP_SET(h, r->head[list], p);
-	if (first) {
-		HEAP_SET(h, links_at(h, first)->prev, p);
+	if (many_are_free(h) && first)
 		return;
-	}
 	HEAP_SET(h, r->lists[row], r->lists[row] | 1ull << list % TLSF_IN_ROW);
 	if (!(r->rows >> row & 1))
 		HEAP_SET(h, r->rows, r->rows | 1ull << row);
 }
 
-/** The first one of a list that is followed by `next`. */
-static inline void list_pop(struct mem_heap *h, unsigned list, uint64_t next)
+/** The list has lost one, and its last one if `empty`. */
+static inline void list_lost(struct mem_heap *h, unsigned list, bool empty)
 {
 	struct tlsf_roots *r = roots(h);
 	unsigned row = list / TLSF_IN_ROW;
 
-	HEAP_SET(h, r->head[list], next);
-	if (next)
+	if (many_are_free(h) && !empty)
 		return;
-	HEAP_SET(h, r->lists[row], r->lists[row] & ~(1ull << list % TLSF_IN_ROW));
+	HEAP_SET(h, r->lists[row], r->lists[row] & ~((uint64_t)empty << list % TLSF_IN_ROW));
 	if (!r->lists[row])
 		HEAP_SET(h, r->rows, r->rows & ~(1ull << row));
+}
+
+/** The first one of a list, which is followed by `next`. */
+static inline void list_pop(struct mem_heap *h, unsigned list, uint64_t next)
+{
+	HEAP_SET(h, roots(h)->head[list], next);
+	list_lost(h, list, !next);
 }
 
 static inline void list_remove(struct mem_heap *h, struct tlsf_frag *f)
 {
 	struct tlsf_links *links = (void *)(f + 1);
-	uint64_t p = off_of(h, f + 1);
 	unsigned list = list_of(size_of(f));
+	uint64_t *head = &roots(h)->head[list], next = links->next;
+	bool first = *head == off_of(h, links);
+	uint64_t *named = first ? head : &links_at(h, links->prev)->next;
 
-	if (roots(h)->head[list] == p) {
-		list_pop(h, list, links->next);
-		return;
-	}
-	HEAP_SET(h, links_at(h, links->prev)->next, links->next);
-	if (links->next)
-		HEAP_SET(h, links_at(h, links->next)->prev, links->prev);
+	HEAP_SET(h, *named, next);
+	HEAP_SET(h, links_at(h, first ? 0 : next)->prev, links->prev);
+	list_lost(h, list, first && !next);
 }
 
 /** First of the first list from *list on that is not empty; 0: there is none. */
@@ -502,7 +513,7 @@ static uint64_t tlsf_largest(const struct mem_heap *h)
 
 /* The most stores: an aligned cut with a free piece on both sides; a free between two free neighbours; an extension. */
 enum {
-	TLSF_TALLY = 2, TLSF_PUSH = 5, TLSF_REMOVE = 3, TLSF_MAKE_FREE = 3 + TLSF_PUSH,
+	TLSF_TALLY = 2, TLSF_PUSH = 5, TLSF_REMOVE = 4, TLSF_MAKE_FREE = 3 + TLSF_PUSH,
 	TLSF_TAKE = TLSF_TALLY + 1 + TLSF_MAKE_FREE,
 	TLSF_ALIGNED = TLSF_REMOVE + 2 + TLSF_PUSH + TLSF_TALLY + TLSF_TAKE,
 	TLSF_FREE = 2 * TLSF_REMOVE + 2 * MEM_CURSORS + 1 + TLSF_TALLY + TLSF_MAKE_FREE,
