@@ -401,8 +401,13 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
-		pkg_front_free(CALL(0), p);
+	enum magazine_answer answer;
+
+	if (!p || UNLIKELY(!ready(&mem_pkg_pool)))
+		return;
+	answer = magazine_put(&mem_pkg_pool, p);
+	if (UNLIKELY(answer != MAGAZINE_PUT))
+		pkg_front_free(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
 size_t pkg_usable(const void *p)

@@ -371,6 +371,13 @@ static inline bool in_magazine(const struct pool *p, const void *ptr, uint64_t u
 #endif
 }
 
+/* Of a fragment that is owned and has no record: 50 instructions less a pair. */
+static inline enum verdict look_up_known(const struct pool *p, const void *ptr, uint64_t *ret_usable)
+{
+	*ret_usable = p->ops->usable(&p->heap, ptr);
+	return in_magazine(p, ptr, *ret_usable) ? BAD : NOT_RECORDED;
+}
+
 /* Believes nothing of `ptr`: range, alignment, then that its tail and its record name each other. */
 static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_record **ret_record,
 				   uint64_t *ret_usable)
@@ -382,8 +389,7 @@ static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_
 	if (!has_record(p, ptr)) {
 		if (p->ops->owns && !p->ops->owns(&p->heap, ptr))
 			return BAD;
-		*ret_usable = p->ops->usable(&p->heap, ptr);
-		return in_magazine(p, ptr, *ret_usable) ? BAD : NOT_RECORDED;
+		return look_up_known(p, ptr, ret_usable);
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable < 16 || usable % 8 || usable > p->heap.len - at))
@@ -540,7 +546,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 #endif
 	site = records(p) ? site_of(call) : 0;
 	enter(p, call->o, call->flags);
-	what = look_up(p, ptr, &r, &usable);
+	what = call->flags & FRONT_KNOWN ? look_up_known(p, ptr, &usable) : look_up(p, ptr, &r, &usable);
 	if (UNLIKELY(what == BAD)) {
 		leave(p, call->flags);
 		front_fault(call, MEM_WILD_FREE, ptr, index);
