@@ -13,6 +13,7 @@
  *
  * Pairs: one of so many live fragments is replaced by one of another size, its first word is written. The three sides
  * take turns of 20 ms within one process; a ratio is of one process, a round is a process for each row.
+ * "apart": each pair ends before the next one begins.
  * Calls: each single call is timed in LATENCY_RUNS identical runs on memory that is there; of each call the shortest
  * counts, for what interrupted it (the clock, another guest of the machine) does not come back at the same call.
  * Footprint: bytes of private memory that a side has touched at its peak, heap and bookkeeping, by smaps_rollup; each
@@ -33,21 +34,30 @@
 #include <unistd.h>
 
 enum { REFERENCES_MAX = 16, TURN_NS = 20000000, TURNS = 4, STEP = 1000, PAGE = 4096 };
-enum { LATENCY_CALLS = 10000000, LATENCY_RUNS = 5, LATENCY_HELD = 20000, TICKS_MAX = 1 << 16 };
+enum { LATENCY_CALLS = 10000000, LATENCY_RUNS = 5, LATENCY_HELD = 2000, TICKS_MAX = 1 << 16 };
 #define REGION_BYTES ((size_t)2 << 30)
-#define LATENCY_REGION ((size_t)192 << 20)
+#define LATENCY_REGION ((size_t)32 << 20)
 
 enum side { ALGORITHM, PKG, REFERENCE, SIDES };
 
 static const char *const side_name[] = { "algorithm", "pkg", "reference" };
 
-struct load { const char *name; unsigned live; uint32_t least, most; };
+/* Until all that came before is done: in a loop of calls that need nothing of each other, the CPU waits for the memory
+ * of several at once, which it cannot where a program does something with what it got. */
+#ifdef __x86_64__
+#define APART() __builtin_ia32_lfence()
+#endif
+
+struct load { const char *name; unsigned live; uint32_t least, most; bool apart; };
 
 static const struct load loads[] = {
-	{ "16 B-1 KiB, 1k live", 1000, 16, 1024 },
-	{ "16 B-1 KiB, 100k live", 100000, 16, 1024 },
-	{ "16 B-8 KiB, 1k live", 1000, 16, 8192 },
-	{ "16 B-8 KiB, 100k live", 100000, 16, 8192 },
+	{ "16 B-1 KiB, 1k live", 1000, 16, 1024, false },
+	{ "16 B-1 KiB, 100k live", 100000, 16, 1024, false },
+	{ "16 B-8 KiB, 1k live", 1000, 16, 8192, false },
+	{ "16 B-8 KiB, 100k live", 100000, 16, 8192, false },
+#ifdef APART
+	{ "same, calls apart", 100000, 16, 8192, true },
+#endif
 };
 enum { LOADS = sizeof loads / sizeof *loads };
 
@@ -166,12 +176,28 @@ static bool replace(struct pairs *s, unsigned n)
 	return true;
 }
 
+#ifdef APART
+static bool replace_apart(struct pairs *s, unsigned n)
+{
+	for (; n; n--) {
+		APART();
+		if (!replace(s, 1))
+			return false;
+	}
+	return true;
+}
+#else
+#define replace_apart replace
+#endif
+
 static const char *pairs_open(struct pairs *s, enum side side, const struct job *job)
 {
 	const char *error = side_open(side, job->manager, job->path, REGION_BYTES, false);
 
-	*s = (struct pairs){ side_alloc[side], side_free[side], calloc(job->load->live, sizeof(void *)), 88172645463325252u,
-			     job->load->live, job->load->least, job->load->most - job->load->least + 1 };
+	*s = (struct pairs){
+		side_alloc[side], side_free[side],  calloc(job->load->live, sizeof(void *)), 88172645463325252u,
+		job->load->live,  job->load->least, job->load->most - job->load->least + 1
+	};
 	return error ? error : s->at && replace(s, 20000 + 8 * s->live) ? NULL : "out of memory";
 }
 
@@ -194,7 +220,7 @@ static void measure_pairs(const void *arg, struct bench_result *result)
 		uint64_t from = bench_ns(CLOCK_THREAD_CPUTIME_ID), now;
 
 		do {
-			if (!replace(&s[i], STEP))
+			if (!(job->load->apart ? replace_apart : replace)(&s[i], STEP))
 				error = "out of memory";
 			now = bench_ns(CLOCK_THREAD_CPUTIME_ID);
 			count[i] += STEP;
@@ -252,7 +278,7 @@ static bool latency_run(struct latency *l, enum side side, void **at)
 	uint64_t random = 88172645463325252u, from, to;
 
 	memset(at, 0, LATENCY_HELD * sizeof *at);
-	for (unsigned i = 0; i < l->calls + 4 * LATENCY_HELD; i++) {
+	for (unsigned i = 0; i < l->calls + 16 * LATENCY_HELD; i++) {
 		uint32_t r = bench_random(&random);
 		void **p = &at[((uint64_t)r * LATENCY_HELD) >> 32];
 		bool had = *p;
@@ -269,8 +295,8 @@ static bool latency_run(struct latency *l, enum side side, void **at)
 			*p = NULL;
 		else
 			*(volatile uint64_t *)*p = r;
-		if (i >= 4 * LATENCY_HELD)
-			note(l, i - 4 * LATENCY_HELD, from, to);
+		if (i >= 16 * LATENCY_HELD)
+			note(l, i - 16 * LATENCY_HELD, from, to);
 	}
 	return true;
 }
@@ -353,7 +379,10 @@ static double touched(void)
 struct filling {
 	void *(*alloc)(size_t);
 	void (*free)(void *);
-	struct place { void *p; size_t size; } *at;
+	struct place {
+		void *p;
+		size_t size;
+	} * at;
 	uint64_t random;
 	double live, before, peak, live_peak;	/* bytes */
 };
@@ -372,7 +401,10 @@ static bool put(struct filling *f, unsigned i, size_t size)
 	return at->p;
 }
 
-static uint32_t below(struct filling *f, uint32_t n) { return (uint32_t)((uint64_t)bench_random(&f->random) * n >> 32); }
+static uint32_t below(struct filling *f, uint32_t n)
+{
+	return (uint32_t)((uint64_t)bench_random(&f->random) * n >> 32);
+}
 
 /* Between `least` and twice that. */
 static uint32_t about(struct filling *f, uint32_t least) { return least + below(f, least + 1); }
@@ -461,7 +493,9 @@ static struct against {
 } againsts[REFERENCES_MAX];
 static unsigned against_count;
 
-/* The most that a pair may cost, in pairs of the reference. */
+/* The most that a pair may cost, in pairs of the reference: the goals of issue 4, which for tlsf speak of 16 B to 8
+ * KiB.
+ */
 static double limit_of(const char *manager)
 {
 	return !strcmp(manager, "tlsf") ? 0.9 : !strcmp(manager, "fm") || !strcmp(manager, "qm") ? 0.8 : 1.0;
@@ -655,7 +689,7 @@ static bool goals(const struct bench_options *o, const struct against *a)
 		for (enum side i = 0; i < REFERENCE; i++) {
 			snprintf(goal, sizeof goal, "%.31s %s, %s: <= %.1f x %.40s", a->manager, side_name[i], loads[n].name, limit,
 				 foreign->name);
-			if (wanted(o, a, loads[n].name))
+			if (wanted(o, a, loads[n].name) && (strcmp(a->manager, "tlsf") || loads[n].most == 8192))
 				ok &= bench_goal(o, "reference", goal, &a->pairs[n].ratio[i], limit);
 		}
 	for (unsigned w = 0; w < WORKS; w++)

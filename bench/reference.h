@@ -31,7 +31,8 @@ enum { BENCH_REFERENCE_ABI = 1 };
 struct bench_reference {
 	uint32_t abi;			/* BENCH_REFERENCE_ABI, as it was compiled */
 	const char *name, *version;	/* of the allocator; version: release or commit */
-	/** Makes an empty heap in `region`, which is page aligned; returns what the others get as `heap`, NULL: failed. */
+	/** Makes an empty heap in `region`, which is page aligned; returns what the others get as `heap`, NULL: failed.
+	 */
 	void *(*open)(void *region, size_t bytes);
 	/** `size` bytes, NULL: no fit. */
 	void *(*malloc)(void *heap, size_t size);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # run.sh [--against FILE] [NAME ...] [-- OPTIONS]: runs the benchmarks NAME (all of them), tables on stdout.
+# `reference` runs only by name: it wants foreign allocators, ./dev bench reference -- --against tlsf=ADAPTER.so
 # BENCH_BIN: where they are built. With --json FILE the figures are kept for a later --against.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +14,7 @@ while [ $# -gt 0 ]; do
 	--against) against=${2:?--against needs a file}; shift 2 ;;
 	--json) keep=${2:?--json needs a file}; shift 2 ;;
 	--) shift; break ;;
-	-*) echo "usage: $0 [--json FILE] [--against FILE] [NAME ...] [-- OPTIONS]; names: $all" >&2; exit 2 ;;
+	-*) echo "usage: $0 [--json FILE] [--against FILE] [NAME ...] [-- OPTIONS]; names: $all reference" >&2; exit 2 ;;
 	*) names="$names $1"; shift ;;
 	esac
 done
@@ -25,7 +26,7 @@ if [ -n "$keep$against" ]; then
 fi
 for name in ${names:-$all}; do
 	if [ ! -x "$bin/bench_$name" ]; then
-		echo "$name: not built (looked for $bin/bench_$name); names: $all" >&2
+		echo "$name: not built (looked for $bin/bench_$name); names: $all reference" >&2
 		failed=2
 		continue
 	fi

@@ -84,8 +84,8 @@ static inline void *magazine_take(struct pool *p, size_t size)
 enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
 
 /**
- * PUT: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. Else it is for the manager: KNOWN says
- * that it has told so much already, and there was no room, ASK that nothing is known.
+ * PUT: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. Else it is for the manager: KNOWN
+ * says that it has told so much already, and there was no room, ASK that nothing is known.
  */
 static inline enum magazine_answer magazine_put(struct pool *p, void *ptr)
 {

@@ -33,7 +33,7 @@
 enum { TLSF_HEAD = 8, TLSF_STEP = 16, TLSF_LEAST = 32 };
 enum { TLSF_USED = 1, TLSF_MARK = 2, TLSF_PREV_FREE = 4, TLSF_BITS = 15 };
 enum { TLSF_ROW_LOG = 5, TLSF_IN_ROW = 1 << TLSF_ROW_LOG, TLSF_ROWS = 40, TLSF_LISTS = TLSF_ROWS * TLSF_IN_ROW };
-enum { TLSF_SMALL_LOG = 9, TLSF_EXACT = 2 * TLSF_IN_ROW, TLSF_MANY = 2048 };	/* lists below EXACT: of one size each */
+enum { TLSF_SMALL_LOG = 9, TLSF_EXACT = 2 * TLSF_IN_ROW, TLSF_MANY = 2048 }; /* lists below EXACT: of one size each */
 enum { TLSF_PAGE = 4096, TLSF_IDLE_LOOKS = 64 };
 
 /* At a multiple of 16. before: the last word of the fragment before, its size while it is free, else the user's. */
@@ -79,9 +79,9 @@ static inline void tally(struct mem_heap *h, uint64_t bytes, int fragments)
 
 /*
  * Whether a list is empty, before a push or after a removal, is as good as random while few fragments are free: so no
- * branch asks. A store that has no fragment to go to goes to the word at 0, which is nobody's, and a bit is stored though
- * it may be what it was. Where many are free a list is next to never empty, and there such a store would make the next
- * search wait until the line of a fragment has come from memory: a branch is right, and free.
+ * branch asks. A store that has no fragment to go to goes to the word at 0, which is nobody's, and a bit is stored
+ * though it may be what it was. Where many are free a list is next to never empty, and there such a store would make
+ * the next search wait until the line of a fragment has come from memory: a branch is right, and free.
  */
 static inline bool many_are_free(const struct mem_heap *h) { return h->tally->free_fragments > TLSF_MANY; }
 
@@ -314,7 +314,8 @@ static uint64_t tlsf_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 	struct tlsf_frag *f = frag_at(h, at);
 
 	for (unsigned looks = TLSF_IDLE_LOOKS; size_of(f) && looks--; f = next_of(f)) {
-		uint64_t off = off_of(h, f), page = bits_up(off + sizeof(struct tlsf_frag) + sizeof(struct tlsf_links), TLSF_PAGE);
+		uint64_t off = off_of(h, f),
+			 page = bits_up(off + sizeof(struct tlsf_frag) + sizeof(struct tlsf_links), TLSF_PAGE);
 		uint64_t end = bits_down(off + size_of(f), TLSF_PAGE);
 
 		if (!is_used(f) && page < end)
@@ -523,11 +524,17 @@ enum {
 _Static_assert((int)TLSF_EXTEND >= (int)TLSF_ALIGNED && (int)TLSF_EXTEND >= (int)TLSF_RESIZE, "an extension has the most");
 
 const struct mem_manager_ops MEM_OPS(tlsf) = {
-	MEM_OPS_HEAD, .name = "tlsf",
+	MEM_OPS_HEAD,
+	.name = "tlsf",
 	.summary = "two-level segregated fit: every call in constant time; for servers that must answer in time",
-	.domains = MEM_PKG | MEM_SHM, .flags = MEM_HEAD8, .root_bytes = sizeof(struct tlsf_roots), .max_stores = TLSF_EXTEND,
+	.domains = MEM_PKG | MEM_SHM,
+	.flags = MEM_HEAD8,
+	.root_bytes = sizeof(struct tlsf_roots),
+	.max_stores = TLSF_EXTEND,
 	MEM_MUTATORS(.init = tlsf_init, .alloc = tlsf_alloc, .free = tlsf_free, .resize = tlsf_resize,
 		     .usable = tlsf_usable, .extend = tlsf_extend, .idle = tlsf_idle, .mark = tlsf_mark,
 		     .marked = tlsf_marked, .owns = tlsf_owns)
-	.walk = tlsf_walk, .check = tlsf_check, .largest = tlsf_largest,
+		.walk = tlsf_walk,
+	.check = tlsf_check,
+	.largest = tlsf_largest,
 };
