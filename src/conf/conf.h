@@ -15,8 +15,8 @@
 
 enum conf_from { FROM_DEFAULT, FROM_FILE, FROM_CHOICE, FROM_ENVIRONMENT, FROM_COMMAND_LINE };
 /**
- * What an errno means, in English, for a text. Any thread, any moment: strerror() translates, and waits for a lock that a
- * program may hold while it asks us for memory (setlocale).
+ * What an errno means, in English, for a text. Any thread, any moment: strerror() translates, and waits for a lock that
+ * a program may hold while it asks us for memory (setlocale).
  */
 const char *error_name(int error);
 

@@ -11,8 +11,9 @@
 #ifdef __cplusplus
 extern "C"
 #endif
-/* Does `p` lie in the private heap of this process, as its file in the registry has it? */
-int on_heap(const void *p);
+	/* Does `p` lie in the private heap of this process, as its file in the registry has it? */
+	int
+	on_heap(const void *p);
 
 static int faults;
 

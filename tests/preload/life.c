@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A program's life: memory before main(), from many threads that hand it on, while others fork, exec, load libraries and
- * end, and after exit() began.
+ * A program's life: memory before main(), from many threads that hand it on, while others fork, exec, load libraries
+ * and end, and after exit() began.
  */
 #include "life.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Allocates while the loader relocates (when this library's turn comes, nobody's constructor has run), and at the end. */
+/* Allocates while the loader relocates (when this library's turn comes, nobody's constructor has run), and at the end.
+ */
 #include "life.h"
 
 #include <pthread.h>
@@ -21,7 +22,7 @@ static int (*resolve(void))(void)
 	return zero;
 }
 int resolved(void) __attribute__((ifunc("resolve")));
-int (*resolved_at_once)(void) = resolved;	/* an address to relocate: the resolver runs then, not at the first call */
+int (*resolved_at_once)(void) = resolved; /* an address to relocate: the resolver runs then, not at the first call */
 
 int *local(void) { return words; }
 

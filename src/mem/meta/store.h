@@ -48,8 +48,8 @@ struct call_stack {
 	const void *key;		/* of the whole, for site_known() and site_remember() */
 };
 /**
- * From `caller`, the return address into the application, outwards. About 3 us. Without the lock. false: the unwinder, on
- * its way through a stack, asks for memory of its own.
+ * From `caller`, the return address into the application, outwards. About 3 us. Without the lock. false: the unwinder,
+ * on its way through a stack, asks for memory of its own.
  */
 bool stack_take(struct call_stack *ret_stack, const void *caller);
 /** Its innermost calls as "a < b < c", beside the place of `site` if there is one. */
