@@ -490,7 +490,7 @@ static void *work(void *arg)
 static bool sane(const struct obs_fragment *f, void *arg)
 {
 	++*(uint64_t *)arg;
-	return f->size % 16 == 0 && f->size < 4096 && f->requested <= 616 && f->site == 1 + f->requested % 4;
+	return f->size % 8 == 0 && f->size < 4096 && f->requested <= 616 && f->site == 1 + f->requested % 4;
 }
 
 Test(hostile, a_heap_in_motion_is_never_called_damaged)
