@@ -8,7 +8,9 @@
 #include "heap.h"
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Walloc-size-larger-than="
+#endif
 
 void free_sized(void *p, size_t size) __attribute__((weak));
 void free_aligned_sized(void *p, size_t align, size_t size) __attribute__((weak));
