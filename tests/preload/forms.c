@@ -8,6 +8,9 @@
 #include "heap.h"
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#ifdef __clang__
+#pragma GCC diagnostic ignored "-Wstring-conversion"
+#endif
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Walloc-size-larger-than="
 #endif
