@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
-	/* Does `p` lie in the private heap of this process, as its file in the registry has it? */
-	int
-	on_heap(const void *p);
+/* Does `p` lie in the private heap of this process, as its file in the registry has it? */
+int on_heap(const void *p);
+#ifdef __cplusplus
+}
+#endif
 
 static int faults;
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Allocates while the loader relocates (when this library's turn comes, nobody's constructor has run), and at the end.
- */
+/* Allocates while the loader relocates (in this library's turn nobody's constructor has run), and at the end. */
 #include "life.h"
 
 #include <pthread.h>
@@ -14,7 +13,7 @@ static __thread int words[600];		/* more than the loader keeps room for: it asks
 
 static int zero(void) { return 0; }
 
-static int (*resolve(void))(void)
+__attribute__((used)) static int (*resolve(void))(void)	/* clang does not see that ifunc uses it */
 {
 	from_resolver = malloc(40);
 	if (from_resolver)
@@ -22,7 +21,7 @@ static int (*resolve(void))(void)
 	return zero;
 }
 int resolved(void) __attribute__((ifunc("resolve")));
-int (*resolved_at_once)(void) = resolved; /* an address to relocate: the resolver runs then, not at the first call */
+int (*resolved_at_once)(void) = resolved;	/* to relocate it the resolver runs then, not at the first call */
 
 int *local(void) { return words; }
 
