@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# run.sh [--against FILE] [NAME ...] [-- OPTIONS]: runs the benchmarks NAME (all of them), tables on stdout.
+# run.sh [--against FILE] [NAME ...] [-- OPTIONS]: runs the benchmarks NAME (all but programs, which takes a quarter of an
+# hour), tables on stdout. programs -- --write docs/programs.md renews that table.
 # BENCH_BIN: where they are built. With --json FILE the figures are kept for a later --against.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${BENCH_BIN:-$here/../build/release/bin}
+export BENCH_BIN="$bin"
 all="pairs fail start introspect"
 names= against= keep=
 
@@ -13,7 +15,7 @@ while [ $# -gt 0 ]; do
 	--against) against=${2:?--against needs a file}; shift 2 ;;
 	--json) keep=${2:?--json needs a file}; shift 2 ;;
 	--) shift; break ;;
-	-*) echo "usage: $0 [--json FILE] [--against FILE] [NAME ...] [-- OPTIONS]; names: $all" >&2; exit 2 ;;
+	-*) echo "usage: $0 [--json FILE] [--against FILE] [NAME ...] [-- OPTIONS]; names: $all programs" >&2; exit 2 ;;
 	*) names="$names $1"; shift ;;
 	esac
 done
@@ -24,16 +26,18 @@ if [ -n "$keep$against" ]; then
 	: >"$out"
 fi
 for name in ${names:-$all}; do
-	if [ ! -x "$bin/bench_$name" ]; then
-		echo "$name: not built (looked for $bin/bench_$name); names: $all" >&2
+	program=$bin/bench_$name
+	[ "$name" != programs ] || program=$here/programs.py
+	if [ ! -x "$program" ]; then
+		echo "$name: not built (looked for $program); names: $all programs" >&2
 		failed=2
 		continue
 	fi
 	printf '== %s ==\n' "$name"
 	if [ -n "$keep$against" ]; then
-		"$bin/bench_$name" -o json "$@" >>"$out" || failed=1
+		"$program" -o json "$@" >>"$out" || failed=1
 	else
-		"$bin/bench_$name" "$@" || failed=1
+		"$program" "$@" || failed=1
 	fi
 done
 if [ -n "$against" ]; then

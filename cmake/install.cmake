@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What `cmake --install` puts where; a prefix that is chosen at install time works (pkg-config and CMake find themselves).
-#	include/memapi/	lib/libmemapi.{so,a}	lib/pkgconfig/memapi.pc	lib/cmake/memapi/	bin/mmd bin/mmctl
+#	include/memapi/	lib/libmemapi.{so,a}	lib/libmemapi-preload.so	lib/pkgconfig/memapi.pc	lib/cmake/memapi/	bin/mmd bin/mmctl
 #	share/man/	lib/systemd/system/mmd.service	share/doc/memapi/mmd.conf	share/bash-completion/completions/mmctl
 include(CMakePackageConfigHelpers)
 
@@ -12,6 +12,9 @@ set_target_properties(memapi PROPERTIES VERSION ${PROJECT_VERSION}
 install(TARGETS memapi memapi_static EXPORT memapi
 	LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
 	INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(TARGET memapi_preload)
+	install(TARGETS memapi_preload LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})	# mmctl finds it from bin/
+endif()
 install(EXPORT memapi NAMESPACE memapi:: FILE memapiTargets.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/memapi)
 file(WRITE ${CMAKE_BINARY_DIR}/memapiConfig.cmake "# Targets: memapi::memapi (shared), memapi::memapi_static\n"
 	"include(CMakeFindDependencyMacro)\nfind_dependency(Threads)\n"

@@ -206,6 +206,8 @@ static void verb_man(const struct verb *v)
 {
 	printf(".SS \"");
 	roff(v->words);
+	if (verb_runs(v))
+		roff(" [OPTION]... [--]");
 	for (size_t i = 0; i < OPERANDS_MAX && v->operands[i]; i++) {
 		const struct operand *a = &operands[v->operands[i]];
 

@@ -35,7 +35,7 @@ cmake --install "$build" --prefix "$prefix" >"$tmp/log" 2>&1 || {
 	exit 1
 }
 
-for file in include/memapi/{memapi,memcore,manager,heap,undo,observe}.h "$lib"/libmemapi.{so,a} "$lib/pkgconfig/memapi.pc" \
+for file in include/memapi/{memapi,memcore,manager,heap,undo,observe}.h "$lib"/libmemapi{,-preload}.so "$lib"/libmemapi.a "$lib/pkgconfig/memapi.pc" \
 	"$lib/cmake/memapi/memapiConfig.cmake" bin/mmd bin/mmctl share/man/man1/mmctl.1 share/man/man5/mmd.conf.5 \
 	share/man/man7/memapi.7 share/man/man8/mmd.8 lib/systemd/system/mmd.service share/doc/memapi/mmd.conf \
 	share/bash-completion/completions/mmctl; do
@@ -78,4 +78,11 @@ needs=$(readelf -d "$prefix/$lib/libmemapi.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/
 # The installed programs find the installed library, and the installed example is a good configuration.
 [ "$("$prefix/bin/mmctl" --version)" ] || fault "mmctl does not run"
 "$prefix/bin/mmd" -c "$prefix/share/doc/memapi/mmd.conf" --check-config >"$tmp/log" 2>&1 || fault "mmd: $(cat "$tmp/log")"
+
+# The installed mmctl finds the installed preload library, and so does a program that it starts.
+"$prefix/bin/mmctl" run -- sh -c "grep -q '$prefix/$lib/libmemapi-preload.so' /proc/\$\$/maps" >"$tmp/log" 2>&1 ||
+	fault "mmctl run: $(cat "$tmp/log")"
+names=$(nm -D --defined-only "$prefix/$lib/libmemapi-preload.so" | awk '{ print $3 }' |
+	grep -vE '^(_Zn[wa]m|_Zd[la]Pv|mall|.*alloc|cfree|free(_aligned)?(_sized)?$|.*memalign$|memapi_preload_refusal)')
+[ -z "$names" ] || fault "libmemapi-preload.so gives away: $names"
 exit $bad

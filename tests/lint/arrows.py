@@ -14,7 +14,7 @@ LAYERS = {
 	"include/memapi": ((), ()),
 	"src/mem/base": ((), ()),
 	"src/mem/region": (("src/mem/base",), ()),
-	"src/mem/meta": (("src/mem/base", "src/mem/region", "include/memapi"), ()),
+	"src/mem/meta": (("src/mem/base", "src/mem/region", "include/memapi"), ("elf.h",)),
 	"src/mem/mgr": (("src/mem/base", "include/memapi"), ()),
 	"src/mem/front": (("src/mem/meta", "src/mem/mgr"), ()),
 	"src/mem/reap": (("src/mem/front",), ()),
@@ -25,7 +25,7 @@ LAYERS = {
 	"src/conf": ((), ("ini.h",)),
 	"src/ctl": (("include/memapi",), ("json-c", "event2")),
 	"src/daemon": (("src/ctl", "src/conf", "include/memapi", "src/mem/host.h"), ("json-c", "event2", "argp.h")),
-	"tools": (("src/ctl", "src/conf", "tools"), ("json-c", "argp.h", "ncurses.h", "curses.h")),
+	"tools": (("src/ctl", "src/conf", "tools"), ("json-c", "argp.h", "ncurses.h", "curses.h", "elf.h")),
 }
 # a file that belongs to another layer than its folder
 FILES = {

@@ -3,14 +3,12 @@
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <wchar.h>
 
 #include "heap.h"
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Walloc-size-larger-than="
-#endif
 
 void free_sized(void *p, size_t size) __attribute__((weak));
 void free_aligned_sized(void *p, size_t align, size_t size) __attribute__((weak));
@@ -54,12 +52,50 @@ static void sizes(void)
 	free_(q);
 	free_(NULL);
 	CHECK(malloc_usable_size(NULL) == 0);
+}
+
+static size_t resident(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	CHECK(f && fscanf(f, "%*s %lu", &pages) == 1);
+	if (f)
+		fclose(f);
+	return pages * 4096;
+}
+
+/* Zeros are not touched to make them, and what is large goes back to the system: at once, but not again and again. */
+static void large(void)
+{
+	size_t before = resident(), faults_before;
+	struct rusage u;
+	char *p;
+
 	for (size_t size = 100ul << 20; size <= 800ul << 20; size *= 2) {
 		p = calloc_(1, size);
-		CHECK(p && on_heap(p) && !((char *)p)[0] && !((char *)p)[size / 2] && !((char *)p)[size - 1]);
-		((char *)p)[size - 1] = 1;
+		CHECK(p && on_heap(p) && !p[0] && !p[size / 2] && !p[size - 1]);
+		CHECK(resident() < before + (20ul << 20));
+		p[size / 2] = p[size - 1] = 1;
 		free_(p);
 	}
+	p = malloc_(200ul << 20);
+	memset(p, 1, 200ul << 20);
+	CHECK(resident() > before + (190ul << 20));
+	free_(p);
+	CHECK(resident() < before + (20ul << 20));
+	p = calloc_(1, 200ul << 20);
+	CHECK(p && all(p, 0, 200ul << 20));
+	free_(p);
+	getrusage(RUSAGE_SELF, &u);
+	faults_before = (size_t)u.ru_minflt;
+	for (unsigned i = 0; i < 1000; i++) {
+		p = malloc_(2u << 20);
+		memset(p, 1, 2u << 20);
+		free_(p);
+	}
+	getrusage(RUSAGE_SELF, &u);
+	CHECK((size_t)u.ru_minflt - faults_before < 20000);	/* 512 a round would be 512000 */
 }
 
 /* Not to be had: NULL and ENOMEM, nothing changed. */
@@ -190,6 +226,7 @@ static void questions(void)
 int main(void)
 {
 	sizes();
+	large();
 	too_much();
 	reallocs();
 	alignments();

@@ -218,13 +218,14 @@ static void add_option(struct getopt_table *t, enum option_id id, size_t at)
 		snprintf(t->letters + len, sizeof t->letters - len, "%c%s", row->letter, row->metavar ? ":" : "");
 }
 
-/* The GLOBAL options and those of the verb, if there is one yet. '+': stop at the first word, which is the verb. */
+/* The GLOBAL options and those of the verb, if there is one yet. '+': stop at the first word, which is the verb, or the
+ * program. */
 static void build_table(struct getopt_table *t, const struct verb *verb)
 {
 	size_t at = 0;
 
 	*t = (struct getopt_table){ 0 };
-	snprintf(t->letters, sizeof t->letters, "%s", verb ? ":" : "+:");
+	snprintf(t->letters, sizeof t->letters, "%s", verb && !verb_runs(verb) ? ":" : "+:");
 	for (int id = O_NONE + 1; id < OPTIONS_END; id++)
 		if (option_rows[id].how == GLOBAL)
 			add_option(t, (enum option_id)id, at++);
@@ -396,7 +397,11 @@ enum exit_code command_parse(int argc, char **argv, struct command *ret_cmd)
 	if (code || cmd->given[O_HELP] || cmd->given[O_VERSION])
 		return code;
 	words = help_words(&verbs[cmd->verb], argc - optind);
-	if (words < argc - optind)
+	if (verb_runs(&verbs[cmd->verb]) && words) {
+		cmd->program = argv + optind;
+		words = 1;
+	}
+	if (words < argc - optind && !cmd->program)
 		cmd->operand[1] = argv[optind + 1];
 	return parse_operands(cmd, &verbs[cmd->verb], argv + optind, words);
 }

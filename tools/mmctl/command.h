@@ -13,6 +13,7 @@ struct command {
 	enum verb_id verb;
 	const char *given[OPTIONS_END];		/* an option's text, "" for one without; NULL: not given */
 	const char *operand[OPERANDS_MAX];	/* those that are no parameter of the method, too */
+	char **program;				/* run: its argv, ended by NULL */
 	struct json_object *params;		/* an object */
 	enum format format;
 	double timeout;				/* s; 0: not given */

@@ -18,6 +18,8 @@ static const char *operand_words(enum operand_id id)
 		return "@managers";
 	case A_POOL:
 		return "@names";
+	case A_PROGRAM:
+		return "@commands";
 	case A_METHOD:
 		return "@methods";
 	case A_TOPIC:
@@ -31,6 +33,8 @@ static const char *value_words(enum option_id id)
 {
 	if (id == O_SOCKET)
 		return "@files";
+	if (id == O_MANAGER)
+		return "@managers";
 	if (id == O_POOL)
 		return "@pools";
 	if (id == O_PID || id == O_OWNER)

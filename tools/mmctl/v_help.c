@@ -64,7 +64,7 @@ static void put_exits(FILE *out)
 {
 	fputs("Exit codes\n", out);
 	for (size_t i = 0; i < exit_rows_count; i++)
-		fprintf(out, "  %2d  %s\n", exit_rows[i].code, exit_rows[i].help);
+		fprintf(out, "  %3d  %s\n", exit_rows[i].code, exit_rows[i].help);
 }
 
 void help_all(FILE *out)
@@ -88,9 +88,9 @@ void help_verb(FILE *out, const struct verb *v)
 {
 	fprintf(out, "mmctl %s - ", v->words);
 	wrap(out, v->summary, 0);
-	fprintf(out, "\nUsage: mmctl %s", v->words);
+	fprintf(out, "\nUsage: mmctl %s%s", v->words, verb_runs(v) ? " [OPTION...] [--]" : "");
 	put_operands(out, v);
-	fputs(" [OPTION...]\n\n", out);
+	fputs(verb_runs(v) ? "\n\n" : " [OPTION...]\n\n", out);
 	if (*v->details) {
 		wrap(out, v->details, 0);
 		fputc('\n', out);

@@ -69,6 +69,9 @@ extern const struct verb verbs[VERBS_END];
 extern const struct exit_row exit_rows[];
 extern const size_t exit_rows_count;
 
+/** Does its operand begin another program's command line? Options of the verb stand before it. */
+static inline bool verb_runs(const struct verb *v) { return v->operands[0] == A_PROGRAM; }
+
 /** Is `word`, `len` bytes of it, one of `words` (space between)? */
 bool word_in(const char *words, const char *word, size_t len);
 

@@ -50,10 +50,14 @@ static inline bool records(const struct pool *p) { (void)p; return true; }
 
 #else
 
+/* errno stays: free() must not change it. */
 COLD static void mutex_wait(_Atomic uint32_t *mutex)
 {
+	int saved = errno;
+
 	while (atomic_exchange_explicit(mutex, 2, memory_order_acquire))
 		syscall(SYS_futex, mutex, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	errno = saved;
 }
 
 /*
@@ -180,7 +184,8 @@ COLD static uint32_t site_of_stack(const struct front_call *call)
 	if (!stack_take(&stack, call->caller))
 		return 0;
 	number = site_known(p, NULL, stack.key);
-	if (number)
+	/* of a full table nothing is learned by naming up to 16 functions at each call */
+	if (number || COUNTERS(p)->sites_used >= SITES_MAX)
 		return number;
 	stack_describe(&stack, call->site, &site);
 	enter(p, at_home(call), call->flags);
@@ -239,6 +244,66 @@ COLD static bool grow(struct pool *p, uint64_t need)
 	publish_all(p);
 	return true;
 }
+
+/* ---- large fragments ---- */
+
+enum { LARGE_LEAST = 256 << 10, LARGE_MOST = 32 << 20, ZERO_BY_PAGES = 1 << 20 };
+
+#ifdef MEM_DOMAIN_SHM
+
+static inline void large_freed(struct pool *p, void *ptr, uint64_t usable) { (void)p, (void)ptr, (void)usable; }
+static inline void make_zeros(struct pool *p, void *ptr, size_t size) { (void)p, memset(ptr, 0, size); }
+
+#else
+
+/*
+ * Only of memory that is this heap's own: what a manager got elsewhere may be of any kind.
+ *
+ * Pages of a large fragment go back to the system when it is freed. What is large grows with what goes back, up to
+ * LARGE_MOST: who frees and allocates the same size again and again pays for its pages once.
+ */
+COLD static void discard(struct pool *p, void *ptr, uint64_t usable)
+{
+	static _Atomic uint64_t large = LARGE_LEAST;	/* of all shards; relaxed: a guess at what will come again */
+	int saved = errno;
+
+	if (pool_holds(p, ptr) &&
+	    (usable > atomic_load_explicit(&large, memory_order_relaxed) || usable >= LARGE_MOST)) {
+		region_discard(ptr, usable);
+		atomic_store_explicit(&large, usable < LARGE_MOST ? usable : LARGE_MOST, memory_order_relaxed);
+	}
+	errno = saved;
+}
+
+static inline void large_freed(struct pool *p, void *ptr, uint64_t usable)
+{
+	if (UNLIKELY(usable > LARGE_LEAST))
+		discard(p, ptr, usable);
+}
+
+/* What was never touched stays untouched: most of a large array of zeros is read first, if at all. */
+COLD static void zeros_by_pages(void *ptr, size_t size)
+{
+	char *from = (char *)ROUND_UP((uintptr_t)ptr, META_PAGE), *end = (char *)ptr + size;
+	char *to = (char *)((uintptr_t)end & ~(uintptr_t)(META_PAGE - 1));
+	int saved = errno;
+
+	if (!region_discard(from, (uint64_t)(to - from)))
+		memset(from, 0, (size_t)(to - from));
+	memset(ptr, 0, (size_t)(from - (char *)ptr));
+	memset(to, 0, (size_t)(end - to));
+	errno = saved;
+}
+
+static inline void make_zeros(struct pool *p, void *ptr, size_t size)
+{
+	if (UNLIKELY(size >= ZERO_BY_PAGES) && pool_holds(p, ptr))
+		zeros_by_pages(ptr, size);
+	else
+		memset(ptr, 0, size);
+}
+
+#endif
 
 /* ---- records and tails ---- */
 
@@ -605,7 +670,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		record_put(call, ptr, usable, size, site);
 	leave(p, call->flags);
 	if (call->flags & FRONT_ZERO)
-		memset(ptr, 0, size);
+		make_zeros(p, ptr, size);
 	return ptr;
 }
 
@@ -649,6 +714,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		index = (uint64_t)(r - p->records);
 		record_drop(p, r, usable, site);
 	}
+	large_freed(p, ptr, usable);
 	p->ops->free(h, ptr);
 	leave(p, call->flags);
 	if (UNLIKELY(damaged))

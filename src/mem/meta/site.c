@@ -5,13 +5,17 @@
 #include "mem/base/compiler.h"
 #include "mem/meta/store.h"
 
-_Atomic uint64_t DOMAIN(known_sites)[KNOWN_SITES];
+_Alignas(64) _Atomic uint64_t DOMAIN(known_sites)[KNOWN_SITES];
 
 void DOMAIN(known_sites_forget)(void)
 {
-	for (unsigned i = 0; i < KNOWN_SITES; i++)
-		atomic_store_explicit(&DOMAIN(known_sites)[i], 0,
-				      memory_order_relaxed); /* a fresh child has one thread */
+	for (unsigned i = 0; i < KNOWN_SITES; i++) {
+		_Atomic uint64_t *known = &DOMAIN(known_sites)[i];
+
+		/* a fresh child has one thread; it shares with its parent what it does not store to */
+		if (atomic_load_explicit(known, memory_order_relaxed))
+			atomic_store_explicit(known, 0, memory_order_relaxed);
+	}
 }
 
 static uint64_t hash_bytes(uint64_t h, const void *from, size_t bytes)

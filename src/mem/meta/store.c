@@ -6,10 +6,12 @@
 #include <execinfo.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "mem/base/compiler.h"
 #include "mem/meta/process.h"
+#include "mem/meta/symbols.h"
 
 enum { RECORDS_STEP = 2048, SITES_STEP = 64 };
 
@@ -59,24 +61,50 @@ static void describe_site(const struct mem_site *site, struct meta_site *to)
 	to->line = site->line;
 }
 
-/* A return address: the program or library it lies in, and the nearest function that the loader knows. */
-static void describe_address(const void *address, struct meta_site *to)
+struct named { const char *file; char function[41]; uint64_t from_start; };
+
+/* The program itself, whatever its argv[0] says. */
+static const char *file_to_read(const Dl_info *info)
+{
+	uint64_t program = getauxval(AT_PHDR) & ~4095ull;
+
+	return program == (uintptr_t)info->dli_fbase ? "/proc/self/exe" : info->dli_fname;
+}
+
+/* A return address: the program or library it lies in, and the function, or "" and the distance from the file's start. A
+ * call may be the last instruction of its function: the byte before is what counts. */
+static bool name_address(const void *address, struct named *ret)
 {
 	Dl_info info;
+
+	if (!dladdr((const char *)address - 1, &info) || !info.dli_fname)
+		return false;
+	ret->file = info.dli_fname;
+	ret->function[0] = 0;
+	ret->from_start = (uintptr_t)address - (uintptr_t)info.dli_fbase;
+	if (info.dli_sname) {
+		snprintf(ret->function, sizeof ret->function, "%s", info.dli_sname);
+		ret->from_start = (uintptr_t)address - (uintptr_t)info.dli_saddr;
+	} else if (symbol_find(file_to_read(&info), ret->from_start - 1, ret->function, sizeof ret->function,
+			       &ret->from_start)) {
+		ret->from_start++;
+	}
+	return true;
+}
+
+static void describe_address(const void *address, struct meta_site *to)
+{
+	struct named named;
 	const char *slash;
 
 	to->address = (uintptr_t)address;
-	if (!dladdr(address, &info) || !info.dli_fname)
+	if (!name_address(address, &named))
 		return;
-	copy_end(to->file, sizeof to->file, info.dli_fname);
-	slash = strrchr(info.dli_fname, '/');
-	copy_end(to->module, sizeof to->module, slash ? slash + 1 : info.dli_fname);
-	if (info.dli_sname)
-		snprintf(to->function, sizeof to->function, "%.40s+0x%lx", info.dli_sname,
-			 (unsigned long)((uintptr_t)address - (uintptr_t)info.dli_saddr));
-	else
-		snprintf(to->function, sizeof to->function, "0x%lx",
-			 (unsigned long)((uintptr_t)address - (uintptr_t)info.dli_fbase));
+	copy_end(to->file, sizeof to->file, named.file);
+	slash = strrchr(named.file, '/');
+	copy_end(to->module, sizeof to->module, slash ? slash + 1 : named.file);
+	snprintf(to->function, sizeof to->function, "%s%s0x%lx", named.function, named.function[0] ? "+" : "",
+		 (unsigned long)named.from_start);
 }
 
 int sites_grow(struct pool *p)
@@ -137,21 +165,21 @@ COLD bool stack_take(struct call_stack *ret_stack, const void *caller)
 COLD void stack_describe(const struct call_stack *stack, const struct mem_site *site, struct meta_site *ret_site)
 {
 	size_t len = 0;
-	Dl_info info;
+	struct named named;
 
 	site_describe(site, stack->depth ? stack->frame[0] : NULL, true, ret_site);
 	memset(ret_site->function, 0, sizeof ret_site->function);
 	for (unsigned i = 0; i < stack->depth && len < sizeof ret_site->function; i++) {
-		bool known = dladdr(stack->frame[i], &info) && info.dli_fname;
+		bool known = name_address(stack->frame[i], &named);
 
-		if (known && info.dli_sname)
+		if (known && named.function[0])
 			len += (size_t)snprintf(ret_site->function + len, sizeof ret_site->function - len, "%s%s",
-						i ? " < " : "", info.dli_sname);
+						i ? " < " : "", named.function);
 		else
 			len += (size_t)snprintf(ret_site->function + len, sizeof ret_site->function - len, "%s%#lx",
 						i ? " < " : "",
-						(unsigned long)((uintptr_t)stack->frame[i] -
-								(known ? (uintptr_t)info.dli_fbase : 0)));
+						known ? (unsigned long)named.from_start :
+							(unsigned long)(uintptr_t)stack->frame[i]);
 	}
 	ret_site->address = (uintptr_t)stack->key; /* stacks that begin alike stay apart */
 }

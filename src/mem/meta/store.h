@@ -29,9 +29,10 @@ int records_grow(struct pool *p);
 
 /*
  * Return address -> site, for callers without a static site: one word an entry, address << 16 | number, so that threads
- * need no lock for it. It speaks of the process's own pool of the domain, and is emptied when that gets a new META.
+ * need no lock for it. It speaks of the process's own pool of the domain, and is emptied when that gets a new META. An
+ * address may stand in any of the KNOWN_WAYS words of its line; asking the loader for one again costs up to 1 ms.
  */
-enum { KNOWN_SITES = 4096 };
+enum { KNOWN_SITES = 32768, KNOWN_WAYS = 4 };
 extern _Atomic uint64_t DOMAIN(known_sites)[KNOWN_SITES];
 void DOMAIN(known_sites_forget)(void);
 
@@ -57,9 +58,9 @@ void stack_describe(const struct call_stack *stack, const struct mem_site *site,
 /** Its number, interned if it is new: a transaction of its own, not inside of another. 0: the table is full. */
 uint32_t DOMAIN(site_intern)(struct pool *p, struct meta_site *site);
 
-static inline _Atomic uint64_t *known_site(const void *caller)
+static inline _Atomic uint64_t *known_line(const void *caller)
 {
-	return &DOMAIN(known_sites)[((uint32_t)((uintptr_t)caller >> 1) * 2654435769u) >> 20];
+	return &DOMAIN(known_sites)[(((uint32_t)((uintptr_t)caller >> 1) * 2654435769u) >> 19) * KNOWN_WAYS];
 }
 
 /** The number, if this process knows it already; 0: not. No lock needed. */
@@ -71,19 +72,31 @@ static inline uint32_t site_known(const struct pool *p, const struct mem_site *s
 		known = site->cache ? __atomic_load_n(&site->cache[DOMAIN_INDEX], __ATOMIC_RELAXED) : 0;
 		return (known & ~0xffffffffull) == p->generation ? (uint32_t)known : 0;
 	}
-	known = atomic_load_explicit(known_site(caller), memory_order_relaxed); /* one word: whole or not there */
-	return known >> 16 == (uintptr_t)caller ? known & 0xffff : 0;
+	for (unsigned i = 0; i < KNOWN_WAYS; i++) {
+		/* one word: whole or not there */
+		known = atomic_load_explicit(known_line(caller) + i, memory_order_relaxed);
+		if (known >> 16 == (uintptr_t)caller)
+			return known & 0xffff;
+	}
+	return 0;
 }
 
 static inline void site_remember(const struct pool *p, const struct mem_site *site, const void *caller, uint32_t number)
 {
 	if (site && site->cache)
 		__atomic_store_n(&site->cache[DOMAIN_INDEX], p->generation | number, __ATOMIC_RELAXED);
-	else if (!site)
-		atomic_store_explicit(known_site(caller), (uintptr_t)caller << 16 | number, memory_order_relaxed);
+	else if (!site) {
+		unsigned i = 0;
+
+		/* a full line gives up one that the number picks, as good as by chance */
+		while (i < KNOWN_WAYS && atomic_load_explicit(known_line(caller) + i, memory_order_relaxed))
+			i++;
+		atomic_store_explicit(known_line(caller) + (i < KNOWN_WAYS ? i : number % KNOWN_WAYS),
+				      (uintptr_t)caller << 16 | number, memory_order_relaxed);
+	}
 }
 
-_Static_assert(KNOWN_SITES == 1 << 12 && SITES_MAX <= 1 << 15, "known_site()");
+_Static_assert(KNOWN_SITES == KNOWN_WAYS << 13 && SITES_MAX <= 1 << 15, "known_line()");
 
 /* Lock-free: a place in the ring is taken first, `seq` is written last. No lock needed. */
 void note_failure(struct pool *p, const struct meta_failure *f);

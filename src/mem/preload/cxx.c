@@ -17,8 +17,7 @@
 #include "mem/preload/preload.h"
 
 #define CALLER __builtin_return_address(0)
-/* An operator by its mangled name; size_t and std::align_val_t are unsigned long, std::nothrow_t is passed by address.
- */
+/* An operator by its mangled name; size_t and std::align_val_t are unsigned long, a std::nothrow_t is an address. */
 #define OPERATOR(result, id, symbol, ...) \
 	__attribute__((visibility("default"))) result id(__VA_ARGS__) __asm__(symbol); \
 	result id(__VA_ARGS__)

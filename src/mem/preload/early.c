@@ -33,8 +33,8 @@ void *early_alloc(size_t align, size_t size)
 
 void early_free(void *p)
 {
-	uint64_t at = (uint64_t)((unsigned char *)p - early_arena), end = at + head_of(p)->size,
-		 start = head_of(p)->start;
+	uint64_t at = (uint64_t)((unsigned char *)p - early_arena);
+	uint64_t end = at + head_of(p)->size, start = head_of(p)->start;
 
 	if (atomic_load_explicit(&top, memory_order_relaxed) != end)
 		return;

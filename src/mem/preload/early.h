@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Memory for calls that come when the heap cannot answer: from the loader before this library is relocated, and from
- *the C library while this thread sets the heap up, or forks.
+ * the C library while this thread sets the heap up, or forks.
  *
  *	| head | bytes .. | head | bytes ..... | zeros .....
  *	0                                      top          EARLY_BYTES
  *
  * Static, told by its range from every other address. Invariant: from `top` on there are zeros. The last block goes
- *back when it is freed, others stay: there are few. No function of the C library is called, since it may not be there
+ * back when it is freed, others stay: there are few. No function of the C library is called, since it may not be there
  *yet.
  */
 #ifndef PRELOAD_EARLY_H

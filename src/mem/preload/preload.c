@@ -8,7 +8,7 @@
  *
  * The call site is the address that the exported function returns to, so that it is the program's. A fragment that is
  * freed where the heap must not be touched waits in `deferred`, linked through its first word, for the next free. What
- *a function does with bad arguments, and to errno, is what glibc does.
+ * a function does with bad arguments, and to errno, is what glibc does.
  */
 #include "mem/preload/preload.h"
 

@@ -51,6 +51,13 @@ int region_reserve(uint64_t *bytes, uint64_t least, void **ret_base)
 
 int region_commit(void *at, uint64_t bytes) { return mprotect(at, bytes, PROT_READ | PROT_WRITE) == -1 ? -errno : 0; }
 
+bool region_discard(void *at, uint64_t bytes)
+{
+	uint64_t from = ROUND_UP((uintptr_t)at, 4096), to = ((uintptr_t)at + bytes) & ~4095ull;
+
+	return to <= from || madvise((void *)from, to - from, MADV_DONTNEED) == 0; /* not what is locked in memory */
+}
+
 static int reserve_at(uint64_t at, uint64_t bytes, void **ret_base)
 {
 	void *base = mmap((void *)at, bytes, PROT_NONE,

@@ -16,6 +16,8 @@
 int region_reserve(uint64_t *bytes, uint64_t least, void **ret_base);
 /** Make [at, at + bytes) of a private reservation readable and writable. */
 int region_commit(void *at, uint64_t bytes);
+/** The whole pages inside [at, at + bytes) of private memory are zeros, and no memory. false: they are as they were. */
+bool region_discard(void *at, uint64_t bytes);
 
 /**
  * Reserve `bytes` at exactly `at`, or, with at = NULL, at a random 2 MiB-aligned place of the window where shared
