@@ -151,7 +151,7 @@ static void *first_call(void *arg)
 }
 
 /* Threads come and go: each one's first call of shared memory makes it a slot. */
-static void *churn(void *arg)
+__attribute__((unused)) static void *churn(void *arg)
 {
 	pthread_t thread;
 
@@ -215,11 +215,14 @@ int main(int argc, char **argv)
 	all_kinds(true);
 	atomic_store(&go_on, false);
 	pthread_join(thread, NULL);
+#ifndef __SANITIZE_ADDRESS__ /* whose own heap is locked for ever in a child that was made while a thread came or went \
+			      */
 	atomic_store(&go_on, true);
 	EXPECT(pthread_create(&thread, NULL, churn, NULL) == 0);
 	all_kinds(true);
 	atomic_store(&go_on, false);
 	pthread_join(thread, NULL);
+#endif
 	for (unsigned i = 0; i < INHERITED; i++)
 		pkg_free(inherited[i]);
 	EXPECT(fragments_of_self() == 0);
