@@ -214,11 +214,14 @@ static bool run_manager(const struct mem_manager *manager)
 		m.manager = manager->name;
 		m.watch = watch;
 		m.fills = manager->pkg ? mem_round(manager->pkg, 104 + TAIL) - TAIL : 0;
-		ok &= !manager->pkg || run_both(&m);
+		m.flags = manager->view->flags;
+		/* what memory of the manager's own has no record is its library's business */
+		ok &= !manager->pkg || (watch == PLAIN && m.flags & MEM_OWN_MEMORY) || run_both(&m);
 		m = shm_memory;
 		m.manager = manager->name;
 		m.watch = watch;
 		m.fills = manager->shm ? mem_round(manager->shm, 104 + TAIL) - TAIL : 0;
+		m.flags = manager->view->flags;
 		ok &= !manager->shm || watch == PLAIN || run_both(&m);	/* shared fragments are always recorded */
 	}
 	return ok;

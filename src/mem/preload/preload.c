@@ -47,6 +47,8 @@ COLD static void *early(size_t align, size_t size)
 
 static bool of_heap(const void *p)
 {
+	if (mem_pkg_pool.ops && mem_pkg_pool.ops->flags & MEM_OWN_MEMORY)
+		return true;		/* it lies anywhere */
 	for (unsigned k = 0; k < mem_pkg_shards; k++)
 		if ((uintptr_t)p - (uintptr_t)mem_pkg_pools[k].heap.base < mem_pkg_pools[k].heap.len)
 			return true;
