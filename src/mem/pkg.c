@@ -612,13 +612,18 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
+	enum magazine_answer answer;
+
 	if (UNLIKELY(mem_pkg_pool.lean)) {
 		if (p)
 			own_free(p, site, __builtin_return_address(0));
 		return;
 	}
-	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
-		pkg_release(CALL(0), p);
+	if (!p || UNLIKELY(!ready(&mem_pkg_pool)))
+		return;
+	answer = magazine_put(&mem_pkg_pool, p);
+	if (UNLIKELY(answer != MAGAZINE_PUT))
+		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
 size_t pkg_usable(const void *p)
