@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # What `cmake --install` puts where; a prefix that is chosen at install time works (pkg-config and CMake find themselves).
 #	include/memapi/	lib/libmemapi.{so,a}	lib/libmemapi-preload.so	lib/pkgconfig/memapi.pc	lib/cmake/memapi/	bin/mmd bin/mmctl
-#	share/man/	lib/systemd/system/mmd.service	share/doc/memapi/mmd.conf	share/bash-completion/completions/mmctl
+#	lib/memapi/NAME.so	share/man/	lib/systemd/system/mmd.service	share/doc/memapi/mmd.conf	share/bash-completion/completions/mmctl
 include(CMakePackageConfigHelpers)
 
 install(DIRECTORY include/memapi DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A pool for tests of managers: everything that a transaction may change lies in one struct, to be copied and compared.
- * And the table of the managers under test: those of the build, and ff, the tests' own.
+ * And the table of the managers under test: those of the build, ff, the tests' own, and the example of a module.
  */
 #ifndef TESTS_POOL_H
 #define TESTS_POOL_H
@@ -94,6 +94,7 @@ static inline const char *measure(const struct mem_manager_ops *ops, struct mem_
 #include "managers.def"
 #define MANAGER(m) extern const struct mem_manager_ops m##_pkg_ops, m##_shm_ops, m##_view_ops, m##_kill_ops;
 MANAGER(ff)
+MANAGER(stack)
 #undef MANAGER
 
 #ifdef TESTS_KILL_POINT_H
@@ -107,6 +108,7 @@ static const struct mgr_case { const char *name; const struct mem_manager_ops *p
 #include "managers.def"
 #define MANAGER(m) { #m, &m##_pkg_ops, &m##_shm_ops, &m##_view_ops, KILL_OPS(m) },
 	MANAGER(ff)
+	MANAGER(stack)
 #undef MANAGER
 };
 

@@ -257,9 +257,11 @@ static void list_exits(void)
 /* ---- managers ---- */
 
 #define MANAGER(m) extern const struct mem_manager_ops m##_view_ops;
+#define MANAGER_OWN(m) extern const struct mem_manager_ops m##_own_ops;
 #include "managers.def"
 static const struct mem_manager_ops *const managers[] = {
 #define MANAGER(m) &m##_view_ops,
+#define MANAGER_OWN(m) &m##_own_ops,
 #include "managers.def"
 	NULL
 };

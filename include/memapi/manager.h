@@ -16,9 +16,11 @@ enum { MEM_MANAGER_ABI = 1 };
 enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
 /*
  * Flags: serves no alignment above 16; is for debugging, so that records and guards are on unless switched off; has
- * heads of 8 bytes, so that its sizes are asked and told as 16 n + 8 (which makes a fragment a multiple of 16).
+ * heads of 8 bytes, so that its sizes are asked and told as 16 n + 8 (which makes a fragment a multiple of 16); keeps
+ * memory of its own (own.h): it gets no region, h->base is NULL and h->len 0, and its fragments lie anywhere. That is
+ * for pkg alone, its usable sizes are multiples of 8, and it has neither walk of free fragments nor tally.
  */
-enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8 };
+enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16 };
 enum { MEM_LOOKS = 256 };
 
 #define MEM_WALK_FAULT UINT64_MAX	/* walk: the heap is damaged or could not be read */
@@ -64,8 +66,8 @@ struct mem_manager_ops {
 	void (*free)(struct mem_heap *h, void *p);
 	/** `p` holds `size` bytes now, at the same place; it may shrink or grow. false: not here, nothing changed. */
 	bool (*resize)(struct mem_heap *h, void *p, size_t size);
-	/** Optional, pkg only, after resize said no: moves `p` without copying (mremap). NULL: no, and `p` is as it
-	 * was. */
+	/** Optional, pkg only, after resize said no: moves `p` with its bytes and without our copying (mremap, the C
+	 * library). NULL: no, and `p` is as it was. */
 	void *(*realloc)(struct mem_heap *h, void *p, size_t size);
 	/** Bytes that the holder of `p` may use, at least what was asked for. Stores nothing. It may, as marked, be
 	 * asked of any multiple of 16 behind 16 readable bytes; says anything then, but follows nothing. */
@@ -93,6 +95,9 @@ struct mem_manager_ops {
 	 * may tell less when more than that share the topmost bin. Stores nothing. As walk. */
 	uint64_t (*largest)(const struct mem_heap *h);
 };
+
+/** Whether fragments can have records: by a bit of the manager, or because their tails and records name each other. */
+static inline bool mem_can_track(const struct mem_manager_ops *ops) { return ops->mark || ops->flags & MEM_OWN_MEMORY; }
 
 /** What a manager is asked for when `size` bytes are wanted. */
 static inline uint64_t mem_round(const struct mem_manager_ops *ops, uint64_t size)

@@ -154,6 +154,7 @@ MEMAPI_EXPORT int obs_records(struct obs_pool *p, uint64_t *cursor, uint64_t max
 /**
  * obs_walk - fragments from the heap itself, used and free, also where nothing was tracked
  *
+ * Of a manager that keeps its own memory: those of the ledger, since nobody else knows where it has any.
  * As obs_records(); fragments with a record tell what it knows. -EAGAIN: the heap changed too fast, try later;
  * -ESRCH: a private heap whose process is gone; -EACCES: the kernel denies it; -EUCLEAN: damaged; -ENOTSUP: its
  * manager has no view in this build; -EINVAL: no cursor of this pool.

@@ -185,7 +185,7 @@ static int replace_choice(int dir, const char *text, size_t len)
 
 int conf_choice_write(const struct conf_choice *choice, struct conf_error *ret_error)
 {
-	char dir[256] = "", text[256];
+	char dir[256] = "", text[160 + 2 * CONF_NAME];
 	int fd = -1, result, n;
 	bool private;
 

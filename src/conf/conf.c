@@ -32,6 +32,9 @@ struct load {
 	unsigned rank[2];		/* of conf->manager */
 	uint16_t seen[KEYS_MAX];	/* line where the file gave a key, 0: not yet */
 	uint16_t pool_seen[CONF_POOLS][POOL_KEYS_MAX];
+	const struct conf_options *opts;
+	bool module_path_known;
+	char module_path[sizeof((struct conf *)0)->module_path];
 };
 
 static const char *const domain_name[] = { "pkg", "shm" };
@@ -50,17 +53,36 @@ const char *error_name(int error)
 	return text ? text : "an unknown error";
 }
 
+/** Where modules are looked for: a stronger source, or a later line, may say it after a module was named. */
+static const char *module_path(struct load *l, const char *name)
+{
+	struct conf_error ignored;
+	struct conf whole;
+
+	if (!l->module_path_known && (strchr(name, ':') || strchr(name, '/'))) {
+		conf_load(l->opts, NULL, &whole, &ignored);	/* what is wrong with it we find, too */
+		memcpy(l->module_path, whole.module_path, sizeof l->module_path);
+		l->module_path_known = true;
+	}
+	return l->module_path;
+}
+
 /** Whether the program has such a manager; if not, says what it has. */
 static int check_manager(struct load *l, const char *place, const char *name, enum conf_domain domain)
 {
-	char names[256] = "", list[320], allowed[400];
-	bool known = !l->ok || l->ok(name, domain, names, sizeof names);
+	struct conf_ask ask = { .name = name, .domain = domain };
+	char list[320], allowed[1000];
+	bool known = true;
 
+	if (l->ok) {
+		ask.module_path = module_path(l, name);
+		known = l->ok(&ask);
+	}
 	if (known && *name && strlen(name) < sizeof l->conf->manager[0].name)
 		return 0;
-	if (*names)
-		snprintf(allowed, sizeof allowed, "for %s %s", domain_name[domain],
-			 words_text(names, list, sizeof list));
+	if (*ask.allowed)
+		snprintf(allowed, sizeof allowed, "for %s %s%s%s", domain_name[domain],
+			 words_text(ask.allowed, list, sizeof list), *ask.why ? "; " : "", ask.why);
 	else
 		snprintf(allowed, sizeof allowed, "the name of a manager for %s, at most %zu bytes",
 			 domain_name[domain], sizeof l->conf->manager[0].name - 1);
@@ -247,7 +269,7 @@ static int from_file(struct load *l, const struct conf_options *opts)
 
 static int from_defaults(struct load *l)
 {
-	char names[256] = "";
+	struct conf_ask ask;
 
 	l->from = FROM_DEFAULT;
 	for (const struct conf_key *k = conf_keys; k->name; k++)
@@ -257,8 +279,9 @@ static int from_defaults(struct load *l)
 		char *name = l->conf->manager[d].name;
 
 		snprintf(name, sizeof l->conf->manager[d].name, "%s", CONF_MANAGER);
-		if (l->ok && !l->ok(name, d, names, sizeof names) && *names)	/* not in this build: its first */
-			snprintf(name, sizeof l->conf->manager[d].name, "%.*s", (int)strcspn(names, " "), names);
+		ask = (struct conf_ask){ .name = CONF_MANAGER, .domain = d, .module_path = "" };
+		if (l->ok && !l->ok(&ask) && *ask.allowed)	/* not in this build: its first */
+			snprintf(name, sizeof l->conf->manager[d].name, "%.*s", (int)strcspn(ask.allowed, " "), ask.allowed);
 	}
 	l->conf->pools = 1;
 	l->conf->pool[0] = (struct conf_pool){ .name = "default", .on_death = UNSET };
@@ -366,7 +389,7 @@ static void complete_pools(struct conf *c)
 
 int conf_load(const struct conf_options *opts, conf_manager_fn *ok, struct conf *ret_conf, struct conf_error *ret_error)
 {
-	struct load l = { .conf = ret_conf, .ok = ok, .error = ret_error };
+	struct load l = { .conf = ret_conf, .ok = ok, .error = ret_error, .opts = opts };
 	int result;
 
 	*ret_conf = (struct conf){ .pools = 0 };

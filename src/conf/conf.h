@@ -26,6 +26,7 @@ const char *conf_from_name(enum conf_from from);
 /** What is wrong: "FILE:LINE: KEY: found, allowed" or the like, one line of printable text, ready for a person. */
 struct conf_error { char text[1024]; };
 
+enum { CONF_NAME = 200 };		/* of a manager: a path may be given */
 enum { CONF_POOLS = 16 };		/* `default` included */
 enum conf_domain { CONF_PKG, CONF_SHM };
 
@@ -33,7 +34,7 @@ enum conf_domain { CONF_PKG, CONF_SHM };
 struct conf_pool {
 	char name[49];
 	uint64_t size;
-	char manager[32];		/* "": as memory.shm.manager */
+	char manager[CONF_NAME];	/* "": as memory.shm.manager */
 	unsigned shards;		/* 0: as memory.shm.shards */
 	bool keep;
 	unsigned on_death;		/* 0 keep, 1 reclaim, 2 quarantine; size and this: memory.shm's unless given */
@@ -42,7 +43,7 @@ struct conf_pool {
 struct conf {
 	char file[256];			/* what was read; "": there is none */
 	/* one manager a domain, after memory.manager and memory.pkg|shm.manager are weighed by strength */
-	struct conf_manager { char name[32]; enum conf_from from; } manager[2];
+	struct conf_manager { char name[CONF_NAME]; enum conf_from from; } manager[2];
 	uint64_t pkg_size, shm_size;	/* bytes; pkg 0: no limit */
 	unsigned shards, pkg_shards, shm_shards;	/* heaps that a pool is made of; 0: as the manager has it */
 	char shm_pool[49];		/* "": a pool of the process's own */
@@ -70,8 +71,16 @@ struct conf_options {
 	const char *const *keys;		/* "memory.track=sites", …, NULL-terminated, or NULL */
 };
 
-/** Tells whether a manager's name will do in a domain; writes into `allowed` what would. Given by the caller. */
-typedef bool conf_manager_fn(const char *name, enum conf_domain domain, char *allowed, size_t bytes);
+/** A question to the program: will this manager do in this domain? */
+struct conf_ask {
+	const char *name;
+	enum conf_domain domain;
+	const char *module_path; /* memory.module_path, as it will be when all sources are weighed; name: a module */
+	char allowed[256];		/* out: names that would do, "fm qm" */
+	char why[640];			/* out: what is wrong, where there is more to say than that; else "" */
+};
+/** Answers it; given by the caller. */
+typedef bool conf_manager_fn(struct conf_ask *ask);
 
 /**
  * conf_load - weigh all sources
@@ -92,7 +101,7 @@ int conf_load(const struct conf_options *opts, conf_manager_fn *ok, struct conf 
 #define CONF_MANAGER "fm"
 
 /** The stored choice. "": none in that domain. */
-struct conf_choice { char name[2][32]; };
+struct conf_choice { char name[2][CONF_NAME]; };
 
 /**
  * conf_choice_path - where conf_choice_write() puts it

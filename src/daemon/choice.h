@@ -5,8 +5,8 @@
 
 #include "daemon/daemon.h"
 
-/** A conf_manager_fn: the managers of this build. */
-bool choice_is_manager(const char *name, enum conf_domain domain, char *allowed, size_t bytes);
+/** A conf_manager_fn: the managers of this build, and modules, which it loads. */
+bool choice_is_manager(struct conf_ask *ask);
 
 /** "pkg": {now, next, from, held_back}, "shm": {…}; and what holds anything back, or "". */
 void choice_write(const struct daemon *d, struct json_writer *w, char *held_back, size_t bytes);

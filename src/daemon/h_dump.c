@@ -156,8 +156,10 @@ static bool has_free(struct obs_pool *p)
 {
 	struct obs_stats stats;
 
-	return obs_info(p)->domain == OBS_SHM ||
-	       (!obs_stats(p, &stats) && (stats.state == OBS_LIVE || stats.state == OBS_DRAINING));
+	if (obs_info(p)->domain == OBS_SHM)
+		return true;
+	return !obs_stats(p, &stats) && (stats.state == OBS_LIVE || stats.state == OBS_DRAINING) &&
+	       stats.free_fragments != OBS_UNKNOWN;
 }
 
 static void next_pool(struct dump *s)

@@ -21,12 +21,12 @@ static const struct mem_manager_ops *ops_of(const struct mem_manager *m, unsigne
 	return domain == CONF_PKG ? m->pkg : m->shm;
 }
 
-bool choice_is_manager(const char *name, enum conf_domain domain, char *allowed, size_t bytes)
+bool choice_is_manager(struct conf_ask *ask)
 {
-	const struct mem_manager *m = mem_manager_find(name);
+	unsigned domain = ask->domain == CONF_PKG ? MEM_PKG : MEM_SHM;
 
-	mem_manager_names(domain == CONF_PKG ? MEM_PKG : MEM_SHM, allowed, bytes);
-	return m && ops_of(m, domain);
+	mem_manager_names(domain, ask->allowed, sizeof ask->allowed);
+	return mem_manager_choose(ask->name, domain, ask->module_path, ask->why, sizeof ask->why);
 }
 
 /* ---- the list ---- */
@@ -38,18 +38,22 @@ static void capabilities(struct json_writer *w, const struct mem_manager *m)
 	jw_key(w, "capabilities"), jw_open(w, '[');
 	if (!(ops->flags & MEM_ALIGN16))
 		jw_string(w, "any alignment");
-	if (ops->resize)
+	if (ops->flags & MEM_OWN_MEMORY)
+		jw_string(w, "own memory");
+	else
 		jw_string(w, "resize in place");
+	if (ops->realloc)
+		jw_string(w, "realloc");
 	if (ops->extend)
 		jw_string(w, "grow");
 	if (ops->idle)
 		jw_string(w, "trim");
 	if (ops->flags & MEM_DEBUGS)
 		jw_string(w, "debug");
-	if (m->view && m->view->walk)
+	if (!(ops->flags & MEM_OWN_MEMORY)) {
 		jw_string(w, "walk");
-	if (m->view && m->view->check)
 		jw_string(w, "check");
+	}
 	jw_close(w, ']');
 }
 
@@ -69,18 +73,36 @@ static void manager_row(struct json_writer *w, const struct mem_manager *m)
 	jw_close(w, '}');
 }
 
+static void on_skip(const char *file, const char *reason, void *arg)
+{
+	struct json_writer *w = arg;
+
+	jw_open(w, '{');
+	jw_key(w, "file"), jw_string(w, file);
+	jw_key(w, "reason"), jw_string(w, reason);
+	jw_close(w, '}');
+}
+
 void rpc_manager_list(struct rpc_call *call)
 {
-	struct json_writer *w = call->out;
+	struct json_writer *w = call->out, skipped = { 0 };
 	const struct mem_manager *m;
 
+	mem_modules_load(daemon_of(call)->conf.module_path, on_skip, &skipped);
 	jw_open(w, '{');
 	jw_key(w, "managers"), jw_open(w, '[');
 	for (size_t i = 0; (m = mem_manager_at(i)); i++)
 		manager_row(w, m);
+	for (size_t i = 0; (m = mem_module_at(i)); i++)
+		manager_row(w, m);
 	jw_close(w, ']');
 	row_text(w, "left_out", mem_managers_left_out());
+	jw_key(w, "skipped"), jw_open(w, '[');
+	if (skipped.len)
+		jw_raw(w, skipped.text, skipped.len);
+	jw_close(w, ']');
 	jw_close(w, '}');
+	jw_free(&skipped);
 }
 
 /* ---- the choice ---- */
@@ -172,17 +194,17 @@ static bool store(struct rpc_call *call, const char *name)
 
 void rpc_manager_set(struct rpc_call *call)
 {
-	const char *name = rpc_text(call, "name");
-	char allowed[512];
+	struct conf_ask ask = { .name = rpc_text(call, "name"), .module_path = daemon_of(call)->conf.module_path };
 
-	for (unsigned domain = CONF_PKG; domain <= CONF_SHM; domain++)
-		if (is_meant(call, domain) && !choice_is_manager(name, domain, allowed, sizeof allowed)) {
-			rpc_fail(call, RPC_NO_MANAGER, "name", "no manager of this build for %s%s%s", domain_name[domain],
+	for (ask.domain = CONF_PKG; ask.domain <= CONF_SHM; ask.domain++)
+		if (is_meant(call, ask.domain) && (strlen(ask.name) >= CONF_NAME || !choice_is_manager(&ask))) {
+			rpc_fail(call, RPC_NO_MANAGER, "name", "no manager of this build for %s%s%s%s%s",
+				 domain_name[ask.domain], *ask.why ? ": " : "", ask.why,
 				 *mem_managers_left_out() ? "; left out: " : "", mem_managers_left_out());
-			rpc_allowed_words(call, allowed);
+			rpc_allowed_words(call, ask.allowed);
 			return;
 		}
-	if (store(call, mem_manager_find(name)->name))
+	if (store(call, mem_module_named(ask.name) ? ask.name : mem_manager_find(ask.name)->name))
 		answer(call);
 }
 

@@ -6,6 +6,7 @@
 
 #include "daemon/log.h"
 #include "mem/host.h"
+#include "memapi/memcore.h"
 
 enum { REAP_S = 1, RETRY_S = 10 };
 
@@ -89,6 +90,15 @@ void hosted_configure(struct daemon *d)
 
 /* ---- what holds a change back ---- */
 
+/* As META has it: an alias and the path of a module are other names for it. */
+static const char *proper_name(const struct conf *conf, const char *name)
+{
+	const struct mem_manager *m = mem_module_named(name) ? mem_module_find(name, conf->module_path, NULL, 0) :
+							       mem_manager_find(name);
+
+	return m ? m->name : name;
+}
+
 /* The manager that a pool would get from this configuration; NULL: it is not in it. */
 static const char *wished(const struct conf *conf, const char *name)
 {
@@ -102,7 +112,7 @@ static bool holds(const struct conf *next, const struct mem_host_pool *pool)
 {
 	const char *manager = wished(next, pool->name);
 
-	return !pool->draining && pool->keep && manager && strcmp(manager, pool->manager) != 0;
+	return !pool->draining && pool->keep && manager && strcmp(proper_name(next, manager), pool->manager) != 0;
 }
 
 void hosted_holders(const struct daemon *d, const struct conf *next, char *text, size_t bytes)

@@ -28,6 +28,7 @@
 #include "daemon/notify.h"
 #include "daemon/sample.h"
 #include "memapi/memapi.h"
+#include "memapi/memcore.h"
 
 enum { EXIT_BAD_CONF = 2, LEAVE_MS = 1000 };
 enum { KEY_SOCKET = 256, KEY_CHECK };
@@ -355,18 +356,41 @@ static void execute_again(struct daemon *d, char **argv, const char *self)
 	listen_take_back(&d->place);
 }
 
+/*
+ * Modules are loaded once now, so that `manager list` has no surprises. The loader keeps little room for the
+ * thread-local storage of libraries that were made for a program's start; more is asked for by the environment of one.
+ */
+static void make_room_for_modules(const struct conf *conf, char **argv, const char *self)
+{
+	static const char name[] = "GLIBC_TUNABLES", tunable[] = "glibc.rtld.optional_static_tls";
+	const char *now = getenv(name), *room = strchr(MEM_TLS_ENVIRONMENT, '=') + 1;
+	char text[512];
+
+	mem_modules_load(conf->module_path, NULL, NULL);
+	if (!mem_modules_lack_tls() || (now && strstr(now, tunable)))
+		return;
+	if (snprintf(text, sizeof text, "%s%s%s", room, now ? ":" : "", now ? now : "") < (int)sizeof text &&
+	    !setenv(name, text, 1))
+		execv(self, argv);
+}
+
 int main(int argc, char **argv)
 {
 	static struct daemon d;
 	struct arguments args = { .check = false };
 	struct conf_error error;
 	char self[512] = "";
+	bool bad;
 
 	argp_err_exit_status = EXIT_BAD_CONF;
 	if (argp_parse(&parser, argc, argv, ARGP_NO_ARGS, NULL, &args))
 		return EXIT_BAD_CONF;
 	d.opts = args.conf;
-	if (daemon_next_conf(&d, &d.conf, &error) || roles_load(&d.conf, &d.roles, error.text, sizeof error.text)) {
+	if (readlink("/proc/self/exe", self, sizeof self - 1) == -1)
+		snprintf(self, sizeof self, "/proc/self/exe");
+	bad = daemon_next_conf(&d, &d.conf, &error);
+	make_room_for_modules(&d.conf, argv, self);
+	if (bad || roles_load(&d.conf, &d.roles, error.text, sizeof error.text)) {
 		log_line(LOG_ERR, "%s", error.text);
 		return EXIT_BAD_CONF;
 	}
@@ -378,8 +402,6 @@ int main(int argc, char **argv)
 		log_line(LOG_WARNING, "%s", error.text);	/* a stored choice that does not count */
 	memcpy(d.now, d.conf.manager, sizeof d.now);
 	log_to(!strcmp(d.conf.log, "syslog"));
-	if (readlink("/proc/self/exe", self, sizeof self - 1) == -1)
-		snprintf(self, sizeof self, "/proc/self/exe");
 	signal(SIGPIPE, SIG_IGN);
 	hold_signals(SIG_BLOCK);
 	raise_descriptors();

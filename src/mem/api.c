@@ -58,6 +58,29 @@ static struct pool *ready(void *mbp, struct owner **ret_owner)
 	return mbp == &mem_shm_pool ? mem_shm_ready(ret_owner) : mem_pkg_ready();
 }
 
+static bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
+
+/* Where the manager has memory of its own, its fragments are those that have records: a slice of the ledger. */
+static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice)
+{
+	uint64_t end, until;
+
+	pkg_front_hold(p);
+	end = p->counters.records_used;
+	until = end - *at < 16 * FRONT_SLICE ? end : *at + 16 * FRONT_SLICE;	/* most of them may be free */
+	for (; *at < until && slice->count < FRONT_SLICE; ++*at) {
+		const struct meta_record *r = &p->records[*at];
+		uint64_t size = RECORD_USABLE(r->sizes);
+
+		if (!(r->address & RECORD_FREE))
+			slice->seen[slice->count++] =
+				(struct seen){ (const void *)r->address, size, size - RECORD_SLACK(r->sizes),
+					       (uint32_t)r->owner, true };
+	}
+	pkg_front_let_go(p);
+	return *at < end;
+}
+
 static unsigned shards_of(const void *mbp) { return mbp == &mem_shm_pool ? mem_shm_shards : mem_pkg_shards; }
 
 /* Shard k of a pool whose shard 0 is *p. */
@@ -75,10 +98,14 @@ static int each_in(struct pool *p, struct owner *o, each_fn *fn, void *arg, bool
 	struct front_walk w = { 0 };
 	struct slice slice = { .p = p };
 	bool more = true;
+	uint64_t at = 0;
 
 	while (more) {
 		slice.count = 0;
-		more = (p->home == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
+		if (keeps_own(p))
+			more = collect_records(p, &at, &slice);
+		else
+			more = (p->home == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
 		for (unsigned i = 0; *go_on && i < slice.count; i++)
 			*go_on = fn(p, &slice.seen[i], arg);
 	}
@@ -128,6 +155,8 @@ static void info(void *mbp, struct mem_info *ret)
 		ret->min_frag = 16;
 		ret->total_frags += c.fragments + c.tally.free_fragments;
 	}
+	if (p && keeps_own(p))	/* what it has besides, nobody knows */
+		ret->total_size = ret->real_used = p->live->counters.used;
 }
 
 static uint64_t available(void *mbp)
@@ -214,6 +243,9 @@ static void status_filter(void *mbp, const char *match, FILE *out)
 		p->id->domain == MEM_SHM ? "shm" : "pkg", p->manager->name, (unsigned long long)i.total_size,
 		(unsigned long long)i.used_size, (unsigned long long)i.real_used, (unsigned long long)i.free_size,
 		(unsigned long long)i.max_used, (unsigned long long)i.total_frags);
+	if (keeps_own(p))
+		fprintf(out, "of these %llu are tracked and follow; what is free is the manager's own business\n",
+			(unsigned long long)p->live->counters.recorded);
 	if (each_fragment(mbp, print, &(struct printing){ out, match }) == -EUCLEAN)
 		fprintf(out, "the heap is damaged: the walk ended early\n");
 }

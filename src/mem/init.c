@@ -17,8 +17,8 @@ static pthread_mutex_t setup = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t setup_epoch;	/* of the process that `setup` belongs to, 0: of the first one */
 static struct conf conf;
 static bool conf_ready;
-static _Thread_local char error_text[640];
-static char first_error[640];
+static _Thread_local char error_text[1200];
+static char first_error[1200];
 
 /* By this thread. Initial-exec: where our malloc serves the program, asking for it must not allocate. */
 static _Thread_local bool inside __attribute__((tls_model("initial-exec")));
@@ -64,7 +64,7 @@ const char *memapi_error(void) { return error_text[0] ? error_text : first_error
 void mem_notice(const char *format, ...)
 {
 	static bool told;
-	char line[700];
+	char line[1300];
 	va_list args;
 	int n;
 
@@ -82,34 +82,30 @@ void mem_notice(const char *format, ...)
 
 /* ---- managers by name ---- */
 
-static const struct mem_manager_ops *of_domain(const struct mem_manager *m, unsigned domain)
+static bool manager_ok(struct conf_ask *ask)
 {
-	return domain == MEM_SHM ? m->shm : m->pkg;
-}
+	unsigned domain = ask->domain == CONF_SHM ? MEM_SHM : MEM_PKG;
 
-static bool manager_ok(const char *name, enum conf_domain domain, char *allowed, size_t bytes)
-{
-	unsigned d = domain == CONF_SHM ? MEM_SHM : MEM_PKG;
-	const struct mem_manager *m = mem_manager_find(name);
-
-	if (m && of_domain(m, d))
+	if (mem_manager_choose(ask->name, domain, ask->module_path, ask->why, sizeof ask->why))
 		return true;
-	mem_manager_names(d, allowed, bytes);
+	mem_manager_names(domain, ask->allowed, sizeof ask->allowed);
 	return false;
 }
 
 int mem_choose_manager(const char *name, unsigned domain, const struct mem_manager **ret_manager)
 {
-	const struct mem_manager *m = mem_manager_find(name);
-	char names[256];
+	const char *path = mem_module_named(name) ? mem_conf()->module_path : "";
+	char names[256], why[640];
+	const struct mem_manager *m = mem_manager_choose(name, domain, path, why, sizeof why);
 
-	if (m && of_domain(m, domain)) {
+	if (m) {
 		*ret_manager = m;
 		return 0;
 	}
 	mem_manager_names(domain, names, sizeof names);
-	mem_set_error("%s: no such manager for %s%s%s; available: %s", name, domain == MEM_SHM ? "shm" : "pkg",
-		      *mem_managers_left_out() ? ", left out of this build: " : "", mem_managers_left_out(), names);
+	mem_set_error("%s: no such manager for %s%s%s%s%s; available: %s", name, domain == MEM_SHM ? "shm" : "pkg",
+		      *why ? ": " : "", why, *mem_managers_left_out() ? ", left out of this build: " : "",
+		      mem_managers_left_out(), names);
 	return -ENOENT;
 }
 
@@ -150,7 +146,7 @@ uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain)
 		features |= FEATURE_GUARDS;
 	if (c->safety_abort)
 		features |= FEATURE_ABORT;
-	return domain == MEM_PKG && !ops->mark ? features & FEATURE_ABORT : features;
+	return domain == MEM_PKG && !mem_can_track(ops) ? features & FEATURE_ABORT : features;
 }
 
 unsigned mem_shards(unsigned wish, unsigned domain, const struct mem_manager *manager)
@@ -159,7 +155,7 @@ unsigned mem_shards(unsigned wish, unsigned domain, const struct mem_manager *ma
 	unsigned for_domain = domain == MEM_SHM ? c->shm_shards : c->pkg_shards;
 	unsigned shards = wish ? wish : for_domain ? for_domain : c->shards ? c->shards : manager->shards;
 
-	return shards ? shards : 1;
+	return shards && !(manager->pkg && manager->pkg->flags & MEM_OWN_MEMORY) ? shards : 1;
 }
 
 /* One option's value: "-xqm" or "-x qm". Takes it out of argv. */

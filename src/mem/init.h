@@ -26,7 +26,7 @@ void mem_set_error(const char *format, ...) __attribute__((format(printf, 1, 2))
 /** A line on stderr, once a process image: the person who started the program should know. */
 void mem_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/** -ENOENT with a text that lists what is available. */
+/** -ENOENT with a text that lists what is available and says what is wrong with a module. */
 int mem_choose_manager(const char *name, unsigned domain, const struct mem_manager **ret_manager);
 
 /** Called by the atfork handlers and at exit. */

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mem/init.h"
 #include "memapi/manager.h"
 #include "memapi/memcore.h"
 
 #define MANAGER(m) extern const struct mem_manager_ops m##_pkg_ops, m##_shm_ops, m##_view_ops;
+#define MANAGER_OWN(m) extern const struct mem_manager_ops m##_own_ops;
 #include "managers.def"
 
 /* A manager, or one of another name that is this one in several shards. */
@@ -14,6 +16,7 @@ struct row { const char *name; const struct mem_manager_ops *pkg, *shm, *view; u
 
 static const struct row rows[] = {
 #define MANAGER(m) { #m, &m##_pkg_ops, &m##_shm_ops, &m##_view_ops, 1, NULL },
+#define MANAGER_OWN(m) { #m, &m##_own_ops, NULL, &m##_own_ops, 1, NULL },
 #define MANAGER_SHARDED(m, of, shards, summary) \
 	{ #m, &of##_pkg_ops, &of##_shm_ops, &of##_view_ops, shards, summary },
 #include "managers.def"
@@ -61,6 +64,23 @@ const struct mem_manager *mem_manager_find(const char *name)
 	for (size_t i = 0; i < ROWS; i++)
 		if (strcmp(rows[i].name, name) == 0)
 			return mem_manager_at(i);
+	return strncmp(name, "module:", 7) == 0 ? mem_module_find(name, mem_conf()->module_path, NULL, 0) : NULL;
+}
+
+const struct mem_manager *mem_manager_choose(const char *name, unsigned domain, const char *module_path, char *why,
+					     size_t bytes)
+{
+	const struct mem_manager *m;
+
+	*why = 0;
+	m = mem_module_named(name) ? mem_module_find(name, module_path, why, bytes) : mem_manager_find(name);
+	if (!m || (domain == MEM_SHM ? m->shm : m->pkg))
+		return m;
+	if (domain == MEM_SHM && m->view->flags & MEM_OWN_MEMORY)
+		snprintf(why, bytes, "%s keeps its own memory, and each process has its own: nothing of it can be shared",
+			 name);
+	else
+		snprintf(why, bytes, "%s (%s) does not serve %s", name, m->source, domain == MEM_SHM ? "shm" : "pkg");
 	return NULL;
 }
 

@@ -17,6 +17,7 @@
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
+#include "mem/front/own_fast.h"
 #include "mem/init.h"
 #include "mem/meta/meta.h"
 #include "mem/meta/process.h"
@@ -42,6 +43,8 @@ static uint64_t meta_bytes_for(uint64_t records)
 {
 	return records ? META_RECORDS + records * sizeof(struct meta_record) : META_SLOTS;
 }
+
+static bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
 
 /* ---- META ---- */
 
@@ -82,7 +85,7 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	id->shards = mem_pkg_shards;
 	id->group = group_of(p);
 	id->base = (uintptr_t)p->heap.base;
-	id->size = p->data_size;
+	id->size = keeps_own(p) ? 0 : p->data_size;	/* 0: the manager has memory of its own */
 	id->roots = (uintptr_t)p->heap.roots;
 	id->root_bytes = p->ops->root_bytes;
 	id->records_max =
@@ -257,24 +260,47 @@ static int reserve(uint64_t *size, void **ret_base)
 	return region_reserve(size, RESERVE_LEAST, ret_base);
 }
 
+/* A page that tells observers whether the process still has this heap, or is another program by now. */
+static int open_roots(uint64_t bytes, void **ret_roots)
+{
+	*ret_roots = mmap(NULL, ROUND_UP(bytes ? bytes : 1, META_PAGE), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return *ret_roots == MAP_FAILED ? -ENOMEM : 0;
+}
+
+/* No region: the manager takes from where it does. */
+static int open_own_heap(struct pool *p)
+{
+	void *roots;
+	int rc = open_roots(p->ops->root_bytes, &roots);
+
+	if (rc)
+		return rc;
+	p->counters = (struct meta_counters){ 0 };
+	p->data_size = mem_conf()->pkg_size ? mem_conf()->pkg_size : PTRDIFF_MAX;
+	p->heap = (struct mem_heap){ .roots = roots, .tally = &p->counters.tally, .cursors = &p->pkg_cursors };
+	return 0;
+}
+
 static int open_heap(struct pool *p)
 {
 	uint64_t size = ROUND_UP((mem_conf()->pkg_size ? mem_conf()->pkg_size : RESERVE) / mem_pkg_shards, META_PAGE);
 	uint64_t first = p->ops->extend && size > FIRST_COMMIT ? FIRST_COMMIT : size;
-	uint64_t root_bytes = ROUND_UP(p->ops->root_bytes ? p->ops->root_bytes : 1, META_PAGE);
 	void *base, *roots;
 	int rc;
 
+	if (keeps_own(p))
+		return open_own_heap(p);
 	/* no step for managers that keep their first size: they get what they may have at once */
 	if (!p->ops->extend && !mem_conf()->pkg_size)
 		size = first = 1ull << 30;
 	rc = reserve(&size, &base);
 	if (rc)
 		return rc;
-	roots = mmap(NULL, root_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (roots == MAP_FAILED) {
+	rc = open_roots(p->ops->root_bytes, &roots);
+	if (rc) {
 		region_release(base, size);
-		return -ENOMEM;
+		return rc;
 	}
 	p->counters = (struct meta_counters){ 0 };
 	p->data_size = size;
@@ -301,6 +327,7 @@ static int make(struct pool *p, const struct mem_manager *manager)
 		rc = open_meta(p);
 	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++)
 		rc = pkg_front_init(&p[k], NULL, p[k].heap.len);
+	own_follow(p);
 	if (rc)
 		mem_set_error("the private heap could not be made: %s", error_name(-rc));
 	return rc;
@@ -327,7 +354,9 @@ static struct inherited inherit(struct pool *p)
 	struct inherited old = { p->meta, p->meta_bytes, p->meta_file, false };
 
 	old.caught = atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork;
-	if (old.caught)
+	if (old.caught && keeps_own(p))	/* its library has its own ways with fork */
+		atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
+	else if (old.caught)
 		abandon(p);
 	else if (p == p->home)
 		pkg_front_flush(p, false);	/* while their tails have the parent's generation */
@@ -336,6 +365,7 @@ static struct inherited inherit(struct pool *p)
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	magazine_follow(p);
+	own_follow(p);
 	return old;
 }
 
@@ -355,7 +385,7 @@ static void become_child(struct pool *p)
 	for (unsigned k = 0; k < mem_pkg_shards; k++) {
 		region_file_close(&old[k].meta_file);
 		munmap(old[k].meta, old[k].meta_bytes);
-		if (old[k].caught)
+		if (old[k].caught && !keeps_own(&p[k]))
 			pkg_front_init(&p[k], NULL, p[k].heap.len);
 	}
 }
@@ -429,12 +459,13 @@ COLD void mem_pkg_follow(struct pool *p)
 {
 	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
-	uint64_t follows = p->ops->mark ? wanted & may : wanted & FEATURE_ABORT;
+	uint64_t follows = mem_can_track(p->ops) ? wanted & may : wanted & FEATURE_ABORT;
 
 	if (p == p->home && (follows ^ p->features) & ~(uint64_t)FEATURE_ABORT)
 		pkg_front_empty(p);	/* in them all is recorded, or nothing */
 	p->features = follows;
 	magazine_follow(p);
+	own_follow(p);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
 	 * meanwhile */
@@ -506,10 +537,49 @@ static void *not_ready(void)
 	return NULL;
 }
 
+/* ---- to a manager that keeps its own memory, short: functions of their own, so that others save no register for it */
+
+#define OWN_CALL __attribute__((noinline)) static
+
+OWN_CALL void *own_malloc_long(size_t size, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+
+	return mem_pkg_pool.id ? pkg_front_alloc(&call, 16, size) : not_ready();
+}
+
+OWN_CALL void *own_malloc(size_t size, const struct mem_site *site, const void *caller)
+{
+	bool may = LIKELY(ready(&mem_pkg_pool)) && own_ready(&mem_pkg_pool);
+	void *ptr = LIKELY(may) ? own_take(&mem_pkg_pool, size) : NULL;
+
+	return LIKELY(ptr) ? ptr : own_malloc_long(size, site, caller);
+}
+
+OWN_CALL void own_free_long(void *p, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+
+	if (mem_pkg_pool.id)
+		pkg_front_free(&call, p);
+}
+
+OWN_CALL void own_free(void *p, const struct mem_site *site, const void *caller)
+{
+	bool may = LIKELY(ready(&mem_pkg_pool)) && own_ready(&mem_pkg_pool);
+
+	if (!LIKELY(may) || !LIKELY(own_put(&mem_pkg_pool, p)))
+		own_free_long(p, site, caller);
+}
+
+/* ---- */
+
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
 	void *ptr;
 
+	if (UNLIKELY(mem_pkg_pool.lean))
+		return own_malloc(size, site, __builtin_return_address(0));
 	if (UNLIKELY(!ready(&mem_pkg_pool)))
 		return not_ready();
 	ptr = magazine_take(&mem_pkg_pool, size);
@@ -542,8 +612,18 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(ready(&mem_pkg_pool)) && !LIKELY(magazine_put(&mem_pkg_pool, p)))
-		pkg_release(CALL(0), p);
+	enum magazine_answer answer;
+
+	if (UNLIKELY(mem_pkg_pool.lean)) {
+		if (p)
+			own_free(p, site, __builtin_return_address(0));
+		return;
+	}
+	if (!p || UNLIKELY(!ready(&mem_pkg_pool)))
+		return;
+	answer = magazine_put(&mem_pkg_pool, p);
+	if (UNLIKELY(answer != MAGAZINE_PUT))
+		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
 size_t pkg_usable(const void *p)

@@ -50,6 +50,7 @@ struct pool {
 	struct mem_cursors pkg_cursors;
 	struct meta_counters counters;	/* the truth; META has a copy, since a child shares META but not the heap */
 	_Atomic uint32_t mutex;		/* 0 free, 1 held, 2 held and waited for */
+	bool lean;			/* own_fast.h */
 	bool at_fork;			/* the mutex is held by our own atfork handler */
 	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */
 };

@@ -56,10 +56,14 @@ static inline void write_file(const char *path, const char *text, size_t len)
 }
 
 /** Managers of a build that has fm and qm in both domains, sys in pkg. */
-static inline bool some_managers(const char *name, enum conf_domain domain, char *allowed, size_t bytes)
+static inline bool some_managers(struct conf_ask *ask)
 {
-	snprintf(allowed, bytes, "%s", domain == CONF_PKG ? "qm fm sys" : "qm fm");
-	return !strcmp(name, "qm") || !strcmp(name, "fm") || (domain == CONF_PKG && !strcmp(name, "sys"));
+	bool pkg = ask->domain == CONF_PKG;
+
+	snprintf(ask->allowed, sizeof ask->allowed, "%s", pkg ? "qm fm sys" : "qm fm");
+	if (!strncmp(ask->name, "module:", 7))
+		snprintf(ask->why, sizeof ask->why, "%s has none", ask->module_path);
+	return !strcmp(ask->name, "qm") || !strcmp(ask->name, "fm") || (pkg && !strcmp(ask->name, "sys"));
 }
 
 #endif /* TESTS_CONF_SANDBOX_H */

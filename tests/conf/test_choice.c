@@ -60,7 +60,7 @@ Test(choice, a_killed_writer_leaves_one_whole_version)
 	struct conf_choice first = choice_of("v0", "v0");
 	struct conf_error e;
 	unsigned seed = 7;
-	char last[32] = "v0", path[256];
+	char last[CONF_NAME] = "v0", path[256];
 	unsigned changes = 0;
 	DIR *dir;
 

@@ -86,6 +86,20 @@ Test(errors, a_manager_that_there_is_not_is_told_with_those_that_are)
 	SAYS("memory.pkg.manager = sys", "");
 }
 
+Test(errors, a_module_is_looked_for_where_all_sources_together_say)
+{
+	struct conf_error e;
+	struct conf c;
+
+#define FOUND "memory.pkg.manager: \"module:x\" found, allowed: for pkg qm, fm, sys; "
+	SAYS("memory.pkg.manager = module:x", "FILE:1: " FOUND " has none");
+	SAYS("memory.module_path = /a\nmemory.pkg.manager = module:x", "FILE:2: " FOUND "/a has none");
+	SAYS("memory.pkg.manager = module:x\nmemory.module_path = /b", "FILE:1: " FOUND "/b has none");
+	setenv("MEMAPI_MODULE_PATH", "/c", 1);
+	cr_expect_eq(conf_load(&(struct conf_options){ .pkg_manager = "module:x" }, some_managers, &c, &e), -EINVAL);
+	cr_expect_str_eq(e.text, "-X: \"module:x\" found, allowed: for pkg qm, fm, sys; /c has none");
+}
+
 Test(errors, an_unknown_key_is_told_with_its_neighbours)
 {
 	SAYS("leaks.sample = 3", "FILE:1: leaks.sample: unknown key, allowed: leaks.samples, leaks.interval");

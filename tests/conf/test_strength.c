@@ -167,11 +167,10 @@ Test(strength, pools_take_what_they_leave_open_from_memory_shm)
 	cr_expect_str_eq(c.pool[2].manager, "");
 }
 
-static bool only_qm(const char *name, enum conf_domain domain, char *allowed, size_t bytes)
+static bool only_qm(struct conf_ask *ask)
 {
-	(void)domain;
-	snprintf(allowed, bytes, "qm");
-	return !strcmp(name, "qm");
+	snprintf(ask->allowed, sizeof ask->allowed, "qm");
+	return !strcmp(ask->name, "qm");
 }
 
 Test(strength, a_build_without_the_usual_manager_has_its_first_one_as_default)

@@ -204,6 +204,17 @@ static const struct memory shm_memory = { "shm", .shared = true, .alloc = mem_sh
 					  .free = mem_shm_free, .usable = shm_usable, .foreign = mem_pkg_malloc,
 					  .foreign_free = mem_pkg_free };
 
+/* What memory of the manager's own has no record is its library's business; and under ASan, which is the C library's
+ * malloc then and finds each misuse first, all of it is. */
+static bool librarys_own(const struct memory *m)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return m->flags & MEM_OWN_MEMORY;
+#else
+	return m->watch == PLAIN && m->flags & MEM_OWN_MEMORY;
+#endif
+}
+
 static bool run_manager(const struct mem_manager *manager)
 {
 	struct memory m;
@@ -214,11 +225,13 @@ static bool run_manager(const struct mem_manager *manager)
 		m.manager = manager->name;
 		m.watch = watch;
 		m.fills = manager->pkg ? mem_round(manager->pkg, 104 + TAIL) - TAIL : 0;
-		ok &= !manager->pkg || run_both(&m);
+		m.flags = manager->view->flags;
+		ok &= !manager->pkg || librarys_own(&m) || run_both(&m);
 		m = shm_memory;
 		m.manager = manager->name;
 		m.watch = watch;
 		m.fills = manager->shm ? mem_round(manager->shm, 104 + TAIL) - TAIL : 0;
+		m.flags = manager->view->flags;
 		ok &= !manager->shm || watch == PLAIN || run_both(&m);	/* shared fragments are always recorded */
 	}
 	return ok;

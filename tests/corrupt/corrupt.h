@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "memapi/manager.h"
+
 /** What the library knows: nothing (pkg only), records with sites, records and guards behind each request. */
 enum watch { PLAIN, RECORDED, GUARDED };
 
@@ -22,6 +24,7 @@ struct memory {
 	enum watch watch;
 	bool shared;
 	size_t fills;			/* a request of some 100 bytes that leaves none between it and the tail */
+	unsigned flags;			/* of the manager's operations */
 	void *(*alloc)(size_t size, const struct mem_site *site);
 	void *(*realloc)(void *p, size_t size, const struct mem_site *site);
 	void (*free)(void *p, const struct mem_site *site);

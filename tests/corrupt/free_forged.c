@@ -16,8 +16,8 @@ bool damage(const struct memory *m)
 	const struct mem_site *allocated, *here;
 	uint64_t *p;
 
-	if (m->watch == PLAIN)
-		return false;		/* "only user bytes that imitate one may deceive it" */
+	if (m->watch == PLAIN || m->flags & MEM_OWN_MEMORY)
+		return false;		/* "only user bytes that imitate one may deceive it", and other libraries */
 	for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
 		p = m->alloc(512, AT(allocated));
 		for (size_t i = 0; i < 64; i++)

@@ -26,7 +26,7 @@ static void *of_another_program(const struct memory *m)
 	void *p = NULL;
 	FILE *said;
 
-	setenv("OTHER_SIDE", m->manager, 1);
+	setenv("OTHER_SIDE", m->flags & MEM_OWN_MEMORY ? "fm" : m->manager, 1);	/* of those none has shared pools */
 	snprintf(command, sizeof command, "exec /proc/%d/exe", getpid());
 	said = popen(command, "r");
 	MUST(said && fscanf(said, "%p", &p) == 1 && pclose(said) == 0);

@@ -4,7 +4,9 @@
 
 bool damage(const struct memory *m)
 {
-	_Alignas(16) char local[64] = "";
+	/* zeros before it: some libraries look there */
+	struct { _Alignas(16) char before[16], bytes[64]; } around = { .bytes = "" };
+	char *local = around.bytes;
 	const struct mem_site *here;
 
 	expect(MEM_WILD_FREE, local, "wild free of %p at %s; it is no address of this pool", (void *)local, place(AT(here)));

@@ -14,7 +14,7 @@ export MEMAPI_REGISTRY="$work/registry" MEMAPI_CONFIG="$work/mmd.conf" XDG_STATE
 printf '#include <memapi/%s>\n#include <memapi/%s>\n' "$header" "$header" >"$work/alone.c"
 $cc -std=c17 $flags $warnings -Wstrict-prototypes -I"$source/include" -fsyntax-only "$work/alone.c"
 case $header in
-manager.h | heap.h | undo.h) ;;
+manager.h | heap.h | undo.h | own.h | module.h) ;;
 *)
 	cp "$work/alone.c" "$work/alone.cc"
 	# -Wshadow in C++ means a function that has the name of its struct, which C++ allows

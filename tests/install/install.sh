@@ -35,7 +35,7 @@ cmake --install "$build" --prefix "$prefix" >"$tmp/log" 2>&1 || {
 	exit 1
 }
 
-for file in include/memapi/{memapi,memcore,manager,heap,undo,observe}.h "$lib"/libmemapi{,-preload}.so "$lib"/libmemapi.a "$lib/pkgconfig/memapi.pc" \
+for file in include/memapi/{memapi,memcore,manager,heap,undo,own,module,observe}.h "$lib"/libmemapi{,-preload}.so "$lib"/libmemapi.a "$lib/pkgconfig/memapi.pc" \
 	"$lib/cmake/memapi/memapiConfig.cmake" bin/mmd bin/mmctl share/man/man1/mmctl.1 share/man/man5/mmd.conf.5 \
 	share/man/man7/memapi.7 share/man/man8/mmd.8 lib/systemd/system/mmd.service share/doc/memapi/mmd.conf \
 	share/bash-completion/completions/mmctl; do
@@ -85,4 +85,12 @@ needs=$(readelf -d "$prefix/$lib/libmemapi.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/
 names=$(nm -D --defined-only "$prefix/$lib/libmemapi-preload.so" | awk '{ print $3 }' |
 	grep -vE '^(_Zn[wa]m|_Zd[la]Pv|mall|.*alloc|cfree|free(_aligned)?(_sized)?$|.*memalign$|memapi_preload_refusal)')
 [ -z "$names" ] || fault "libmemapi-preload.so gives away: $names"
+# Its modules are found where they were installed, by programs and by mmd.
+for module in "$build"/lib/memapi/*.so; do
+	[ -e "$module" ] || continue
+	name=$(basename "$module" .so)
+	[ -e "$prefix/$lib/memapi/$name.so" ] || fault "not installed: $lib/memapi/$name.so"
+	"$prefix/bin/mmd" -c /dev/null -X "module:$name" --check-config >"$tmp/log" 2>&1 || fault "mmd on $name: $(cat "$tmp/log")"
+	MEMAPI_CONFIG=/dev/null GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192 MEMAPI_PKG_MANAGER=module:$name try "$tmp/c_shared"
+done
 exit $bad

@@ -16,6 +16,7 @@ LAYERS = {
 	"src/mem/region": (("src/mem/base",), ()),
 	"src/mem/meta": (("src/mem/base", "src/mem/region", "include/memapi"), ("elf.h",)),
 	"src/mem/mgr": (("src/mem/base", "include/memapi"), ()),
+	"src/mem/modules": (("include/memapi",), ("mimalloc.h", "jemalloc", "gperftools")),
 	"src/mem/front": (("src/mem/meta", "src/mem/mgr"), ()),
 	"src/mem/reap": (("src/mem/front",), ()),
 	"src/mem/observe": (("src/mem/meta", "include/memapi"), ("elfutils", "elf.h", "gelf.h")),

@@ -19,7 +19,7 @@ for header in "${headers[@]}"; do
 	# shellcheck disable=SC2086
 	try "$header" "$cc" -x c -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror $libraries
 	case $header in
-	include/memapi/manager.h | include/memapi/heap.h | include/memapi/undo.h) ;;
+	include/memapi/manager.h | include/memapi/heap.h | include/memapi/undo.h | include/memapi/own.h | include/memapi/module.h) ;;
 	include/*)
 		try "$header" "$cc" -x c -std=c11 -Wall -Wextra -Wpedantic -Werror
 		try "$header" "$cc" -x c -std=c11 -DDBG_SR_MEMORY -Wall -Wextra -Wpedantic -Werror

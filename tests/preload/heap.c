@@ -5,6 +5,18 @@
 
 #include "mem/meta/layout.h"
 
+/* The newest of this pid: what another left that had it before may still be there. */
+static int open_own(char *path, size_t bytes)
+{
+	int fd = -1;
+
+	for (unsigned i = 32; fd == -1 && i; i--) {
+		snprintf(path, bytes, "%s/pkg-%d-%u", getenv("MEMAPI_REGISTRY"), (int)getpid(), i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	return fd;
+}
+
 int on_heap(const void *p)
 {
 	struct meta_identity id;
@@ -12,8 +24,7 @@ int on_heap(const void *p)
 	int fd, is;
 
 	(void)faults;
-	snprintf(path, sizeof path, "%s/pkg-%d-1", getenv("MEMAPI_REGISTRY"), (int)getpid());
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open_own(path, sizeof path);
 	if (fd == -1) {
 		perror(path);
 		return 0;

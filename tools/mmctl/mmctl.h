@@ -52,6 +52,8 @@ enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char
 
 /** Say the pool and the reason of each row that has both: what an answer could not tell. */
 void say_errors(struct json_object *list);
+/** The same of rows that are about something else: `member` names it. */
+void say_reasons(struct json_object *list, const char *member);
 
 /** A row of pages(): returns whether to print it; may add members to it. */
 typedef bool page_fn(struct json_object *row, void *arg);

@@ -122,13 +122,15 @@ enum exit_code show(struct mmctl *m, const char *member, const struct column *co
 	return code;
 }
 
-void say_errors(struct json_object *list)
+void say_errors(struct json_object *list) { say_reasons(list, "pool"); }
+
+void say_reasons(struct json_object *list, const char *member)
 {
 	for (size_t i = 0; json_object_is_type(list, json_type_array) && i < json_object_array_length(list); i++) {
 		struct json_object *row = json_object_array_get_idx(list, i), *pool = NULL, *reason = NULL;
 		struct text t = { 0 };
 
-		if (!json_at(row, "pool", &pool) || !json_object_is_type(pool, json_type_string) ||
+		if (!json_at(row, member, &pool) || !json_object_is_type(pool, json_type_string) ||
 		    !json_at(row, "reason", &reason) || !json_object_is_type(reason, json_type_string))
 			continue;
 		text_safe(&t, json_object_get_string(pool), (size_t)json_object_get_string_len(pool));

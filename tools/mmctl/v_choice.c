@@ -43,7 +43,22 @@ static const struct column track_columns[] = {
 	{ 0 },
 };
 
-enum exit_code verb_manager_list(struct mmctl *m) { return show(m, "managers", manager_columns, NULL, NULL); }
+/* Modules that cannot be used are said beside the table. */
+enum exit_code verb_manager_list(struct mmctl *m)
+{
+	struct json_object *result, *skipped = NULL;
+	enum exit_code code = ask_own(m, &result);
+
+	if (code)
+		return code;
+	code = show_rows(m, result, "managers", manager_columns, NULL);
+	json_at(result, "skipped", &skipped);
+	if (!code)
+		say_reasons(skipped, "file");
+	json_object_put(result);
+	return code;
+}
+
 enum exit_code verb_pool_list(struct mmctl *m) { return show(m, "pools", pool_columns, NULL, "mmd hosts no shared pool"); }
 
 /* `on` is what most people want of it. */

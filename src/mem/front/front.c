@@ -48,7 +48,12 @@ static inline void publish_all(struct pool *p) { (void)p; }	/* META is where the
 /* In shm every fragment has a record, and a slot its number. */
 static inline bool records(const struct pool *p) { (void)p; return true; }
 
+static inline bool keeps_own(const struct pool *p) { (void)p; return false; }
+
 #else
+
+/* The manager has memory of its own: no region, no tally; heap.len is 0, so that no address is in range. */
+static inline bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
 
 /* errno stays: free() must not change it. */
 COLD static void mutex_wait(_Atomic uint32_t *mutex)
@@ -107,10 +112,12 @@ static inline void publish(struct pool *p)
 	show(&to->fragments, from->fragments);
 	show(&to->max_used, from->max_used);
 	show(&to->stamp, from->stamp);
-	show(&to->tally.free_bytes, from->tally.free_bytes);
-	show(&to->tally.free_fragments, from->tally.free_fragments);
-	if (LIKELY(p == p->home))
-		magazine_count(p, &mem_pkg_magazines, 0);
+	if (!keeps_own(p)) {
+		show(&to->tally.free_bytes, from->tally.free_bytes);
+		show(&to->tally.free_fragments, from->tally.free_fragments);
+		if (LIKELY(p == p->home))
+			magazine_count(p, &mem_pkg_magazines, 0);
+	}
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
 		show(&to->recorded_bytes, from->recorded_bytes);
@@ -380,7 +387,8 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 #ifndef MEM_DOMAIN_SHM
 	HEAP_SET(h, c->recorded, c->recorded + 1);
 	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes + usable);
-	p->ops->mark(h, ptr, true);
+	if (p->ops->mark)
+		p->ops->mark(h, ptr, true);
 #endif
 	if (guards)
 		guard_fill(ptr, requested, usable);
@@ -426,6 +434,70 @@ static inline bool in_magazine(const struct pool *p, const void *ptr, uint64_t u
 #endif
 }
 
+#ifndef MEM_DOMAIN_SHM
+/*
+ * In memory of the manager's own, where only the manager can tell what `ptr` is: its tail and a record name each other.
+ * One that has no record, while every fragment has one, is none; and so is one whose record is free.
+ */
+static enum verdict look_up_own(struct pool *p, const void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
+{
+	const struct meta_counters *c = &p->counters;
+	uint64_t usable, tail, index;
+
+	if (UNLIKELY((uintptr_t)ptr % 16 || !c->fragments))
+		return BAD;
+	usable = p->ops->usable(&p->heap, ptr);
+	*ret_usable = usable;
+	if (UNLIKELY(usable < 16 || usable > c->used))
+		return BAD;
+	if (LIKELY(!c->records_used))
+		return NOT_RECORDED;
+	tail = *tail_of(ptr, usable);
+	index = tail & UINT32_MAX;
+	if ((tail & ~0xffffffffull) == p->generation && index < c->records_used) {
+		*ret_record = &p->records[index];
+		if (LIKELY((*ret_record)->address == (uintptr_t)ptr))
+			return GOOD;
+		if ((*ret_record)->address == ((uintptr_t)ptr | RECORD_FREE)) {
+			*ret_record = NULL;
+			return BAD;
+		}
+		*ret_record = NULL;
+	}
+	return c->recorded == c->fragments ? BAD : NOT_RECORDED;
+}
+
+/* What has no record must not look as if it had: the bytes may be those of a fragment that had one. */
+static inline void tail_forget(struct pool *p, void *ptr, uint64_t usable, uint64_t holds)
+{
+	if (UNLIKELY(p->counters.records_used) && keeps_own(p) && holds + TAIL_BYTES <= usable)
+		*tail_of(ptr, usable) = 0;
+}
+
+/* memory.pkg.size, which a region would end at. */
+static inline bool above_limit(const struct pool *p, uint64_t more)
+{
+	return keeps_own(p) && p->counters.used + more > p->data_size;
+}
+#else
+static enum verdict look_up_own(struct pool *p, const void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
+{
+	(void)p, (void)ptr, (void)ret_record, (void)ret_usable;
+	return BAD;
+}
+static inline void tail_forget(struct pool *p, void *ptr, uint64_t usable, uint64_t holds)
+{
+	(void)p, (void)ptr, (void)usable, (void)holds;
+}
+static inline bool above_limit(const struct pool *p, uint64_t more) { (void)p, (void)more; return false; }
+#endif
+/* Of a fragment that is owned and has no record: 50 instructions less a pair. */
+static inline enum verdict look_up_known(const struct pool *p, const void *ptr, uint64_t *ret_usable)
+{
+	*ret_usable = p->ops->usable(&p->heap, ptr);
+	return in_magazine(p, ptr, *ret_usable) ? BAD : NOT_RECORDED;
+}
+
 /* Believes nothing of `ptr`: range, alignment, then that its tail and its record name each other. */
 static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_record **ret_record,
 				   uint64_t *ret_usable)
@@ -433,12 +505,11 @@ static inline enum verdict look_up(struct pool *p, const void *ptr, struct meta_
 	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail, index;
 
 	if (UNLIKELY(at >= p->heap.len || at % 16 || at < 16))
-		return BAD;
+		return keeps_own(p) ? look_up_own(p, ptr, ret_record, ret_usable) : BAD;
 	if (!has_record(p, ptr)) {
 		if (p->ops->owns && !p->ops->owns(&p->heap, ptr))
 			return BAD;
-		*ret_usable = p->ops->usable(&p->heap, ptr);
-		return in_magazine(p, ptr, *ret_usable) ? BAD : NOT_RECORDED;
+		return look_up_known(p, ptr, ret_usable);
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable < 16 || usable % 8 || usable > p->heap.len - at))
@@ -578,12 +649,15 @@ COLD static void *fail(const struct front_call *call, size_t size, uint64_t verd
 
 	if (verdict != VERDICT_DEADLOCK) {
 		enter(p, call->o, call->flags);
-		f.free = COUNTERS(p)->tally.free_bytes + (p->id->size - COUNTERS(p)->committed);
+		f.free = keeps_own(p) ? UINT64_MAX
+				      : COUNTERS(p)->tally.free_bytes + (p->id->size - COUNTERS(p)->committed);
 		f.used = COUNTERS(p)->used;
-		f.largest_free = p->ops->largest ? p->ops->largest(&p->heap) : 0;
+		f.largest_free = keeps_own(p) ? UINT64_MAX : p->ops->largest ? p->ops->largest(&p->heap) : 0;
 		leave(p, call->flags);
-		f.size = p->id->size;
-		f.verdict = size > f.size ? VERDICT_LIMIT : f.free >= size ? VERDICT_FRAGMENTED : VERDICT_EXHAUSTED;
+		f.size = p->data_size;
+		f.verdict = size > f.size			     ? VERDICT_LIMIT
+			    : f.free >= size && f.free != UINT64_MAX ? VERDICT_FRAGMENTED
+								     : VERDICT_EXHAUSTED;
 	}
 	note_failure(p, &f);
 	errno = verdict == VERDICT_DEADLOCK ? EDEADLK : ENOMEM;
@@ -614,7 +688,7 @@ static inline void count_in(struct pool *p, uint64_t usable)
 /* Bytes that the manager is asked for, with the tail's. 0: no heap is that large. */
 static inline uint64_t bytes_for(const struct pool *p, uint64_t size)
 {
-	if (UNLIKELY(size > p->id->size - 64))
+	if (UNLIKELY(size > p->data_size - 64))
 		return 0;
 	return mem_round(p->ops, size + (records(p) ? TAIL_BYTES : 0));
 }
@@ -640,7 +714,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 
 	if (would_deadlock(call))
 		return deadlock(call, size);
-	if (UNLIKELY(!need || align > p->id->size))
+	if (UNLIKELY(!need || align > p->data_size))
 		return fail(call, size, VERDICT_LIMIT);
 	site = record ? site_of(call) : 0;
 #ifndef MEM_DOMAIN_SHM
@@ -655,7 +729,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		}
 		record = false;
 	}
-	ptr = p->ops->alloc(&p->heap, align, need);
+	ptr = LIKELY(!above_limit(p, need)) ? p->ops->alloc(&p->heap, align, need) : NULL;
 	if (UNLIKELY(!ptr) && give_back(p))
 		ptr = p->ops->alloc(&p->heap, align, need);
 	if (UNLIKELY(!ptr) && grow(p, need + (align > 16 ? align : 0)))
@@ -668,6 +742,8 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	count_in(p, usable);
 	if (record)
 		record_put(call, ptr, usable, size, site);
+	else
+		tail_forget(p, ptr, usable, 0);
 	leave(p, call->flags);
 	if (call->flags & FRONT_ZERO)
 		make_zeros(p, ptr, size);
@@ -701,7 +777,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		return;
 #endif
 	enter(p, call->o, call->flags);
-	what = look_up(p, ptr, &r, &usable);
+	what = call->flags & FRONT_KNOWN ? look_up_known(p, ptr, &usable) : look_up(p, ptr, &r, &usable);
 	if (UNLIKELY(what == BAD)) {
 		leave(p, call->flags);
 		front_fault(call, MEM_WILD_FREE, ptr, index);
@@ -787,9 +863,31 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 		guard_fill(ptr, size, usable);
 }
 
-struct old_fragment { uint64_t bytes; bool done, bad; };
+struct old_fragment { uint64_t bytes; void *now; bool bad; };
 
-/* Whether `ptr` can become `size` bytes where it is; if not, what there is to copy. An overrun one moves: free tells.
+/* The manager moves it with its bytes: the record goes along. NULL: it does not, or it shall get a record. */
+static void *moved(const struct front_call *call, struct meta_record *r, void *ptr, uint64_t was, uint64_t need,
+		   size_t size)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	void *now;
+
+	if (!p->ops->realloc || (!r && records(p)) || (need > was && above_limit(p, need - was)))
+		return NULL;
+	now = p->ops->realloc(h, ptr, need);
+	if (!now)
+		return NULL;
+	if (r)
+		HEAP_SET(h, r->address, (uintptr_t)now);
+	else
+		tail_forget(p, now, p->ops->usable(h, now), was < size ? was : size);
+	resized(call, r, now, was, size);
+	return now;
+}
+
+/* Makes `size` bytes of `ptr` here, or where the manager moves it; if not, what there is to copy. An overrun one is
+ * copied: free tells.
  */
 static struct old_fragment resize_here(const struct front_call *call, void *ptr, size_t size)
 {
@@ -802,11 +900,15 @@ static struct old_fragment resize_here(const struct front_call *call, void *ptr,
 	if (UNLIKELY(look_up(p, ptr, &r, &usable) == BAD)) {
 		old.bad = true;
 	} else {
-		need = size <= p->id->size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
+		need = size <= p->data_size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
 		old.bytes = r ? record_requested(r) : usable;
-		old.done = !(r && overrun(r, ptr, usable)) && need && p->ops->resize(&p->heap, ptr, need);
-		if (old.done)
-			resized(call, r, ptr, usable, size);
+		if (need && !(r && overrun(r, ptr, usable))) {
+			old.now = p->ops->resize(&p->heap, ptr, need) ? ptr : NULL;
+			if (old.now)
+				resized(call, r, ptr, usable, size);
+			else
+				old.now = moved(call, r, ptr, usable, need, size);
+		}
 	}
 	leave(p, call->flags);
 	return old;
@@ -834,8 +936,8 @@ void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t siz
 	}
 #endif
 	old = resize_here(call, ptr, size);
-	if (old.done)
-		return ptr;
+	if (old.now)
+		return old.now;
 	if (UNLIKELY(old.bad)) {
 		front_fault(call, MEM_WILD_FREE, ptr, (uint64_t)NO_RECORD);
 		errno = EINVAL;
@@ -869,7 +971,7 @@ int DOMAIN(front_init)(struct pool *p, struct owner *o, uint64_t committed)
 	int rc;
 
 	enter(p, o, 0);
-	rc = commit_data(p, 0, committed);
+	rc = committed ? commit_data(p, 0, committed) : 0;
 	if (rc == 0) {
 		HEAP_SET(h, COUNTERS(p)->committed, committed);
 		h->len = committed;

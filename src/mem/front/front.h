@@ -13,10 +13,11 @@
 #include "mem/pool.h"
 
 enum front_flags {
-	FRONT_ZERO = 1,		/* alloc: zeros */
-	FRONT_HELD = 2,		/* shm: the caller holds the pool's lock by shm_lock() */
-	FRONT_XF = 4,		/* realloc: free when it fails */
-	FRONT_QUIET = 8,	/* a request that fails leaves no record: it is tried elsewhere */
+	FRONT_ZERO = 1,	  /* alloc: zeros */
+	FRONT_HELD = 2,	  /* shm: the caller holds the pool's lock by shm_lock() */
+	FRONT_XF = 4,	  /* realloc: free when it fails */
+	FRONT_QUIET = 8,  /* a request that fails leaves no record: it is tried elsewhere */
+	FRONT_KNOWN = 16, /* pkg, free: the manager has just said that it owns the pointer, and that it is not marked */
 };
 
 /* Most words of its own that the front end logs in a transaction: counters, record, tail, mark. */

@@ -100,28 +100,32 @@ static inline void *magazine_take(struct pool *p, size_t size)
 	return ptr;
 }
 
-/** true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: ask the manager, or report.
+enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
+
+/**
+ * PUT: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. Else it is for the manager: KNOWN
+ * says that it has told so much already, and there was no room, ASK that nothing is known.
  */
-static inline bool magazine_put(struct pool *p, void *ptr)
+static inline enum magazine_answer magazine_put(struct pool *p, void *ptr)
 {
 	struct magazines *m = &mem_pkg_magazines;
 	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable;
 	struct magazine *of;
 
 	if (UNLIKELY(!m->open) || UNLIKELY(!__libc_single_threaded) || UNLIKELY(at >= p->heap.len || at % 16 || !at))
-		return false;
+		return MAGAZINE_ASK;
 	if (UNLIKELY(!p->ops->owns(&p->heap, ptr)) || UNLIKELY(p->ops->marked(&p->heap, ptr)))
-		return false;
+		return MAGAZINE_ASK;
 	usable = p->ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable > CACHED_MOST))
-		return false;
+		return MAGAZINE_KNOWN;
 	of = &m->of[usable / 16];
 	if (of->count == MAGAZINE_DEPTH || UNLIKELY(*magazine_tail(ptr, usable) == magazine_tag(p)))
-		return false;
+		return MAGAZINE_KNOWN;
 	*magazine_tail(ptr, usable) = magazine_tag(p);
 	of->at[of->count++] = ptr;
 	magazine_count(p, m, CACHED_ONE(usable));
-	return true;
+	return MAGAZINE_PUT;
 }
 
 /** Number of the magazine for `size` bytes, at most open - 1; 0: none, which has no fragments. */

@@ -68,6 +68,12 @@ static struct finding search(const struct pool *p, const void *ptr)
 	return f;
 }
 
+/* Memory of the manager's own lies anywhere. */
+static bool may_hold(const struct pool *p, const void *ptr)
+{
+	return p->ops->flags & MEM_OWN_MEMORY || pool_holds(p, ptr);
+}
+
 static const char *other_home(const struct pool *p, const void *ptr)
 {
 	for (unsigned k = 0; p->home != &mem_pkg_pool && mem_pkg_pool.id && k < mem_pkg_shards; k++)
@@ -85,7 +91,7 @@ static void describe_free(const struct front_call *call, const void *ptr, struct
 			  size_t bytes)
 {
 	const struct pool *p = call->p;
-	struct finding found = pool_holds(p, ptr) ? search(p, ptr) : (struct finding){ 0 };
+	struct finding found = may_hold(p, ptr) ? search(p, ptr) : (struct finding){ 0 };
 	struct place here = place_of_call(call);
 	const struct meta_record *r;
 

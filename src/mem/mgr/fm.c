@@ -10,8 +10,9 @@
  *
  * Free fragments are found by size (free_lists.h): one list for each size below 4 KiB, eight for each power of two
  * above. A request takes the first of its list, or the first of up to FM_LOOKS that fits where sizes in a list differ;
- * or one of the next list that is not empty, cut to size; or a piece of the top. What comes back is joined with free
- * neighbours.
+ * or one of the next list that is not empty; or a piece of the top. A fragment is cut to size when more than a quarter
+ * of the request were left over: else it is taken whole, as it will be asked for again, and is not joined and cut each
+ * time. What comes back is joined with free neighbours.
  *
  * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the
  * size of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is FM_JOINS, no
@@ -29,7 +30,7 @@
 #define FM_JOIN 1
 #endif
 
-enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = 1, FM_MARK = 2, FM_BITS = 15, FM_LOOKS = 24 };
+enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = 1, FM_MARK = 2, FM_BITS = 15, FM_LOOKS = 24, FM_SPARE = 4 };
 enum { FM_TALLY = ROW_TALLY };
 enum { FM_JOINS = 1, FM_APART = 2 };	/* of roots.join: one flipped bit makes neither */
 
@@ -141,14 +142,17 @@ static inline void *fm_take_whole(struct mem_heap *h, struct fm_frag *f)
 	return f + 1;
 }
 
-/** Cut `need` bytes from the start of the listed fragment `f`, or take all when the rest were no fragment. */
+/** Whether `rest` bytes behind a request of `need` are left to it. */
+static inline bool fm_spares(uint64_t rest, uint64_t need) { return rest < FM_LEAST || rest < need / FM_SPARE; }
+
+/** Cut `need` bytes from the start of the listed fragment `f`, or take all. */
 static void *fm_cut_front(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 {
 	uint64_t rest = fm_size(f) - need;
 	struct fm_frag *next = fm_next(f), *second = (void *)((char *)f + need);
 
 	fm_unlist(h, f);
-	if (rest < FM_LEAST)
+	if (fm_spares(rest, need))
 		return fm_take_whole(h, f);
 	row_tally(h, -need, 0);
 	HEAP_SET(h, f->size, need | FM_USED);
@@ -163,7 +167,7 @@ static void *fm_cut(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 	uint64_t rest = fm_size(f) - need;
 	struct fm_frag *next = fm_next(f), *second = (void *)((char *)f + rest);
 
-	if (rest < FM_LEAST || bins_of(rest) != bins_of(fm_size(f)))
+	if (fm_spares(rest, need) || bins_of(rest) != bins_of(fm_size(f)))
 		return fm_cut_front(h, f, need);
 	row_tally(h, -need, 0);
 	HEAP_SET(h, f->size, rest);

@@ -3,69 +3,80 @@
  * tlsf: two-level segregated fit, after Masmano, Ripoll, Crespo, Real, "TLSF: a new dynamic memory allocator for
  * real-time systems" (ECRTS 2004) and their "A constant-time dynamic storage allocator" (2008).
  *
- * A row of fragments without gaps, each with one header; a used header of size 0 ends it:
+ * A row of fragments without gaps, each with one head of 8 bytes; a used head of size 0 ends it. A used fragment's head
+ * has a seal above its size, made of where it is: few bytes of a user pass for a head.
  *
- *	| size|USED prev | payload ... | size prev | next prev ... | 0|USED prev |
- *	0                               free: links in the payload  END          len
+ *	| -  size|USED | payload ...... size|PREV_FREE| payload ... | before 0|USED |
+ *	0            16: payloads are multiples of 16, and end in the next fragment's `before`: END		len
  *
- * Free fragments are in lists by size, two levels: row 0 has sizes below 512 in steps of 16, each further row a power
- * of two, in 32 steps; a bitmap of the rows that are not empty, and one for each row of its lists:
+ *	free:	       | prev next ... before ...		links in the payload, and its size in its last 8 bytes
  *
- *	rows  ..1.1     lists[row]  ...1..1.     head[row][list] -> next -> next -> 0
+ * Free fragments are in lists by size, two levels: rows 0 and 1 have sizes below 1024 in steps of 16, each further row
+ * a power of two, in 32 steps; a bitmap of the rows that are not empty, and one for each row of its lists:
+ *
+ *	rows  ..1.1     lists[row]  ...1..1.     head[list] -> next -> next -> 0
+ *					       <- prev <- prev	the prev of the first one is not kept
  *
  * A request takes the first of its own list if that is large enough, else the first of the next list that is not
  * empty: every fragment there is. What is too much is cut off, what comes back is joined with free neighbours at once.
  *
- * Invariants (tlsf_check): sizes are multiples of 16, at least TLSF_LEAST, and add up to END; `prev` is the size of the
- * fragment before; no two free fragments are neighbours; a free one is not marked and is in the list of its size; a bit
- * is set exactly where a list is not empty. And for owns: a header that was given up is not USED.
+ * Invariants (tlsf_check): sizes are multiples of 16, at least TLSF_LEAST, and add up to END; what is used is sealed,
+ * what is free is not; PREV_FREE is set exactly behind a free fragment, whose size is in `before` then; no two free
+ * fragments are neighbours; a free one is not marked and is in the list of its size; a bit is set exactly where a list
+ * is not empty. And for owns: a head that was given up is not USED, nor is any link.
  *
- * alloc, free, resize O(1) in the worst case, without a loop. A request fails though a fragment of its own list would
- * do when that is not the first one: at most 1/32 of its size is lost to that.
+ * 8 bytes a fragment. alloc, free, resize O(1) in the worst case, without a loop. A request of 1 KiB and more fails
+ * though a fragment of its own list would do when that is not the first one: at most 1/32 of its size is lost to that.
  */
 #include "memapi/manager.h"
 #include "mem/base/bits.h"
 
-enum { TLSF_HEAD = 16, TLSF_LEAST = 32, TLSF_USED = 1, TLSF_MARK = 2, TLSF_BITS = 15, TLSF_LISTS = 32 };
-enum { TLSF_SMALL = 512, TLSF_SMALL_LOG = 9, TLSF_ROWS = 40, TLSF_PAGE = 4096, TLSF_IDLE_LOOKS = 64 };
+enum { TLSF_HEAD = 8, TLSF_STEP = 16, TLSF_LEAST = 32 };
+enum { TLSF_USED = 1, TLSF_MARK = 2, TLSF_PREV_FREE = 4, TLSF_BITS = 15 };
+#define TLSF_SIZE 0x0000fffffffffff0u
+#define TLSF_SEAL 0x715f000000000000u
 
-struct tlsf_frag { uint64_t size, prev; };	/* size with header, and the bits; prev = 0 for the first */
-struct tlsf_links { uint64_t next, prev; };	/* of payloads; prev = 0 for the first of a list */
+enum { TLSF_ROW_LOG = 5, TLSF_IN_ROW = 1 << TLSF_ROW_LOG, TLSF_ROWS = 40, TLSF_LISTS = TLSF_ROWS * TLSF_IN_ROW };
+enum { TLSF_SMALL_LOG = 9, TLSF_EXACT = 2 * TLSF_IN_ROW, TLSF_MANY = 2048 }; /* lists below EXACT: of one size each */
+enum { TLSF_PAGE = 4096, TLSF_IDLE_LOOKS = 64 };
+
+/* At a multiple of 16. before: the last word of the fragment before, its size while it is free, else the user's. */
+struct tlsf_frag { uint64_t before, size; };	/* size with the head, the bits, and the seal */
+struct tlsf_links { uint64_t prev, next; };	/* of payloads; prev of 0: the word at 0 */
 
 struct tlsf_roots {
 	uint64_t end;				/* offset of the end mark */
 	uint64_t rows, lists[TLSF_ROWS];	/* bitmaps */
-	uint64_t head[TLSF_ROWS][TLSF_LISTS];	/* offsets of payloads, 0: empty */
+	uint64_t head[TLSF_LISTS];		/* offsets of payloads, 0: empty */
 };
-
-struct tlsf_place { unsigned row, list; };
 
 static struct tlsf_roots *roots(const struct mem_heap *h) { return (void *)h->roots; }
 static struct tlsf_frag *frag_at(const struct mem_heap *h, uint64_t off) { return (void *)(h->base + off); }
 static struct tlsf_links *links_at(const struct mem_heap *h, uint64_t p) { return (void *)(h->base + p); }
 
-/** The list of fragments of `size` bytes, their header included. */
-static struct tlsf_place place_of(uint64_t size)
+/** The list of fragments of `size` bytes, their head included. */
+static inline unsigned list_of(uint64_t size)
 {
-	unsigned high;
+	unsigned high = bits_highest(size | 1u << TLSF_SMALL_LOG);	/* without a branch: sizes come at random */
 
-	if (size < TLSF_SMALL)
-		return (struct tlsf_place){ 0, (unsigned)(size / TLSF_HEAD) };
-	high = bits_highest(size);
-	return (struct tlsf_place){ high - TLSF_SMALL_LOG + 1, (unsigned)(size >> (high - 5)) & (TLSF_LISTS - 1) };
+	return (high - TLSF_SMALL_LOG) * TLSF_IN_ROW + (unsigned)(size >> (high - TLSF_ROW_LOG));
 }
+
+/** Above the size of a used fragment at `at`. */
+static inline uint64_t seal(uint64_t at) { return at << 44 ^ TLSF_SEAL; }
 
 #ifndef MEM_DOMAIN_VIEW	/* ---- what changes a heap, or trusts it ---- */
 
-static uint64_t size_of(const struct tlsf_frag *f) { return f->size & ~(uint64_t)TLSF_BITS; }
+static uint64_t size_of(const struct tlsf_frag *f) { return f->size & TLSF_SIZE; }
 static bool is_used(const struct tlsf_frag *f) { return f->size & TLSF_USED; }
 static struct tlsf_frag *frag_of(const void *p) { return (struct tlsf_frag *)(uintptr_t)p - 1; }
-static struct tlsf_frag *next_of(struct tlsf_frag *f) { return (void *)((char *)f + size_of(f)); }
-static struct tlsf_frag *prev_of(struct tlsf_frag *f) { return (void *)((char *)f - f->prev); }
+static struct tlsf_frag *behind(struct tlsf_frag *f, uint64_t bytes) { return (void *)((char *)f + bytes); }
+static struct tlsf_frag *next_of(struct tlsf_frag *f) { return behind(f, size_of(f)); }
+static struct tlsf_frag *prev_of(struct tlsf_frag *f) { return (void *)((char *)f - f->before); }
 static uint64_t off_of(const struct mem_heap *h, const void *at) { return (uintptr_t)at - (uintptr_t)h->base; }
 
 /** So many bytes and fragments more are free; negative: fewer. */
-static void tally(struct mem_heap *h, uint64_t bytes, int fragments)
+static inline void tally(struct mem_heap *h, uint64_t bytes, int fragments)
 {
 	HEAP_SET(h, h->tally->free_bytes, h->tally->free_bytes + bytes);
 	if (fragments)
@@ -74,98 +85,123 @@ static void tally(struct mem_heap *h, uint64_t bytes, int fragments)
 
 /* ---- lists ---- */
 
-static void list_push(struct mem_heap *h, struct tlsf_frag *f, uint64_t size)
+/*
+ * Whether a list is empty, before a push or after a removal, is as good as random while few fragments are free: so no
+ * branch asks. A store that has no fragment to go to goes to the word at 0, which is nobody's, and a bit is stored
+ * though it may be what it was. Where many are free a list is next to never empty, and there such a store would make
+ * the next search wait until the line of a fragment has come from memory: a branch is right, and free.
+ */
+static inline bool many_are_free(const struct mem_heap *h) { return h->tally->free_fragments > TLSF_MANY; }
+
+static inline void list_push(struct mem_heap *h, struct tlsf_frag *f, uint64_t size)
 {
-	struct tlsf_place at = place_of(size);
 	struct tlsf_roots *r = roots(h);
-	uint64_t p = off_of(h, f + 1), first = r->head[at.row][at.list];
+	unsigned list = list_of(size), row = list / TLSF_IN_ROW;
+	uint64_t p = off_of(h, f + 1), first = r->head[list];
 
 	HEAP_SET(h, links_at(h, p)->next, first);
-	HEAP_SET(h, links_at(h, p)->prev, 0);
-	HEAP_SET(h, r->head[at.row][at.list], p);
-	if (first) {
-		HEAP_SET(h, links_at(h, first)->prev, p);
+	HEAP_SET(h, links_at(h, first)->prev, p);
+	HEAP_SET(h, r->head[list], p);
+	if (many_are_free(h) && first)
 		return;
-	}
-	HEAP_SET(h, r->lists[at.row], r->lists[at.row] | 1ull << at.list);
-	if (!(r->rows >> at.row & 1))
-		HEAP_SET(h, r->rows, r->rows | 1ull << at.row);
+	HEAP_SET(h, r->lists[row], r->lists[row] | 1ull << list % TLSF_IN_ROW);
+	if (!(r->rows >> row & 1))
+		HEAP_SET(h, r->rows, r->rows | 1ull << row);
 }
 
-static void list_remove(struct mem_heap *h, struct tlsf_frag *f)
+/** The list has lost one, and its last one if `empty`. */
+static inline void list_lost(struct mem_heap *h, unsigned list, bool empty)
 {
-	struct tlsf_place at = place_of(size_of(f));
 	struct tlsf_roots *r = roots(h);
-	struct tlsf_links *links = (void *)(f + 1);
+	unsigned row = list / TLSF_IN_ROW;
 
-	if (links->next)
-		HEAP_SET(h, links_at(h, links->next)->prev, links->prev);
-	if (links->prev) {
-		HEAP_SET(h, links_at(h, links->prev)->next, links->next);
+	if (many_are_free(h) && !empty)
 		return;
-	}
-	HEAP_SET(h, r->head[at.row][at.list], links->next);
-	if (links->next)
-		return;
-	HEAP_SET(h, r->lists[at.row], r->lists[at.row] & ~(1ull << at.list));
-	if (!r->lists[at.row])
-		HEAP_SET(h, r->rows, r->rows & ~(1ull << at.row));
+	HEAP_SET(h, r->lists[row], r->lists[row] & ~((uint64_t)empty << list % TLSF_IN_ROW));
+	if (!r->lists[row])
+		HEAP_SET(h, r->rows, r->rows & ~(1ull << row));
 }
 
-/** First fragment of the first list from `at` on that is not empty, or NULL. */
-static struct tlsf_frag *list_first(const struct mem_heap *h, struct tlsf_place at)
+/** The first one of a list, which is followed by `next`. */
+static inline void list_pop(struct mem_heap *h, unsigned list, uint64_t next)
+{
+	HEAP_SET(h, roots(h)->head[list], next);
+	list_lost(h, list, !next);
+}
+
+static inline void list_remove(struct mem_heap *h, struct tlsf_frag *f)
+{
+	struct tlsf_links *links = (void *)(f + 1);
+	unsigned list = list_of(size_of(f));
+	uint64_t *head = &roots(h)->head[list], next = links->next;
+	bool first = *head == off_of(h, links);
+	uint64_t *named = first ? head : &links_at(h, links->prev)->next;
+
+	HEAP_SET(h, *named, next);
+	HEAP_SET(h, links_at(h, first ? 0 : next)->prev, links->prev);
+	list_lost(h, list, first && !next);
+}
+
+/** First of the first list from *list on that is not empty; 0: there is none. */
+static inline uint64_t list_first(const struct mem_heap *h, unsigned *list)
 {
 	const struct tlsf_roots *r = roots(h);
-	uint64_t lists = r->lists[at.row] >> at.list << at.list, rows;
+	unsigned row = *list / TLSF_IN_ROW;
+	uint64_t lists = r->lists[row] >> *list % TLSF_IN_ROW << *list % TLSF_IN_ROW, rows;
 
 	if (!lists) {
-		rows = r->rows >> at.row >> 1 << 1 << at.row;
+		rows = r->rows & ~1ull << row;
 		if (!rows)
-			return NULL;
-		at.row = bits_lowest(rows);
-		lists = r->lists[at.row];
+			return 0;
+		row = bits_lowest(rows);
+		lists = r->lists[row];
 	}
-	return frag_at(h, r->head[at.row][bits_lowest(lists)] - TLSF_HEAD);
+	*list = row * TLSF_IN_ROW + bits_lowest(lists);
+	return r->head[*list];
 }
 
-/** A listed fragment of `need` bytes or more, or NULL. */
-static struct tlsf_frag *list_find(const struct mem_heap *h, uint64_t need)
+/** A listed fragment of `need` bytes or more, the first in *ret_list: offset of its payload, or 0. */
+static inline uint64_t list_find(const struct mem_heap *h, uint64_t need, unsigned *ret_list)
 {
-	struct tlsf_place at = place_of(need);
-	uint64_t p = roots(h)->head[at.row][at.list];
+	unsigned list = list_of(need);
+	uint64_t p;
 
-	if (p && size_of(frag_at(h, p - TLSF_HEAD)) >= need)
-		return frag_at(h, p - TLSF_HEAD);
-	if (++at.list == TLSF_LISTS)
-		at = (struct tlsf_place){ at.row + 1, 0 };
-	return at.row < TLSF_ROWS ? list_first(h, at) : NULL;
+	*ret_list = list;
+	if (list >= TLSF_EXACT) {
+		p = roots(h)->head[list];
+		if (p && size_of(frag_of(links_at(h, p))) >= need)
+			return p;
+		++*ret_list;		/* of a row that exists: no heap has 2^47 bytes */
+	}
+	return list_first(h, ret_list);
 }
 
 /* ---- fragments ---- */
 
-/** The `size` bytes at `f`, before `next`, become a free fragment in its list; its own prev is set by whoever cuts. */
-static void make_free(struct mem_heap *h, struct tlsf_frag *f, uint64_t size, struct tlsf_frag *next)
+/** The `size` bytes at `f`, before `next`, become a free fragment in its list. The one before is in use. */
+static inline void make_free(struct mem_heap *h, struct tlsf_frag *f, uint64_t size, struct tlsf_frag *next)
 {
 	HEAP_SET(h, f->size, size);
-	HEAP_SET(h, next->prev, size);
+	HEAP_SET(h, next->before, size);
+	if (!(next->size & TLSF_PREV_FREE))
+		HEAP_SET(h, next->size, next->size | TLSF_PREV_FREE);
 	list_push(h, f, size);
 }
 
 /** `f`, unlisted and `have` bytes long, becomes used with `need` of them; the rest is free if it makes a fragment. */
-static void *take(struct mem_heap *h, struct tlsf_frag *f, uint64_t have, uint64_t need)
+static inline void *take(struct mem_heap *h, struct tlsf_frag *f, uint64_t have, uint64_t need, uint64_t bits)
 {
-	struct tlsf_frag *next = (void *)((char *)f + have), *rest = (void *)((char *)f + need);
+	struct tlsf_frag *next = behind(f, have);
 
 	if (have - need < TLSF_LEAST) {
-		tally(h, -(have - TLSF_HEAD), -1);
-		HEAP_SET(h, f->size, have | TLSF_USED);
-		HEAP_SET(h, next->prev, have);
+		tally(h, TLSF_HEAD - have, -1);
+		HEAP_SET(h, f->size, have | bits | seal(off_of(h, f)));
+		HEAP_SET(h, next->size, next->size & ~(uint64_t)TLSF_PREV_FREE);
 		return f + 1;
 	}
 	tally(h, -need, 0);
-	HEAP_SET(h, f->size, need | TLSF_USED);
-	HEAP_SET(h, rest->prev, need);
-	make_free(h, rest, have - need, next);
+	HEAP_SET(h, f->size, need | bits | seal(off_of(h, f)));
+	make_free(h, behind(f, need), have - need, next);
 	return f + 1;
 }
 
@@ -177,28 +213,43 @@ static uint64_t pad_of(const struct tlsf_frag *f, uint64_t align)
 	return pad && pad < TLSF_LEAST ? pad + align : pad;
 }
 
+static void *alloc_aligned(struct mem_heap *h, uint64_t align, uint64_t need)
+{
+	struct tlsf_frag *f, *start;
+	uint64_t p, have, pad;
+	unsigned list;
+
+	p = align > h->len ? 0 : list_find(h, need + align + TLSF_LEAST, &list);
+	if (!p)
+		return NULL;
+	f = frag_of(links_at(h, p));
+	have = size_of(f);
+	pad = pad_of(f, align);
+	list_pop(h, list, links_at(h, p)->next);
+	if (!pad)
+		return take(h, f, have, need, TLSF_USED);
+	start = behind(f, pad);
+	HEAP_SET(h, f->size, pad);
+	HEAP_SET(h, start->before, pad);
+	list_push(h, f, pad);
+	tally(h, -(uint64_t)TLSF_HEAD, 1);
+	return take(h, start, have - pad, need, TLSF_USED | TLSF_PREV_FREE);
+}
+
 static void *tlsf_alloc(struct mem_heap *h, size_t align, size_t size)
 {
-	uint64_t need = size + TLSF_HEAD, have, pad;
+	uint64_t need = size + TLSF_HEAD, p;
 	struct tlsf_frag *f;
+	unsigned list;
 
-	if (align > h->len)
+	if (align > TLSF_STEP)
+		return alloc_aligned(h, align, need);
+	p = list_find(h, need, &list);
+	if (!p)
 		return NULL;
-	f = list_find(h, align > TLSF_HEAD ? need + align + TLSF_LEAST : need);
-	if (!f)
-		return NULL;
-	have = size_of(f);
-	pad = align > TLSF_HEAD ? pad_of(f, align) : 0;
-	list_remove(h, f);
-	if (pad) {
-		struct tlsf_frag *behind = (void *)((char *)f + pad);
-
-		make_free(h, f, pad, behind);
-		tally(h, -(uint64_t)TLSF_HEAD, 1);
-		f = behind;
-		have -= pad;
-	}
-	return take(h, f, have, need);
+	f = frag_of(links_at(h, p));
+	list_pop(h, list, links_at(h, p)->next);
+	return take(h, f, size_of(f), need, TLSF_USED);
 }
 
 static void tlsf_free(struct mem_heap *h, void *p)
@@ -214,7 +265,7 @@ static void tlsf_free(struct mem_heap *h, void *p)
 		bytes += TLSF_HEAD, fragments--;
 		next = next_of(next);
 	}
-	if (f->prev && !is_used(prev_of(f))) {
+	if (f->size & TLSF_PREV_FREE) {
 		first = prev_of(f);
 		HEAP_SWALLOWED(h, off_of(h, f), off_of(h, first));
 		HEAP_SET(h, f->size, size_of(f));	/* given up: not USED */
@@ -229,7 +280,7 @@ static void tlsf_free(struct mem_heap *h, void *p)
 static bool tlsf_resize(struct mem_heap *h, void *p, size_t size)
 {
 	struct tlsf_frag *f = frag_of(p), *next = next_of(f);
-	uint64_t need = size + TLSF_HEAD, had = size_of(f), have = had, mark = f->size & TLSF_MARK;
+	uint64_t need = size + TLSF_HEAD, had = size_of(f), have = had;
 
 	if (is_used(next) && (need > had || had - need < TLSF_LEAST))
 		return need <= had;
@@ -243,28 +294,26 @@ static bool tlsf_resize(struct mem_heap *h, void *p, size_t size)
 	} else {
 		tally(h, had - TLSF_HEAD, 1);
 	}
-	take(h, f, have, need);
-	if (mark)
-		HEAP_SET(h, f->size, f->size | mark);
+	take(h, f, have, need, f->size & TLSF_BITS);
 	return true;
 }
 
-/** The old end mark becomes the header of a fragment up to the new one; free joins it with the last. */
+/** The old end mark becomes the head of a fragment up to the new one; free joins it with the last. */
 static void tlsf_extend(struct mem_heap *h, uint64_t old_len)
 {
-	uint64_t off = old_len - TLSF_HEAD, end = h->len - TLSF_HEAD;
+	uint64_t off = old_len - sizeof(struct tlsf_frag), end = h->len - sizeof(struct tlsf_frag);
+	struct tlsf_frag *f = frag_at(h, off);
 
-	HEAP_SET(h, frag_at(h, off)->size, (end - off) | TLSF_USED);
+	HEAP_SET(h, f->size, (end - off) | TLSF_USED | (f->size & TLSF_PREV_FREE) | seal(off));
 	HEAP_SET(h, frag_at(h, end)->size, TLSF_USED);
-	HEAP_SET(h, frag_at(h, end)->prev, end - off);
 	HEAP_SET(h, roots(h)->end, end);
-	tlsf_free(h, frag_at(h, off) + 1);
+	tlsf_free(h, f + 1);
 }
 
 /* An empty heap is one that has grown from nothing but an end mark. */
 static int tlsf_init(struct mem_heap *h)
 {
-	tlsf_extend(h, TLSF_HEAD);
+	tlsf_extend(h, sizeof(struct tlsf_frag));
 	return 0;
 }
 
@@ -273,7 +322,8 @@ static uint64_t tlsf_idle(struct mem_heap *h, uint64_t at, mem_idle_fn *fn)
 	struct tlsf_frag *f = frag_at(h, at);
 
 	for (unsigned looks = TLSF_IDLE_LOOKS; size_of(f) && looks--; f = next_of(f)) {
-		uint64_t off = off_of(h, f), page = bits_up(off + TLSF_HEAD + sizeof(struct tlsf_links), TLSF_PAGE);
+		uint64_t off = off_of(h, f),
+			 page = bits_up(off + sizeof(struct tlsf_frag) + sizeof(struct tlsf_links), TLSF_PAGE);
 		uint64_t end = bits_down(off + size_of(f), TLSF_PAGE);
 
 		if (!is_used(f) && page < end)
@@ -301,14 +351,13 @@ static void tlsf_mark(struct mem_heap *h, void *p, bool on)
 
 static bool tlsf_owns(const struct mem_heap *h, const void *p)
 {
-	uint64_t at = off_of(h, p) - TLSF_HEAD, end = roots(h)->end, word, size;
+	uint64_t at = off_of(h, p) - sizeof(struct tlsf_frag), end = roots(h)->end, word, size;
 
-	if (at >= end || end > h->len - TLSF_HEAD)
+	if (at >= end || end > h->len - sizeof(struct tlsf_frag))
 		return false;
-	word = frag_at(h, at)->size;
-	size = word & ~(uint64_t)TLSF_BITS;
-	return (word & TLSF_USED) && !(word & TLSF_BITS & ~(uint64_t)(TLSF_USED | TLSF_MARK)) && size >= TLSF_LEAST &&
-	       size <= end - at && frag_at(h, at + size)->prev == size;
+	word = frag_at(h, at)->size & ~(uint64_t)(TLSF_MARK | TLSF_PREV_FREE);
+	size = word & TLSF_SIZE;
+	return word == (size | TLSF_USED | seal(at)) && size >= TLSF_LEAST && size <= end - at;
 }
 
 #endif	/* ---- what looks at a heap, and trusts nothing ---- */
@@ -317,26 +366,27 @@ static bool tlsf_owns(const struct mem_heap *h, const void *p)
 static bool get_end(const struct mem_heap *h, uint64_t *ret_end)
 {
 	*ret_end = HEAP_GET(h, roots(h)->end);
-	return *ret_end <= h->len - TLSF_HEAD && *ret_end % TLSF_HEAD == 0 && !HEAP_FAILED(h);
+	return *ret_end <= h->len - sizeof(struct tlsf_frag) && *ret_end % TLSF_STEP == 0 && !HEAP_FAILED(h);
 }
 
-/** Size word of the fragment at `at`, below `end`. 0: it leads out of the row. */
+/** Size word of the fragment at `at`, below `end`. 0: it leads out of the row, or is not sealed as it should be. */
 static uint64_t get_word(const struct mem_heap *h, uint64_t at, uint64_t end)
 {
-	uint64_t word = HEAP_GET(h, frag_at(h, at)->size), size = word & ~(uint64_t)TLSF_BITS;
+	uint64_t word = HEAP_GET(h, frag_at(h, at)->size), size = word & TLSF_SIZE;
+	uint64_t sealed = word & TLSF_USED ? seal(at) : 0;
 
-	return size >= TLSF_LEAST && size <= end - at ? word : 0;
+	return size >= TLSF_LEAST && size <= end - at && (word & ~(TLSF_SIZE | TLSF_BITS)) == sealed ? word : 0;
 }
 
 static uint64_t tlsf_walk(const struct mem_heap *h, uint64_t at, unsigned max, mem_walk_fn *fn, void *arg)
 {
 	uint64_t end, word, size;
 
-	if (!get_end(h, &end) || at % TLSF_HEAD)
+	if (!get_end(h, &end) || at % TLSF_STEP)
 		return MEM_WALK_FAULT;
 	for (bool more = true; more && at < end && max--; at += size) {
 		word = get_word(h, at, end);
-		size = word & ~(uint64_t)TLSF_BITS;
+		size = word & TLSF_SIZE;
 		if (!word)
 			return MEM_WALK_FAULT;
 		more = fn(
@@ -346,26 +396,30 @@ static uint64_t tlsf_walk(const struct mem_heap *h, uint64_t at, unsigned max, m
 	return HEAP_FAILED(h) ? MEM_WALK_FAULT : at < end ? at : 0;
 }
 
+/** `before`: size and bits of the fragment before, of one in use where there is none. */
 static const char *check_one(const struct mem_heap *h, uint64_t at, uint64_t word, uint64_t before)
 {
 	if (!word)
-		return "size leads out of the heap";
-	if (HEAP_GET(h, frag_at(h, at)->prev) != (before & ~(uint64_t)TLSF_BITS))
-		return "prev is not the size of the fragment before";
+		return "its head leads out of the heap, or its seal is broken";
+	if ((word & TLSF_PREV_FREE) == (before & TLSF_USED) * TLSF_PREV_FREE)
+		return "what it knows of the fragment before is wrong";
+	if ((word & TLSF_PREV_FREE) && HEAP_GET(h, frag_at(h, at)->before) != before)
+		return "the last word of the free fragment before is not its size";
 	if (word & TLSF_USED)
-		return word & TLSF_BITS & ~(uint64_t)(TLSF_USED | TLSF_MARK) ? "size is not a multiple of 16" : NULL;
-	if (word & TLSF_BITS)
-		return "a free fragment is marked, or its size is not a multiple of 16";
-	return before && !(before & TLSF_USED) ? "free neighbours were not joined" : NULL;
+		return word & TLSF_BITS & ~(uint64_t)(TLSF_USED | TLSF_MARK | TLSF_PREV_FREE) ?
+			       "size is not a multiple of 16" : NULL;
+	if (word & TLSF_PREV_FREE)
+		return "free neighbours were not joined";
+	return word & TLSF_BITS ? "a free fragment is marked, or its size is not a multiple of 16" : NULL;
 }
 
 /** The row, up to the first fault. Counts its free fragments. */
 static const char *check_row(const struct mem_heap *h, uint64_t end, uint64_t *ret_at, uint64_t *ret_free)
 {
-	uint64_t at = 0, word = TLSF_USED, before = 0;
+	uint64_t at = 0, word = TLSF_USED, before = TLSF_USED;
 	const char *what = NULL;
 
-	for (*ret_free = 0; at < end && !what && !HEAP_FAILED(h); at += word & ~(uint64_t)TLSF_BITS, before = word) {
+	for (*ret_free = 0; at < end && !what && !HEAP_FAILED(h); at += word & TLSF_SIZE, before = word) {
 		*ret_at = at;
 		word = get_word(h, at, end);
 		what = check_one(h, at, word, before);
@@ -374,33 +428,38 @@ static const char *check_row(const struct mem_heap *h, uint64_t end, uint64_t *r
 	if (what)
 		return what;
 	*ret_at = end;
-	if (HEAP_GET(h, frag_at(h, end)->size) != TLSF_USED ||
-	    HEAP_GET(h, frag_at(h, end)->prev) != (before & ~(uint64_t)TLSF_BITS))
+	word = HEAP_GET(h, frag_at(h, end)->size);
+	if ((word & ~(uint64_t)TLSF_PREV_FREE) != TLSF_USED)
 		return "the end mark is damaged";
-	return NULL;
+	return check_one(h, end, word, before);
+}
+
+/** Size of the free fragment with payload `p`; 0: none is there. */
+static uint64_t free_size(const struct mem_heap *h, uint64_t p, uint64_t end)
+{
+	uint64_t at = p - sizeof(struct tlsf_frag), word;
+
+	if (p % TLSF_STEP || at >= end)
+		return 0;
+	word = get_word(h, at, end);
+	return word & TLSF_BITS ? 0 : word;
 }
 
 /** One list, counted down from *left. */
-static const char *check_list(const struct mem_heap *h, struct tlsf_place at, uint64_t end, uint64_t *p, uint64_t *left)
+static const char *check_list(const struct mem_heap *h, unsigned list, uint64_t end, uint64_t *p, uint64_t *left)
 {
-	uint64_t before = 0;
+	uint64_t before = 0, size;
 
-	for (*p = HEAP_GET(h, roots(h)->head[at.row][at.list]); *p && !HEAP_FAILED(h);
+	for (*p = HEAP_GET(h, roots(h)->head[list]); *p && !HEAP_FAILED(h);
 	     before = *p, *p = HEAP_GET(h, links_at(h, *p)->next)) {
-		uint64_t word;
-		struct tlsf_place own;
-
 		if (!(*left)--)
 			return "more fragments in the lists than are free";
-		if (*p % TLSF_HEAD || *p < TLSF_HEAD || *p - TLSF_HEAD >= end)
-			return "a list leads out of the heap";
-		word = get_word(h, *p - TLSF_HEAD, end);
-		if (!word || word & TLSF_BITS)
+		size = free_size(h, *p, end);
+		if (!size)
 			return "a list leads to what is not a free fragment";
-		own = place_of(word);
-		if (own.row != at.row || own.list != at.list)
+		if (list_of(size) != list)
 			return "a free fragment is in the list of another size";
-		if (HEAP_GET(h, links_at(h, *p)->prev) != before)
+		if (before && HEAP_GET(h, links_at(h, *p)->prev) != before)
 			return "a free fragment's prev is not the one before";
 	}
 	return NULL;
@@ -408,19 +467,19 @@ static const char *check_list(const struct mem_heap *h, struct tlsf_place at, ui
 
 static const char *check_lists(const struct mem_heap *h, uint64_t end, uint64_t *ret_at, uint64_t left)
 {
-	uint64_t rows = HEAP_GET(h, roots(h)->rows), lists;
+	uint64_t rows = HEAP_GET(h, roots(h)->rows), lists = 0;
 	const char *what = NULL;
 
-	for (struct tlsf_place at = { 0, 0 }; at.row < TLSF_ROWS && !what; at.row++) {
-		lists = HEAP_GET(h, roots(h)->lists[at.row]);
+	for (unsigned list = 0; list < TLSF_LISTS && !what && !HEAP_FAILED(h); list++) {
+		unsigned row = list / TLSF_IN_ROW, bit = list % TLSF_IN_ROW;
+
 		*ret_at = 0;
-		if ((rows >> at.row & 1) != (lists != 0) || rows >> TLSF_ROWS || lists >> TLSF_LISTS)
+		lists = bit ? lists : HEAP_GET(h, roots(h)->lists[row]);
+		if ((rows >> row & 1) != (lists != 0) || rows >> TLSF_ROWS || lists >> TLSF_IN_ROW)
 			return "a row's bit is not what its lists are";
-		for (at.list = 0; at.list < TLSF_LISTS && !what && !HEAP_FAILED(h); at.list++) {
-			if ((lists >> at.list & 1) != (HEAP_GET(h, roots(h)->head[at.row][at.list]) != 0))
-				return "a list's bit is not whether it is empty";
-			what = check_list(h, at, end, ret_at, &left);
-		}
+		if ((lists >> bit & 1) != (HEAP_GET(h, roots(h)->head[list]) != 0))
+			return "a list's bit is not whether it is empty";
+		what = check_list(h, list, end, ret_at, &left);
 	}
 	return what ? what : left ? "a free fragment is in no list" : NULL;
 }
@@ -444,7 +503,7 @@ static unsigned tlsf_check(const struct mem_heap *h, mem_fault_fn *fn, void *arg
 
 static uint64_t tlsf_largest(const struct mem_heap *h)
 {
-	uint64_t rows = HEAP_GET(h, roots(h)->rows), lists, end, best = 0, p, word;
+	uint64_t rows = HEAP_GET(h, roots(h)->rows), lists, end, best = 0, p, size;
 	unsigned row, looks = MEM_LOOKS;
 
 	if (!rows || !get_end(h, &end) || (row = bits_highest(rows)) >= TLSF_ROWS)
@@ -452,31 +511,35 @@ static uint64_t tlsf_largest(const struct mem_heap *h)
 	lists = HEAP_GET(h, roots(h)->lists[row]) & UINT32_MAX;
 	if (!lists)
 		return 0;
-	p = HEAP_GET(h, roots(h)->head[row][bits_highest(lists)]);
-	for (; p && looks-- && p % TLSF_HEAD == 0 && p >= TLSF_HEAD && p - TLSF_HEAD < end;
-	     p = HEAP_GET(h, links_at(h, p)->next)) {
-		word = get_word(h, p - TLSF_HEAD, end);
-		if (!word || word & TLSF_BITS)
-			break;
-		best = word > best ? word : best;
-	}
+	p = HEAP_GET(h, roots(h)->head[row * TLSF_IN_ROW + bits_highest(lists)]);
+	for (; p && looks-- && (size = free_size(h, p, end)); p = HEAP_GET(h, links_at(h, p)->next))
+		best = size > best ? size : best;
 	return best && !HEAP_FAILED(h) ? best - TLSF_HEAD : 0;
 }
 
 /* The most stores: an aligned cut with a free piece on both sides; a free between two free neighbours; an extension. */
 enum {
-	TLSF_TALLY = 2, TLSF_PUSH = 6, TLSF_REMOVE = 4, TLSF_MAKE_FREE = 2 + TLSF_PUSH,
-	TLSF_ALIGNED = TLSF_REMOVE + 2 * TLSF_MAKE_FREE + 2 * TLSF_TALLY + 2,
+	TLSF_TALLY = 2, TLSF_PUSH = 5, TLSF_REMOVE = 4, TLSF_MAKE_FREE = 3 + TLSF_PUSH,
+	TLSF_TAKE = TLSF_TALLY + 1 + TLSF_MAKE_FREE,
+	TLSF_ALIGNED = TLSF_REMOVE + 2 + TLSF_PUSH + TLSF_TALLY + TLSF_TAKE,
 	TLSF_FREE = 2 * TLSF_REMOVE + 2 * MEM_CURSORS + 1 + TLSF_TALLY + TLSF_MAKE_FREE,
-	TLSF_MOST = 4 + (TLSF_FREE > TLSF_ALIGNED ? TLSF_FREE : TLSF_ALIGNED),
+	TLSF_EXTEND = 3 + TLSF_FREE,
+	TLSF_RESIZE = MEM_CURSORS + TLSF_REMOVE + TLSF_TALLY + TLSF_TAKE,
 };
+_Static_assert((int)TLSF_EXTEND >= (int)TLSF_ALIGNED && (int)TLSF_EXTEND >= (int)TLSF_RESIZE, "an extension has the most");
 
 const struct mem_manager_ops MEM_OPS(tlsf) = {
-	MEM_OPS_HEAD, .name = "tlsf",
+	MEM_OPS_HEAD,
+	.name = "tlsf",
 	.summary = "two-level segregated fit: every call in constant time; for servers that must answer in time",
-	.domains = MEM_PKG | MEM_SHM, .root_bytes = sizeof(struct tlsf_roots), .max_stores = TLSF_MOST,
+	.domains = MEM_PKG | MEM_SHM,
+	.flags = MEM_HEAD8,
+	.root_bytes = sizeof(struct tlsf_roots),
+	.max_stores = TLSF_EXTEND,
 	MEM_MUTATORS(.init = tlsf_init, .alloc = tlsf_alloc, .free = tlsf_free, .resize = tlsf_resize,
 		     .usable = tlsf_usable, .extend = tlsf_extend, .idle = tlsf_idle, .mark = tlsf_mark,
 		     .marked = tlsf_marked, .owns = tlsf_owns)
-	.walk = tlsf_walk, .check = tlsf_check, .largest = tlsf_largest,
+		.walk = tlsf_walk,
+	.check = tlsf_check,
+	.largest = tlsf_largest,
 };

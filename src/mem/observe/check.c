@@ -7,6 +7,9 @@
  *	ledger		one record a marked fragment: numbers, bytes, and a sum of {index, address, size} of each
  *			side; only when the sums differ each fragment's record is looked up, to say which
  *
+ * Where the manager has memory of its own there is no walk: the ledger against its counters, and for each record that
+ * the fragment's last bytes name it.
+ *
  * A pass counts only if the heap did not change meanwhile; errors only if a second pass of the same heap finds errors
  * again. Nothing is written, no lock is taken. A heap that never stands still for a whole pass is walked in batches,
  * each of them true (walk.c), and the number of fragments must come out but for the calls that were made meanwhile.
@@ -157,6 +160,25 @@ static int walk_all(struct pass *c)
 	return 0;
 }
 
+/* The manager has memory of its own. */
+static bool keeps_own(const struct obs_pool *p) { return !p->id.size; }
+
+/** The fragment that a record tells of names it in its last bytes, or somebody wrote beyond his own. */
+static int own_tail(struct pass *c, uint64_t index, const struct obs_fragment *f)
+{
+	uint64_t tail;
+	ssize_t n =
+		f->size < TAIL_BYTES ? 0 : peek_bytes(c->pool, f->address + f->size - TAIL_BYTES, &tail, sizeof tail);
+
+	if (n < 0 && n != -EFAULT)
+		return (int)n;
+	if (n != (ssize_t)sizeof tail)
+		wrong(c, f->address, "a record of something that is not there");
+	else if (tail != ((uint64_t)(uint32_t)c->pool->id.generation << 32 | (uint32_t)index))
+		wrong(c, f->address, "its last bytes are overwritten: no record is named there");
+	return 0;
+}
+
 static int ledger(struct pass *c)
 {
 	struct peek_present present;
@@ -187,6 +209,8 @@ static int ledger(struct pass *c)
 				wrong(c, r[i].address, "a record of something that is not in the pool");
 				continue;
 			}
+			if (keeps_own(c->pool) && (e = own_tail(c, at + i, &f)))
+				return e;
 			c->records++;
 			c->records_bytes += f.size;
 			c->records_sum += sum_of(at + i, f.address, f.size / 8);
@@ -261,11 +285,66 @@ static void compare_ledger(struct pass *c)
 	c->ledger_wrong = c->marked != c->records || c->marked_sum != c->records_sum;
 }
 
+/* ---- memory of the manager's own ---- */
+
+/** The counters and their moment, as peek_heap() gives them of a heap that can be walked. */
+static int own_heap(struct pass *c)
+{
+	const uint64_t at = META_LIVE + offsetof(struct meta_live, counters);
+	int e;
+
+	c->h = (struct peek_heap){ 0 };
+	e = peek_moment(c->pool, &c->h.moment);
+	if (e)
+		return e;
+	if (c->h.moment.open)
+		return -EAGAIN;
+	return peek_meta(c->pool, at, &c->h.counters, sizeof c->h.counters);
+}
+
+/** What cannot be walked is counted by its records; the rest has none, and the counters tell how much. */
+static void compare_own(struct pass *c)
+{
+	const struct meta_counters *k = &c->h.counters;
+
+	c->walked = (struct obs_totals){ .used = c->records_bytes, .fragments = c->records, .free = OBS_UNKNOWN,
+					 .free_fragments = OBS_UNKNOWN, .largest_free = OBS_UNKNOWN };
+	c->counted = (struct obs_totals){ .used = k->used, .fragments = k->fragments, .free = OBS_UNKNOWN,
+					  .free_fragments = OBS_UNKNOWN, .largest_free = OBS_UNKNOWN };
+	if (c->records != k->recorded)
+		wrong(c, 0, "records in use differ from their counter");
+	if (c->records_bytes != k->recorded_bytes)
+		wrong(c, 0, "bytes of records differ from their counter");
+}
+
+static int own_pass(struct pass *c)
+{
+	int e = own_heap(c);
+
+	if (e == -EAGAIN)
+		return MOVED;
+	if (e)
+		return e;
+	if (peek_impossible(c->pool, &c->h.counters)) {
+		wrong(c, 0, peek_impossible(c->pool, &c->h.counters));
+	} else {
+		e = ledger(c);
+		if (!e)
+			e = free_list(c);
+		compare_own(c);
+	}
+	return e ? e : peek_heap_same(c->pool, &c->h) ? 0 : MOVED;
+}
+
 /** 0, MOVED, or -errno. */
 static int pass(struct pass *c)
 {
 	uint32_t holder;
-	int e = peek_heap(c->pool, &c->h);
+	int e;
+
+	if (keeps_own(c->pool))
+		return own_pass(c);
+	e = peek_heap(c->pool, &c->h);
 
 	if (e == -EAGAIN)
 		return MOVED;
@@ -443,7 +522,7 @@ static int check_shard(struct obs_pool *p, struct obs_check *ret_check, const st
 
 	if (!e)
 		e = check(&c);
-	if (e == MOVED) {
+	if (e == MOVED && !keeps_own(p)) {
 		moving = true;
 		e = check_moving(p, &c);
 	}

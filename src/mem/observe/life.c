@@ -135,9 +135,9 @@ void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_
 /** An exec left the process but took its heap. Where we may not look, the heap is taken to be there. */
 static bool pkg_heap_there(struct obs_pool *p)
 {
-	uint64_t word;
+	uint64_t at = p->id.size ? p->id.base : p->id.roots, word;
 
-	return !p->id.size || !same_user(p) || peek_bytes(p, p->id.base, &word, sizeof word) != -EFAULT;
+	return !at || !same_user(p) || peek_bytes(p, at, &word, sizeof word) != -EFAULT;
 }
 
 static enum obs_state pkg_state(struct obs_pool *p)

@@ -18,11 +18,13 @@
 
 const char *peek_impossible(const struct obs_pool *p, const struct meta_counters *c)
 {
+	bool own = !p->id.size;		/* the manager has memory of its own: nothing is committed */
+
 	if (c->committed > p->id.size || c->committed % META_PAGE)
 		return "counters are impossible: more is committed than the pool may have";
-	if (c->used > c->committed || c->recorded_bytes > c->used)
+	if ((!own && c->used > c->committed) || c->recorded_bytes > c->used)
 		return "counters are impossible: more is used than committed";
-	if (c->tally.free_bytes > c->committed - c->used)
+	if (c->tally.free_bytes > (own ? 0 : c->committed - c->used))
 		return "counters are impossible: more is free than committed";
 	if (c->recorded > c->fragments || c->records_used > p->id.records_max || c->sites_used > SITES_MAX)
 		return "counters are impossible: more is recorded than there is";
@@ -34,12 +36,12 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, uint64_t features,
 		    struct obs_stats *s)
 {
-	uint64_t in_magazines = least(CACHED_COUNT(cached), c->fragments);
+	uint64_t in_magazines = p->id.size ? least(CACHED_COUNT(cached), c->fragments) : 0;
 
 	s->size = p->id.size;
 	s->stamp = c->stamp;
 	s->committed = c->committed;
-	s->cached = least(CACHED_BYTES(cached), least(c->used, c->committed));
+	s->cached = least(CACHED_BYTES(cached), least(c->used, c->committed));	/* 0 where nothing is committed */
 	s->used = c->used - s->cached;
 	s->max_used = c->max_used;
 	s->fragments = c->fragments - in_magazines;
@@ -56,7 +58,7 @@ static void counted(const struct obs_pool *p, const struct meta_counters *c, uin
 	s->free = least(c->tally.free_bytes, c->committed - s->cached);
 	s->free_fragments = c->tally.free_fragments;
 	s->real_used = s->committed - s->cached - s->free;
-	if (!p->id.size) {		/* memory of the C library: what it has free nobody knows */
+	if (!p->id.size) {		/* memory of the manager's own: what it has free nobody knows */
 		s->size = s->committed = s->free = s->free_fragments = s->real_used = OBS_UNKNOWN;
 	}
 }
@@ -67,6 +69,8 @@ static uint64_t largest_free(struct obs_pool *p, const struct obs_stats *s)
 	uint64_t best = OBS_UNKNOWN, value;
 	struct peek_heap h;
 
+	if (!p->id.size)
+		return OBS_UNKNOWN;
 	if (s->free_fragments <= 1)
 		return s->free_fragments ? s->free : 0;
 	for (unsigned try = 0; try < 8; try++) {
@@ -164,7 +168,7 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	if (s.state == OBS_DAMAGED)
 		damaged(&s, live.reason, sizeof live.reason);
 	counted(p, &live.counters, live.cached, live.features, &s);
-	what = p->id.size ? peek_impossible(p, &live.counters) : NULL;
+	what = peek_impossible(p, &live.counters);
 	if (what && !torn && s.state != OBS_DAMAGED)
 		damaged(&s, what, strlen(what));
 	s.tracking = tracking(p, live.features);

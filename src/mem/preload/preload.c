@@ -47,6 +47,8 @@ COLD static void *early(size_t align, size_t size)
 
 static bool of_heap(const void *p)
 {
+	if (mem_pkg_pool.ops && mem_pkg_pool.ops->flags & MEM_OWN_MEMORY)
+		return true;		/* it lies anywhere */
 	for (unsigned k = 0; k < mem_pkg_shards; k++)
 		if ((uintptr_t)p - (uintptr_t)mem_pkg_pools[k].heap.base < mem_pkg_pools[k].heap.len)
 			return true;
@@ -124,20 +126,23 @@ void *preload_memalign(size_t align, size_t size, const void *caller)
 
 void preload_free(void *p, const void *caller)
 {
+	enum magazine_answer answer;
+
 	if (!p)
 		return;
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool))) {
 		free_not_ready(p);
 		return;
 	}
-	if (LIKELY(magazine_put(&mem_pkg_pool, p)))
+	answer = magazine_put(&mem_pkg_pool, p);
+	if (LIKELY(answer == MAGAZINE_PUT))
 		return;
 	if (UNLIKELY(atomic_load_explicit(&deferred, memory_order_relaxed))) /* whoever sees it takes it */
 		free_deferred(caller);
 	if (UNLIKELY(early_holds(p)))
 		early_free(p);
 	else
-		pkg_release(CALL(0), p);
+		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
 static void *calloc_from(size_t count, size_t each, const void *caller)
