@@ -52,6 +52,7 @@ struct conf {
 	unsigned track;			/* 0 off, 1 sites, 2 stacks */
 	bool track_set;			/* by anybody: a debugging manager tracks unless it is */
 	bool keep_exited;
+	bool magazines;			/* memory.magazines */
 	bool safety_abort;		/* memory.safety = report | abort */
 	char module_path[256];
 	char socket[108], group[32], operators[32], log[16];	/* "": default; log: stderr | syslog */

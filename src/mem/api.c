@@ -13,6 +13,7 @@
 #include "mem/front/shards.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
+#include "mem/meta/slot.h"
 
 /* ---- slices ---- */
 
@@ -137,6 +138,11 @@ static const struct meta_site *site_at(const struct pool *p, uint32_t number)
 
 /* ---- totals ---- */
 
+static uint64_t cached_bytes(const struct pool *p)
+{
+	return CACHED_BYTES(p->id->domain == MEM_SHM ? slot_cached(p) : *(volatile uint64_t *)&p->live->cached);
+}
+
 static void info(void *mbp, struct mem_info *ret)
 {
 	struct owner *o = NULL;
@@ -145,7 +151,7 @@ static void info(void *mbp, struct mem_info *ret)
 	*ret = (struct mem_info){ 0 };
 	for (unsigned k = p ? shards_of(mbp) : 0; k--; ) {
 		struct meta_counters c = p[k].live->counters;
-		uint64_t cached = CACHED_BYTES(atomic_load_explicit(&p[k].live->cached, memory_order_relaxed));
+		uint64_t cached = cached_bytes(&p[k]);
 
 		ret->total_size += p[k].id->size;
 		ret->free_size += c.tally.free_bytes + cached + p[k].id->size - c.committed;

@@ -288,9 +288,9 @@ unsigned mem_host_reap(struct mem_host *h)
 
 		dead += count_dead(x);
 		for (unsigned k = x->shards; k--; ) {	/* who is new has a slot in shard 0 first */
-			slot_reap(&x->p[k], &x->o[k]); /* tells who is dead, and gives slots free that nothing names */
+			reap_slots(&x->p[k], &x->o[k]); /* tells who is dead, and gives slots free that nothing names */
 			if (reap_reclaim(&x->p[k], &x->o[k]))
-				slot_reap(&x->p[k], &x->o[k]);
+				reap_slots(&x->p[k], &x->o[k]);
 		}
 		if (x->draining && users(x) == 0)
 			let_go(h, i, true);

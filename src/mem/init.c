@@ -146,7 +146,9 @@ uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain)
 		features |= FEATURE_GUARDS;
 	if (c->safety_abort)
 		features |= FEATURE_ABORT;
-	return domain == MEM_PKG && !mem_can_track(ops) ? features & FEATURE_ABORT : features;
+	if (!c->magazines)
+		features |= FEATURE_NO_MAGAZINES;
+	return domain == MEM_PKG && !mem_can_track(ops) ? features & FEATURES_ALWAYS : features;
 }
 
 unsigned mem_shards(unsigned wish, unsigned domain, const struct mem_manager *manager)

@@ -458,8 +458,8 @@ COLD bool mem_pkg_get_ready(void)
 COLD void mem_pkg_follow(struct pool *p)
 {
 	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
-	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURE_ABORT;
-	uint64_t follows = mem_can_track(p->ops) ? wanted & may : wanted & FEATURE_ABORT;
+	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURES_ALWAYS;
+	uint64_t follows = mem_can_track(p->ops) ? wanted & may : wanted & FEATURES_ALWAYS;
 
 	if (p == p->home && (follows ^ p->features) & ~(uint64_t)FEATURE_ABORT)
 		pkg_front_empty(p);	/* in them all is recorded, or nothing */

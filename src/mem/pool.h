@@ -23,8 +23,18 @@ struct owner {
 	struct meta_slot *slot;
 	uint32_t number;		/* of the slot */
 	uint32_t holds;			/* shm_lock() was called */
+	uint32_t inside;		/* a call is on its way that has the lock, or waits for it */
 	uint64_t tag;			/* slot + 1 and generation, as a lock word holds them */
 	struct owner *home;		/* the same thread in shard 0, where it is another one; or NULL */
+	/* its magazines, see front/slot_magazine.h: where they lie, and what this thread knows of their use */
+	struct meta_magazines *magazines;
+	uint64_t stamp;			/* of the last record that it wrote */
+	uint64_t cached;		/* bytes in them */
+	uint64_t trim;			/* of live.trim, as it was followed */
+	uint32_t depth;			/* fragments that one chain may have */
+	bool waited;			/* for the lock, since the magazines were looked after */
+	uint8_t now[MAGAZINE_CLASSES];	/* chain of the pair that is used */
+	uint8_t batch[MAGAZINE_CLASSES];	/* fragments that the next refill brings */
 };
 
 struct pool {
@@ -44,6 +54,7 @@ struct pool {
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
 	struct region_file heirs;	/* shm: META once more, with a lock that forked children share; see shared.h */
 	bool seen;			/* META is a file in the registry */
+	uint64_t magazine_most;		/* shm: largest request that a magazine may serve, and 1; 0: they are closed */
 	char path[256];			/* of META; "" when not seen */
 	/* pkg only */
 	uint64_t data_size;
@@ -60,9 +71,28 @@ static inline struct meta_slot *pool_slot(const struct pool *p, uint32_t number)
 	return (struct meta_slot *)(void *)(p->meta + META_SLOTS + (uint64_t)number * SLOT_BYTES);
 }
 
+static inline struct meta_magazines *slot_magazines(const struct pool *p, uint32_t number)
+{
+	return (struct meta_magazines *)(void *)(p->meta + META_SLOTS + (uint64_t)number * SLOT_BYTES + META_PAGE);
+}
+
+static inline struct meta_depot *pool_depot(const struct pool *p)
+{
+	return (struct meta_depot *)(void *)(p->meta + META_DEPOT);
+}
+
 static inline bool pool_holds(const struct pool *p, const void *at)
 {
 	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
+}
+
+/** shm: what this process follows of live.wanted, and what that means for magazines. */
+static inline void pool_follow(struct pool *p, uint64_t features)
+{
+	bool closed = features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES);
+
+	p->features = features;
+	p->magazine_most = closed ? 0 : CACHED_MOST - TAIL_BYTES - (p->ops->flags & MEM_HEAD8);
 }
 
 /** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */

@@ -117,7 +117,9 @@ static int first_memory(struct pool *p)
 {
 	uint64_t roots = ROUND_UP(META_ROOTS + p->ops->root_bytes, META_PAGE);
 
-	return region_file_commit(&p->meta_file, NULL, 0, roots);
+	int rc = region_file_commit(&p->meta_file, NULL, 0, roots);
+
+	return rc ? rc : region_file_commit(&p->meta_file, NULL, META_DEPOT, META_PAGE);
 }
 
 static void fill_identity(struct pool *p, const struct making *m)
@@ -140,7 +142,7 @@ static void fill_identity(struct pool *p, const struct making *m)
 	id->keep = spec->keep;
 	snprintf(id->name, sizeof id->name, "%s", spec->name);
 	p->generation = id->generation << 32;
-	p->features = spec->features;
+	pool_follow(p, spec->features);
 	p->live->wanted = p->live->features = spec->features;
 }
 
@@ -362,7 +364,7 @@ static int attach_shard(int dir, const char *name, uint32_t incarnation, uint32_
 		return rc;
 	}
 	wire(p, at, id.size);
-	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
+	pool_follow(p, atomic_load_explicit(&p->live->wanted, memory_order_relaxed));
 	if (atomic_load_explicit(&p->live->state, memory_order_acquire) == POOL_DAMAGED ||
 	    (shard && (p->id->group != p->home->id->group || p->id->shards != p->home->id->shards))) {
 		shared_detach(p, 1);

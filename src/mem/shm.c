@@ -51,8 +51,13 @@ static struct owner *owner_in(unsigned k) { return k ? &others[self.owner.number
 
 static void leave_all(void)
 {
-	for (unsigned k = mem_shm_shards; k--; ) /* shard 0 last: its slot says whose the others are */
-		slot_leave(&mem_shm_pools[k], owner_in(k));
+	for (unsigned k = mem_shm_shards; k--; ) { /* shard 0 last: its slot says whose the others are */
+		struct owner *o = owner_in(k);
+
+		if (o->slot && !o->holds && !slot_settled(&mem_shm_pools[k], o->number))
+			shm_front_settle(&mem_shm_pools[k], o, o->number);
+		slot_leave(&mem_shm_pools[k], o);
+	}
 }
 
 static void thread_ends(void *arg)
@@ -181,7 +186,7 @@ COLD static void follow(struct pool *p)
 {
 	uint64_t wish = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 
-	p->features = wish | FEATURE_SITES;
+	pool_follow(p, wish | FEATURE_SITES);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 	/* unless another wish has come meanwhile: that one is followed next */
 	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, p->features, memory_order_relaxed,

@@ -7,21 +7,27 @@
  * the pool as it was before the call or as it is after it: counters, ledger, walk and check agree. In between, a second
  * child that has begun the repair is killed in the same way, before the parent finishes it.
  *
- * Usage: kill_front MANAGER STRIDE. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
+ * With "magazines" the calls are those that take from a slot's magazines, put into them, and exchange what is in them,
+ * and whoever repairs has to finish what was on its way, and to empty them. Without it there are none.
+ *
+ * Usage: kill_front MANAGER STRIDE [magazines]. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
  */
 #include <memapi/manager.h>
 #include <memapi/memapi.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include "mem/front/front.h"
+#include "mem/init.h"
 #include "mem/meta/slot.h"
+#include "mem/reap/reap.h"
 
-enum { TRAP_FLAG = 0x100, LIVE = 64, REPAIR_STEPS_MOST = 6000 };
+enum { TRAP_FLAG = 0x100, LIVE = 64, REPAIR_STEPS_MOST = 6000, POOL = 2 << 20 };
 
 static volatile long steps_left;
 
@@ -63,18 +69,80 @@ static void do_new_site(void)
 	held[0] = mem_shm_malloc(48, &site);
 }
 
-static const struct { const char *name; void (*call)(void); } calls[] = {
-	{ "alloc", do_alloc },
-	{ "aligned alloc", do_alloc_aligned },
-	{ "alloc that grows the pool", do_alloc_growing },
-	{ "free", do_free },
-	{ "free that joins", do_free_joining },
-	{ "realloc in place", do_grow_in_place },
-	{ "realloc that shrinks", do_shrink },
-	{ "realloc that moves", do_move },
-	{ "resize", do_resize },
-	{ "named root", do_root },
-	{ "alloc from a new site", do_new_site },
+/* With magazines. What is done before is not stepped. */
+enum { KEPT = 4 * MAGAZINE_MOST, SIZE = 72 };
+static void *kept[KEPT];
+static unsigned kept_count;
+static unsigned *left;			/* shared: of the child that is stepped, when it begins */
+
+static void take(unsigned n)
+{
+	while (n-- && kept_count < KEPT)
+		kept[kept_count++] = shm_malloc(SIZE);
+}
+
+static void put(unsigned n)
+{
+	while (n-- && kept_count)
+		shm_free(kept[--kept_count]);
+}
+
+/* Fragments in both chains of our size. */
+static uint64_t ready(void)
+{
+	struct owner *o;
+	struct pool *p = mem_shm_ready(&o);
+	uint64_t class = (mem_round(p->ops, SIZE + TAIL_BYTES) - 8) / 16 - 1 + !(p->ops->flags & MEM_HEAD8);
+	const uint64_t *pair = o->magazines->of[class];
+
+	return MAGAZINE_COUNT(pair[0]) + MAGAZINE_COUNT(pair[1]);
+}
+
+static void drain(void) { take((unsigned)ready()); }
+
+/* Both chains are full, and `more` have gone on from there. */
+static void fill(unsigned more)
+{
+	take(2 * MAGAZINE_DEPTH_FIRST + more + 8);
+	drain();
+	put(2 * MAGAZINE_DEPTH_FIRST + more);
+}
+
+static void before_take(void) { take(1), put(1); }
+static void before_put(void) { take(1); }
+static void before_refill(void) { take(8), drain(); }
+static void before_unload(void) { fill(0); }
+static void before_depot(void) { fill(3 * MAGAZINE_DEPTH_FIRST), drain(); }
+static void before_flood(void) { fill((DEPOT_DEEP + 1) * MAGAZINE_DEPTH_FIRST); }
+static void do_put(void) { put(1); }
+static void do_exhaust(void) { held[0] = shm_malloc(POOL - (700 << 10)); }
+static void do_leave(void) { mem_shm_at_exit(); }
+
+struct call { const char *name; void (*call)(void), (*before)(void); };
+
+static const struct call with_magazines[] = {
+	{ "take", do_alloc, before_take },
+	{ "put", do_put, before_put },
+	{ "take and refill", do_alloc, before_refill },
+	{ "put with full chains", do_put, before_unload },
+	{ "take from the depot", do_alloc, before_depot },
+	{ "put with a full depot", do_put, before_flood },
+	{ "no memory", do_exhaust, before_take },
+	{ "leave in order", do_leave, before_put },
+};
+
+static const struct call without[] = {
+	{ "alloc", do_alloc, NULL },
+	{ "aligned alloc", do_alloc_aligned, NULL },
+	{ "alloc that grows the pool", do_alloc_growing, NULL },
+	{ "free", do_free, NULL },
+	{ "free that joins", do_free_joining, NULL },
+	{ "realloc in place", do_grow_in_place, NULL },
+	{ "realloc that shrinks", do_shrink, NULL },
+	{ "realloc that moves", do_move, NULL },
+	{ "resize", do_resize, NULL },
+	{ "named root", do_root, NULL },
+	{ "alloc from a new site", do_new_site, NULL },
 };
 
 /* ---- what must hold ---- */
@@ -162,8 +230,17 @@ static void end_scene(void)
 
 /* ---- children that die ---- */
 
+/* The one place that calls are made from: a call at the end of its function leaves this as its site, known to all. */
+__attribute__((noinline)) static void make(void (*call)(void))
+{
+	call();
+	__asm__ volatile("" ::: "memory");
+}
+
 /* Returns true when the child came through: the call has fewer instructions than that. */
-static bool child_dies(void (*call)(void), long steps)
+static void repair(void);
+
+static bool child_dies(void (*before)(void), void (*call)(void), long steps)
 {
 	pid_t pid = fork();
 	int status;
@@ -173,8 +250,12 @@ static bool child_dies(void (*call)(void), long steps)
 
 		if (!mem_shm_ready(&o))	/* its slot: the claim is another test's */
 			_exit(3);
+		if (before)
+			before();
+		if (call != repair)
+			*left = kept_count;
 		step_on(steps);
-		call();
+		make(call);
 		step_off();
 		_exit(0);
 	}
@@ -184,28 +265,57 @@ static bool child_dies(void (*call)(void), long steps)
 
 static void repair(void)
 {
+	struct owner *o;
+	struct pool *p = mem_shm_ready(&o);
+
+	reap_slots(p, o);
 	shm_lock();
 	shm_unlock();
+}
+
+/* Handed out; not what lies in the depot, which a repair leaves there. */
+static uint64_t handed_out(const struct pool *p) { return p->live->counters.fragments - CACHED_COUNT(slot_cached(p)); }
+
+static uint64_t said_to_be_cached(const struct pool *p)
+{
+	uint64_t count = 0;
+
+	for (uint64_t i = 0; i < p->live->counters.records_used; i++)
+		count += !(p->records[i].address & RECORD_FREE) && p->records[i].owner >> 48 & RECORD_CACHED;
+	return count;
+}
+
+/* Our own magazines take no part: what the parent does goes to the manager at once. */
+static void settle(struct pool *p)
+{
+	struct owner *o;
+
+	mem_shm_ready(&o);
+	shm_front_settle(p, o, o->number);
 }
 
 static unsigned long kills, repairs_killed;
 
 /* The parent takes over what the dead held, and what is there is before or after. */
-static const char *verdict(struct pool *p, struct sums before)
+static const char *verdict(struct pool *p, uint64_t before)
 {
 	const char *what;
 
-	if (p->live->lock & UINT32_MAX && random() % 4 == 0) {
-		child_dies(repair, 1 + random() % REPAIR_STEPS_MOST);
+	if (random() % 4 == 0) {
+		child_dies(NULL, repair, 1 + random() % REPAIR_STEPS_MOST);
 		repairs_killed++;
 	}
-	shm_lock();
-	shm_unlock();
+	repair();
+	settle(p);
 	what = check_pool(p);
 	if (what)
 		return what;
-	if (p->live->counters.fragments + 1 < before.fragments || p->live->counters.fragments > before.fragments + 1)
+	if (handed_out(p) + 1 < before || handed_out(p) > before + 1)
 		return "more than one fragment came or went";
+	if (slot_cached(p) != p->live->cached)
+		return "the magazines of the dead are not empty";
+	if (said_to_be_cached(p) != CACHED_COUNT(p->live->cached))
+		return "a record says that it is in a magazine, and is in none";
 	return NULL;
 }
 
@@ -213,34 +323,39 @@ static const char *verdict(struct pool *p, struct sums before)
 static void again(struct pool *p)
 {
 	for (uint64_t i = 0; i < p->live->counters.records_used; i++) {
-		uint64_t address = p->records[i].address;
+		const struct meta_record *r = &p->records[i];
 
-		if (address && !(address & RECORD_FREE))
-			shm_free((void *)address);
+		if (r->address && !(r->address & RECORD_FREE) && !(r->owner >> 48 & RECORD_CACHED))
+			shm_free((void *)r->address);
 	}
 	memset(held, 0, sizeof held);
-	slot_reap(p, &(struct owner){ 0 });
+	repair();
 	scene();
+	settle(p);
 }
 
-static bool play(struct pool *p, size_t i, long stride)
+static bool play(struct pool *p, const struct call *c, long stride)
 {
-	if (calls[i].call != do_new_site) { /* call sites are known before: interning has its own row */
+	if (c->call != do_new_site) { /* call sites are known before: interning has its own row */
 		again(p);
-		calls[i].call();
+		if (c->before)
+			c->before();
+		if (c->call != do_leave)
+			make(c->call);
+		kept_count = 0;
 	}
 	for (long k = 1;; k += stride) {
-		struct sums before;
+		uint64_t before;
 		const char *what;
 		bool through;
 
 		again(p);
-		before = counted(p);
-		through = child_dies(calls[i].call, k + random() % stride);
+		before = handed_out(p);
+		through = child_dies(c->before, c->call, k + random() % stride);
 		kills += !through;
-		what = verdict(p, before);
+		what = verdict(p, before + *left);
 		if (what) {
-			fprintf(stderr, "%s: %s: killed near instruction %ld: %s\n", p->manager->name, calls[i].name, k, what);
+			fprintf(stderr, "%s: %s: killed near instruction %ld: %s\n", p->manager->name, c->name, k, what);
 			return false;
 		}
 		if (through)
@@ -252,19 +367,27 @@ static bool play(struct pool *p, size_t i, long stride)
 int main(int argc, char **argv)
 {
 	long stride = argc > 2 ? atol(argv[2]) : 1;
+	bool magazines = argc > 3 && strcmp(argv[3], "magazines") == 0;
+	const struct call *calls = magazines ? with_magazines : without;
+	size_t count = magazines ? sizeof with_magazines / sizeof *calls : sizeof without / sizeof *calls;
 	struct pool *p;
 	struct owner *o;
 	bool ok = true;
 
-	if (argc < 2 || stride < 1 || shm_init_manager(argv[1])) {
-		fprintf(stderr, "usage: kill_front MANAGER STRIDE; %s\n", memapi_error());
+	setenv("MEMAPI_MAGAZINES", magazines ? "yes" : "no", 1);
+	setenv("MEMAPI_SHM_SIZE", magazines ? "2M" : "64M", 1);
+	if (argc < 2 || stride < 1 || (argc > 3 && !magazines) || shm_init_manager(argv[1])) {
+		fprintf(stderr, "usage: kill_front MANAGER STRIDE [magazines]; %s\n", memapi_error());
 		return 2;
 	}
 	p = mem_shm_ready(&o);
-	for (size_t i = 0; ok && i < sizeof calls / sizeof calls[0]; i++)
-		ok = play(p, i, stride);
+	left = mmap(NULL, sizeof *left, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (left == MAP_FAILED)
+		return 2;
+	for (size_t i = 0; ok && i < count; i++)
+		ok = play(p, &calls[i], stride);
 	end_scene();
-	printf("%s: %lu kills, %lu of repairs, %lu rollbacks\n", argv[1], kills, repairs_killed,
-	       (unsigned long)p->live->rollbacks);
+	printf("%s%s: %lu kills, %lu of repairs, %lu rollbacks\n", argv[1], magazines ? ", magazines" : "", kills,
+	       repairs_killed, (unsigned long)p->live->rollbacks);
 	return ok && p->live->rollbacks ? 0 : 1;
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mem/front/inside.h"
+#ifdef MEM_DOMAIN_SHM
+#include "mem/front/slot_magazine.h"
+#include "mem/reap/reap.h"
+#endif
 
 /* ---- magazines ---- */
 
@@ -84,7 +88,7 @@ COLD static void *fail(const struct front_call *call, size_t size, uint64_t verd
 				      : COUNTERS(p)->tally.free_bytes + (p->id->size - COUNTERS(p)->committed);
 		f.used = COUNTERS(p)->used;
 		f.largest_free = keeps_own(p) ? UINT64_MAX : p->ops->largest ? p->ops->largest(&p->heap) : 0;
-		leave(p, call->flags);
+		leave(p, call->o, call->flags);
 		f.size = p->data_size;
 		f.verdict = size > f.size			     ? VERDICT_LIMIT
 			    : f.free >= size && f.free != UINT64_MAX ? VERDICT_FRAGMENTED
@@ -103,15 +107,85 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 
 /* ---- the calls ---- */
 
-/* What is ready for others goes back to the manager. false: there is nothing. */
-static inline bool give_back(struct pool *p)
+#ifdef MEM_DOMAIN_SHM
+
+/* Without the lock; NULL: with it. */
+static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+{
+	return LIKELY(align <= 16 && !(call->flags & FRONT_HELD)) ? slot_take(call, size, site) : NULL;
+}
+
+static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
+{
+	return LIKELY(!(call->flags & FRONT_HELD)) && slot_put(call, ptr, site);
+}
+
+static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }
+
+/* The transaction before is done: what follows are others. */
+static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
+{
+	HEAP_COMMIT(&call->p->heap);
+	if (LIKELY(align <= 16))
+		slot_refill(call, size, need);
+}
+
+static inline void make_room(const struct front_call *call, uint64_t usable) { slot_unload(call, usable); }
+
+#else
+
+static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+{
+	return records(call->p) && align <= 16 ? take_recorded(call, size, site) : NULL;
+}
+
+static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
+{
+	return put_recorded(call->p, ptr, site);
+}
+
+static inline bool give_back(const struct front_call *call)
+{
+	return call->p == call->p->home && pkg_front_flush(call->p, true);
+}
+
+static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
+{
+	(void)call, (void)align, (void)size, (void)need;
+}
+
+static inline void make_room(const struct front_call *call, uint64_t usable) { (void)call, (void)usable; }
+
+#endif
+
+/* Where growth costs memory of this process alone, what is ready for others goes back first: nothing is kept from it.
+ */
+COLD static void *obtain(const struct front_call *call, size_t align, uint64_t need)
+{
+	struct pool *p = call->p;
+	void *ptr = NULL;
+
+	if (DOMAIN_INDEX == 0 && give_back(call))
+		ptr = p->ops->alloc(&p->heap, align, need);
+	if (!ptr && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)))
+		ptr = p->ops->alloc(&p->heap, align, need);
+	if (!ptr && DOMAIN_INDEX == 1 && give_back(call))
+		ptr = p->ops->alloc(&p->heap, align, need);
+	return ptr;
+}
+
+/* No memory. In a shared pool the dead may have some, in their magazines or by on_death: once more, without them. */
+COLD static void *try_again(const struct front_call *call, size_t align, size_t size)
 {
 #ifdef MEM_DOMAIN_SHM
-	(void)p;
-	return false;
-#else
-	return p == p->home && pkg_front_flush(p, true);
+	struct front_call again = *call;
+
+	again.flags |= FRONT_AGAIN;
+	if (!(call->flags & (FRONT_AGAIN | FRONT_HELD)) && reap_slots(call->p, call->o))
+		return shm_front_alloc(&again, align, size);
 #endif
+	(void)align;
+	return fail(call, size, VERDICT_EXHAUSTED);
 }
 
 void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t size)
@@ -127,26 +201,23 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (UNLIKELY(!need || align > p->data_size))
 		return fail(call, size, VERDICT_LIMIT);
 	site = record ? site_of(call) : 0;
-#ifndef MEM_DOMAIN_SHM
-	if (record && align <= 16 && (ptr = take_recorded(call, size, site)))
+	ptr = take_ready(call, align, size, site);
+	if (ptr)
 		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
-#endif
 	enter(p, call->o, call->flags);
 	if (UNLIKELY(record && !record_ready(p))) {
 		if (!may_go_unrecorded()) {
-			leave(p, call->flags);
+			leave(p, call->o, call->flags);
 			return fail(call, size, VERDICT_EXHAUSTED);
 		}
 		record = false;
 	}
 	ptr = LIKELY(!above_limit(p, need)) ? p->ops->alloc(&p->heap, align, need) : NULL;
-	if (UNLIKELY(!ptr) && give_back(p))
-		ptr = p->ops->alloc(&p->heap, align, need);
-	if (UNLIKELY(!ptr) && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)))
-		ptr = p->ops->alloc(&p->heap, align, need);
+	if (UNLIKELY(!ptr))
+		ptr = obtain(call, align, need);
 	if (UNLIKELY(!ptr)) {
-		leave(p, call->flags);
-		return fail(call, size, VERDICT_EXHAUSTED);
+		leave(p, call->o, call->flags);
+		return try_again(call, align, size);
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	count_in(p, usable);
@@ -154,7 +225,8 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		record_put(call, ptr, usable, size, site);
 	else
 		tail_forget(p, ptr, usable, 0);
-	leave(p, call->flags);
+	make_ready(call, align, size, need);
+	leave(p, call->o, call->flags);
 	if (call->flags & FRONT_ZERO)
 		make_zeros(p, ptr, size);
 	return ptr;
@@ -182,17 +254,16 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		return;
 #endif
 	site = records(p) ? site_of(call) : 0;
-#ifndef MEM_DOMAIN_SHM
-	if (put_recorded(p, ptr, site))
+	if (put_ready(call, ptr, site))
 		return;
-#endif
 	enter(p, call->o, call->flags);
 	what = call->flags & FRONT_KNOWN ? look_up_known(p, ptr, &usable) : look_up(p, ptr, &r, &usable);
 	if (UNLIKELY(what == BAD)) {
-		leave(p, call->flags);
+		leave(p, call->o, call->flags);
 		front_fault(call, MEM_WILD_FREE, ptr, index);
 		return;
 	}
+	make_room(call, usable);
 	HEAP_SET(h, c->used, c->used - usable);
 	HEAP_SET(h, c->fragments, c->fragments - 1);
 	if (r) {
@@ -202,7 +273,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	}
 	large_freed(p, ptr, usable);
 	p->ops->free(h, ptr);
-	leave(p, call->flags);
+	leave(p, call->o, call->flags);
 	if (UNLIKELY(damaged))
 		front_fault(call, MEM_OVERRUN, ptr, index);
 }
@@ -229,7 +300,7 @@ bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t 
 		record_drop(p, r, usable, 0);
 		p->ops->free(h, ptr);
 	}
-	leave(p, call->flags);
+	leave(p, call->o, call->flags);
 	return owned;
 }
 #endif
@@ -247,7 +318,7 @@ size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 		usable = 0;
 	else if (r) /* guards watch what lies behind the request */
 		usable = r->owner >> 48 & RECORD_GUARDED ? record_requested(r) : usable - TAIL_BYTES;
-	leave(p, call->flags);
+	leave(p, call->o, call->flags);
 	return usable;
 }
 
@@ -320,7 +391,7 @@ static struct old_fragment resize_here(const struct front_call *call, void *ptr,
 				old.now = moved(call, r, ptr, usable, need, size);
 		}
 	}
-	leave(p, call->flags);
+	leave(p, call->o, call->flags);
 	return old;
 }
 
@@ -372,5 +443,5 @@ void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == GOOD)
 		HEAP_SET(h, r->owner, (r->owner & ~0xffffffffffffull) | slot_of(call->o) << 32 | site);
-	leave(p, call->flags);
+	leave(p, call->o, call->flags);
 }

@@ -17,6 +17,7 @@ enum front_flags {
 	FRONT_HELD = 2,	  /* shm: the caller holds the pool's lock by shm_lock() */
 	FRONT_XF = 4,	  /* realloc: free when it fails */
 	FRONT_QUIET = 8,  /* a request that fails leaves no record: it is tried elsewhere */
+	FRONT_AGAIN = 32, /* alloc: the dead were buried for it */
 	FRONT_KNOWN = 16, /* pkg, free: the manager has just said that it owns the pointer, and that it is not marked */
 };
 
@@ -57,6 +58,9 @@ FRONT_DECLARE(shm)
 
 /** Free the fragment of a record if slot `number` still owns it. false: it does not, or the fragment is damaged. */
 bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number);
+
+/** Magazines and op record of slot `number`, which is gone or our own and ends: what is there goes to the manager. */
+void shm_front_settle(struct pool *p, struct owner *o, uint32_t number);
 
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);

@@ -49,17 +49,21 @@ bool DOMAIN(front_grow)(struct pool *p, uint64_t need);
 
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
+	o->inside++;
+	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before the lock has us as its owner */
 	if (!(flags & FRONT_HELD))
 		lock_take(p, o);
 	p->heap.log = &o->slot->log;
 	p->heap.len = COUNTERS(p)->committed;
 }
 
-static inline void leave(struct pool *p, unsigned flags)
+static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 {
 	HEAP_COMMIT(&p->heap);
 	if (!(flags & FRONT_HELD))
 		lock_leave(p);
+	atomic_signal_fence(memory_order_seq_cst);
+	o->inside--;
 }
 
 static inline void publish_all(struct pool *p) { (void)p; } /* META is where they are */
@@ -144,9 +148,9 @@ static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 		pkg_front_flush(p, true);
 }
 
-static inline void leave(struct pool *p, unsigned flags)
+static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 {
-	(void)flags;
+	(void)o, (void)flags;
 	publish(p);
 	turn(p);
 	mutex_leave(&p->mutex);
@@ -162,7 +166,9 @@ static inline uint64_t slot_of(const struct owner *o) { return o ? o->number : 0
 
 static inline bool would_deadlock(const struct front_call *call)
 {
-	return call->o && UNLIKELY(call->o->holds) && !(call->flags & FRONT_HELD);
+	const struct owner *o = call->o;
+
+	return o && UNLIKELY(o->holds | o->inside) && (o->inside || !(call->flags & FRONT_HELD));
 }
 
 /* Sites are interned in shard 0. A holder of all locks holds that one, too. */

@@ -32,5 +32,5 @@ COLD void pkg_front_empty(struct pool *p)
 {
 	enter(p, NULL, 0);
 	pkg_front_flush(p, true);
-	leave(p, 0);
+	leave(p, NULL, 0);
 }

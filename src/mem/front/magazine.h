@@ -41,7 +41,9 @@ extern struct magazines mem_pkg_magazines;
 /** After each change of p->features; they are empty. Guards close them: what lies behind a fragment is watched then. */
 static inline void magazine_follow(const struct pool *p)
 {
-	uint64_t open = p->ops->owns && p->ops->marked && !(p->features & FEATURE_GUARDS) ? MAGAZINE_SIZES : 0;
+	uint64_t open = p->ops->owns && p->ops->marked && !(p->features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES)) ?
+				MAGAZINE_SIZES :
+				0;
 	bool recorded = p->features & (FEATURE_SITES | FEATURE_STACKS);
 
 	if (p != p->home)		/* they are of shard 0 */
@@ -75,7 +77,7 @@ static inline uint64_t magazine_tag(const struct pool *p) { return p->generation
 static inline void magazine_count(struct pool *p, struct magazines *m, uint64_t change)
 {
 	m->cached += change;
-	atomic_store_explicit(&p->live->cached, m->cached, memory_order_relaxed); /* a counter, read by humans */
+	*(volatile uint64_t *)&p->live->cached = m->cached;
 }
 
 /** A fragment of `size` bytes or more, or NULL: ask the manager. Of this process's one thread. */

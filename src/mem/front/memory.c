@@ -51,7 +51,7 @@ int DOMAIN(front_init)(struct pool *p, struct owner *o, uint64_t committed)
 		rc = p->ops->init(h);
 	}
 	publish_all(p);
-	leave(p, 0);
+	leave(p, o, 0);
 	return rc;
 }
 

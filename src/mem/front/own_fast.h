@@ -19,7 +19,7 @@
 /** After each change of p->features, and of the heap. */
 static inline void own_follow(struct pool *p)
 {
-	p->lean = p->ops->flags & MEM_OWN_MEMORY && !(p->features & ~(uint64_t)FEATURE_ABORT) &&
+	p->lean = p->ops->flags & MEM_OWN_MEMORY && !(p->features & ~(uint64_t)FEATURES_ALWAYS) &&
 		  !p->counters.records_used && p->data_size == PTRDIFF_MAX;
 }
 

@@ -13,7 +13,7 @@ COLD uint32_t DOMAIN(front_site_slow)(const struct front_call *call)
 	enter(p, o, call->flags);
 	number = DOMAIN(site_intern)(p, &site);
 	publish_all(p);
-	leave(p, call->flags);
+	leave(p, o, call->flags);
 	site_remember(p, call->site, call->caller, number);
 	return number;
 }
@@ -35,7 +35,7 @@ COLD uint32_t DOMAIN(front_site_of_stack)(const struct front_call *call)
 	enter(p, at_home(call), call->flags);
 	number = DOMAIN(site_intern)(p, &site);
 	publish_all(p);
-	leave(p, call->flags);
+	leave(p, at_home(call), call->flags);
 	site_remember(p, NULL, stack.key, number);
 	return number;
 }

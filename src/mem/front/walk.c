@@ -59,6 +59,6 @@ bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, m
 		if (at == 0 || at == MEM_WALK_FAULT)
 			*(volatile uint64_t *)&p->heap.cursors->live &= ~(1ull << (w->cursor - 1));
 	}
-	leave(p, held);
+	leave(p, o, held);
 	return at && at != MEM_WALK_FAULT;
 }

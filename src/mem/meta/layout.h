@@ -6,8 +6,9 @@
  *	4 KiB	live		lock, counters, cursors, named roots: one cache line a writer
  *	8 KiB	roots		the manager's own words (shm; in pkg they are private memory at identity.roots)
  *	256 KiB	failures, faults	two rings
+ *	384 KiB	depot		shm: magazines that no slot has
  *	512 KiB	sites		interned places in code, append only
- *	16 MiB	slots		one an owner: identity, life mutex, undo log
+ *	16 MiB	slots		one an owner: identity, life mutex, undo log, magazines
  *	64 MiB	records		one a fragment: their array is the ledger
  *
  * The file is sparse: only what the `…_committed` words and slot states cover has memory behind it, so that nothing
@@ -35,7 +36,7 @@
 
 #define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
 
-enum { META_LAYOUT = 2 };		/* raise with every change here: others refuse what they do not know */
+enum { META_LAYOUT = 3 };		/* raise with every change here: others refuse what they do not know */
 
 enum {
 	META_PAGE = 4096,
@@ -44,6 +45,7 @@ enum {
 	META_ROOTS_MAX = 0x40000 - META_ROOTS,
 	META_FAILURES = 0x40000,
 	META_FAULTS = 0x50000,
+	META_DEPOT = 0x60000,
 	META_SITES = 0x80000,
 	META_SLOTS = 0x1000000,
 	META_RECORDS = 0x4000000,
@@ -83,7 +85,8 @@ enum pool_on_death { ON_DEATH_KEEP, ON_DEATH_RECLAIM, ON_DEATH_QUARANTINE };
 enum pool_state { POOL_NEW, POOL_LIVE, POOL_DRAINING, POOL_EXITED, POOL_DAMAGED };
 
 /* Bits of live.features; an operator writes live.wanted, the owner follows at its next call. */
-enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8 };
+enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8, FEATURE_NO_MAGAZINES = 16 };
+enum { FEATURES_ALWAYS = FEATURE_ABORT | FEATURE_NO_MAGAZINES };	/* whatever the manager can do */
 
 /*
  * A lock word, of the pool or of an application:  turn 32 | slot's generation 19 | slot + 1 12 | waiters 1
@@ -124,11 +127,13 @@ struct meta_live {
 	_Atomic uint64_t faults;
 	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
 	_Atomic uint64_t slots_used;			/* slots ever claimed; their pages have memory behind them */
-	_Atomic uint64_t cached;			/* in magazines: CACHED_BYTES, CACHED_COUNT */
+	uint64_t cached; /* CACHED_BYTES, CACHED_COUNT. pkg: in magazines. shm: in the depot, a word of the transaction
+			  */
 	/* -- operators; read by every call -- */
 	_Alignas(64) _Atomic uint64_t wanted;
 	_Atomic uint64_t features;
 	_Atomic uint64_t state;				/* enum pool_state */
+	_Atomic uint64_t trim;		/* shm: how often a request found no memory: what is in magazines goes back */
 	char reason[96];				/* of POOL_DAMAGED */
 	/* -- walks that let the lock go -- */
 	_Alignas(64) struct mem_cursors cursors;
@@ -194,13 +199,35 @@ struct meta_slot {
 		pthread_mutex_t life; /* robust, held by the owner while it lives: OWNER_DIED is the kernel's word */
 	_Alignas(64) struct undo_log log;
 };
-enum { SLOT_BYTES = 16384 };		/* of which only the first page is used now */
+enum { SLOT_BYTES = 16384 };		/* of which the second page has its magazines, and the rest is not used now */
+
+/*
+ * Magazines of a slot (shm): for each size up to CACHED_MOST two chains of records, newest first. A record's `time`
+ * names the next one.
+ *
+ *	of[c][x]	index of the newest record | how many there are << 32
+ *	op		what its owner is doing just now, without the lock: enum magazine_op | index of the record << 32
+ *
+ * Of class c are fragments of 16 c + 16 usable bytes (8 more where heads have 8). Only the owner changes them, and in
+ * transactions, once it is dead, who repairs. A chain of the depot is such a word, too.
+ */
+enum { MAGAZINE_CLASSES = 64, MAGAZINE_PAIR = 2, MAGAZINE_DEPTH_FIRST = 8, MAGAZINE_MOST = 64, DEPOT_DEEP = 8 };
+#define MAGAZINE_COUNT(word) ((word) >> 32)
+#define MAGAZINE_HEAD(word) ((uint32_t)(word))
+#define MAGAZINE_WORD(count, head) ((uint64_t)(count) << 32 | (head))
+enum magazine_op { OP_NONE, OP_BEGIN, OP_ALLOC, OP_FREE };	/* BEGIN: no record is on its way yet */
+struct meta_magazines {
+	_Alignas(64) uint64_t op;
+	_Alignas(64) uint64_t of[MAGAZINE_CLASSES][MAGAZINE_PAIR];
+};
+struct meta_depot { uint64_t of[MAGAZINE_CLASSES][DEPOT_DEEP]; };
 
 /*
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
  *	sizes	usable / 8, 34 bits | slack << 34	slack = usable - requested, at most RECORD_SLACK_MOST
  *	owner	site | slot << 32 | flags << 48
- *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32
+ *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32;
+ *		in a magazine of shm: the next one's index | site of the free << 32
  */
 struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */
@@ -216,12 +243,27 @@ enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4 };	/* flags */
  */
 enum { TAIL_BYTES = 8 };
 #define TAIL_CACHED UINT32_MAX
-enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine */
+enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
 
 /* live.cached: bytes | fragments << 40 */
 #define CACHED_BYTES(word) ((word) & 0xffffffffffull)
 #define CACHED_COUNT(word) ((word) >> 40)
+#define CACHED(count, bytes) ((uint64_t)(count) << 40 | (bytes))
 #define CACHED_ONE(bytes) ((1ull << 40) + (bytes))
+
+/** What is in the magazines of a slot, as live.cached says it. @head: 8 where heads have 8 bytes, else 0 */
+static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t head)
+{
+	uint64_t cached = 0;
+
+	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
+		for (unsigned x = 0; x < MAGAZINE_PAIR; x++) {
+			uint64_t count = MAGAZINE_COUNT(m->of[class][x]) & 0xff;	/* of hostile memory, too */
+
+			cached += CACHED(count, count * (16 * class + 16 + head));
+		}
+	return cached;
+}
 
 _Static_assert(sizeof(struct meta_identity) == 312, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_identity, name) == 152, "META_LAYOUT");
@@ -236,6 +278,8 @@ _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");
 _Static_assert(META_SITES + sizeof(struct meta_sites) <= META_SLOTS, "META_LAYOUT");
 _Static_assert(META_SLOTS + SLOTS_MAX * SLOT_BYTES <= META_RECORDS, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_slot, life) == 128 && offsetof(struct meta_slot, log) == 192, "META_LAYOUT");
+_Static_assert(MAGAZINE_CLASSES * 16 == CACHED_MOST && sizeof(struct meta_magazines) <= META_PAGE, "META_LAYOUT");
+_Static_assert(META_DEPOT + sizeof(struct meta_depot) <= META_SITES && sizeof(struct meta_depot) == META_PAGE, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_slot) <= META_PAGE && sizeof(struct meta_record) == 32, "META_LAYOUT");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock that is not free would be private to a process");
 

@@ -50,6 +50,13 @@ static bool within(uintptr_t at, const void *from, uint64_t bytes)
 	return at % 8 == 0 && at - (uintptr_t)from < bytes;
 }
 
+static bool in_magazines(const struct pool *p, uintptr_t at)
+{
+	uint64_t number = (at - (uintptr_t)pool_slot(p, 0)) / SLOT_BYTES;
+
+	return number < SLOTS_MAX && within(at, slot_magazines(p, (uint32_t)number), sizeof(struct meta_magazines));
+}
+
 bool lock_log_sound(const struct pool *p, const struct undo_log *log)
 {
 	if (undo_count(log) > UNDO_MAX)
@@ -58,7 +65,8 @@ bool lock_log_sound(const struct pool *p, const struct undo_log *log)
 		uintptr_t at = (uintptr_t)log->e[i].word;
 
 		if (!within(at, p->live, sizeof *p->live) && !within(at, p->heap.roots, p->id->root_bytes) &&
-		    !within(at, p->sites, sizeof *p->sites) && !within(at, p->heap.base, p->id->size) &&
+		    !within(at, p->sites, sizeof *p->sites) && !within(at, pool_depot(p), sizeof(struct meta_depot)) &&
+		    !in_magazines(p, at) && !within(at, p->heap.base, p->id->size) &&
 		    !within(at, p->records, p->id->records_max * sizeof *p->records))
 			return false;
 	}
@@ -119,6 +127,7 @@ static void take_over(struct pool *p, struct owner *o)
 
 COLD void lock_wait(struct pool *p, struct owner *o)
 {
+	o->waited = true;
 	/* rarer and rarer: who asks often takes the lines of the pool from the one who works in it, at every hand-over
 	 */
 	for (unsigned pauses = 1; pauses <= PAUSES_MOST; pauses *= 2) {

@@ -119,7 +119,7 @@ static int more_slots(struct pool *p, uint64_t used)
 
 	if (used >= SLOTS_MAX)
 		return -EAGAIN;
-	rc = region_file_commit(&p->meta_file, p->meta + at, at, META_PAGE);
+	rc = region_file_commit(&p->meta_file, p->meta + at, at, 2 * META_PAGE);	/* with its magazines */
 	if (rc == 0)	/* release: whoever sees the number may touch the page. Pairs with in_use() and slot_claim(). */
 		atomic_compare_exchange_strong_explicit(&p->live->slots_used, &used, used + 1, memory_order_release,
 							memory_order_relaxed);
@@ -146,6 +146,8 @@ static void become(struct pool *p, uint32_t number, uint64_t claimed, bool obser
 	atomic_store_explicit(&s->state, with_state(claimed, SLOT_LIVE), memory_order_release);
 	*ret_owner = (struct owner){ .slot = s,
 				     .number = number,
+				     .magazines = slot_magazines(p, number),
+				     .depth = MAGAZINE_DEPTH_FIRST,
 				     .tag = (uint64_t)(generation & 0x7ffff) << 13 | (uint64_t)(number + 1) << 1 };
 }
 
@@ -227,27 +229,58 @@ static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 		const struct meta_record *r = &p->records[i];
 		uint32_t slot = (uint32_t)(*(const volatile uint64_t *)&r->owner >> 32) & 0xffff;
 
-		if (!(*(const volatile uint64_t *)&r->address & RECORD_FREE) && slot < SLOTS_MAX)
+		/* in a magazine it is of no owner: where it lies is what counts */
+		if (!(*(const volatile uint64_t *)&r->address & RECORD_FREE) &&
+		    !(*(const volatile uint64_t *)&r->owner >> 48 & RECORD_CACHED) && slot < SLOTS_MAX)
 			named[slot / 64] |= 1ull << slot % 64;
 	}
+}
+
+unsigned slot_bury(struct pool *p, struct owner *o)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	unsigned gone_now = 0;
+
+	for (uint32_t i = 0; i < used; i++)
+		gone_now += mark_gone(p, o, i);
+	return gone_now;
+}
+
+bool slot_settled(const struct pool *p, uint32_t number)
+{
+	const struct meta_magazines *m = slot_magazines(p, number);
+
+	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
+		if (MAGAZINE_COUNT(m->of[class][0]) || MAGAZINE_COUNT(m->of[class][1]))
+			return false;
+	return m->op == OP_NONE;
+}
+
+uint64_t slot_cached(const struct pool *p)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	uint64_t cached = *(const volatile uint64_t *)&p->live->cached;
+
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+		cached += magazines_cached(slot_magazines(p, i), p->ops->flags & MEM_HEAD8);
+	return cached;
 }
 
 unsigned slot_reap(struct pool *p, struct owner *o)
 {
 	uint64_t named[SLOTS_MAX / 64] = { 0 };
 	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
-	unsigned candidates = 0, freed = 0;
+	unsigned freed = 0;
 
-	for (uint32_t i = 0; i < used; i++)
-		candidates += mark_gone(p, o, i);
-	if (!candidates)
+	if (!slot_bury(p, o))
 		return 0;
 	find_named(p, named);
 	for (uint32_t i = 0; i < used; i++) {
 		struct meta_slot *s = pool_slot(p, i);
 		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
 
-		if ((SLOT_STATE(state) != SLOT_LEFT && SLOT_STATE(state) != SLOT_DEAD) || named[i / 64] >> i % 64 & 1)
+		if ((SLOT_STATE(state) != SLOT_LEFT && SLOT_STATE(state) != SLOT_DEAD) || named[i / 64] >> i % 64 & 1 ||
+		    !slot_settled(p, i))
 			continue;
 		freed += atomic_compare_exchange_strong_explicit(&s->state, &state,
 								 with_state(state, SLOT_FREE),

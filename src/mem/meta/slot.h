@@ -26,7 +26,14 @@ bool slot_gone(const struct pool *p, uint32_t number);
 bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation);
 /** Of a living slot: its owner is a thread of this process. */
 bool slot_is_ours(const struct pool *p, uint32_t number);
-/** Mark the gone as LEFT or DEAD, take their locks, free those that no record names. Returns how many were freed. */
+/** Mark the gone as LEFT or DEAD, and take their locks. Returns how many there are. */
+unsigned slot_bury(struct pool *p, struct owner *o);
+/** Nothing is in the magazines of a slot, and nothing on its way. No lock needed. */
+bool slot_settled(const struct pool *p, uint32_t number);
+/** What is in the magazines of all slots and in the depot: CACHED_BYTES, CACHED_COUNT. In motion: of no one moment. */
+uint64_t slot_cached(const struct pool *p);
+/** Bury the gone, and free the slots of those that are settled and that no record names. Returns how many were freed.
+ */
 unsigned slot_reap(struct pool *p, struct owner *o);
 /** A raw clone() leaves the child without a robust list; give it back what its thread had. Async-signal-safe. */
 void slot_mend_robust_list(void);

@@ -8,6 +8,7 @@
  *	pages.c		a reader of heaps for the managers' view objects
  *	life.c		which owners live, what state a pool is in
  *	shards.c	several files that are one pool
+ *	magazines.c	what is in the magazines of shared pools
  *	stats.c records.c sites.c rings.c walk.c check.c track.c	the functions of observe.h
  *
  * A struct obs_pool is one file. Callers of observe.h have those of shard 0; what is declared here is about one shard.
@@ -98,6 +99,8 @@ struct obs {
 	uint64_t clock;
 	struct peek_pages *pages;	/* made when first needed */
 	struct meta_record *chunk[2];
+	struct meta_magazines *magazines;	/* of the pool that was looked at last */
+	uint64_t magazines_max;
 };
 
 /* ---- text.c ---- */
@@ -219,6 +222,14 @@ bool peek_slot_lives(struct obs_pool *p, const struct meta_slot *slot);
 struct peek_crowd { unsigned living, dead; bool maker_died; };
 void peek_crowd(struct obs_pool *p, uint64_t slots_used, struct peek_crowd *ret_crowd);
 enum obs_state peek_state(struct obs_pool *p, const struct meta_live *live, const struct peek_crowd *crowd);
+
+/* ---- magazines.c ---- */
+
+/**
+ * The part of the live page that changes with calls, and what is in magazines (CACHED_BYTES, CACHED_COUNT), of one
+ * moment: 0; 1: it changed too often, they may be of two; or -errno. @live: a copy, of which slots_used counts
+ */
+int peek_counted(struct obs_pool *p, struct meta_live *live, uint64_t *ret_cached);
 
 /* ---- records.c, stats.c ---- */
 

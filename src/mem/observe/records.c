@@ -66,7 +66,9 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
 		.slot = ((uint32_t)(r->owner >> 32) & 0xffff) | p->id.shard << SHARD_SLOT_AT,
-		.time = past(p->id.created + (uint32_t)r->time, present->time),
+		.time = flags & RECORD_CACHED && p->key.domain == OBS_SHM ?	/* there it names the next one */
+				OBS_UNKNOWN :
+				past(p->id.created + (uint32_t)r->time, present->time),
 		.stamp = flags & RECORD_CACHED ? OBS_UNKNOWN : whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;

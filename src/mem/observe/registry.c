@@ -491,6 +491,7 @@ void obs_close(struct obs *o)
 	}
 	for (unsigned i = 0; i < 2; i++)
 		free(o->chunk[i]);
+	free(o->magazines);
 	peek_pages_free(o->pages);
 	free(o->pool);
 	free(o->dir);

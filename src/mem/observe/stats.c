@@ -142,15 +142,13 @@ static void unreadable(struct obs_stats *s, int e)
 	damaged(s, e == -ENODATA ? truncated : gone, sizeof gone);
 }
 
-/* What must be of one state: counters, and how much of them is in magazines. */
-enum { COUNTED_FROM = offsetof(struct meta_live, counters), COUNTED_TO = offsetof(struct meta_live, wanted) };
-
 /** Of one shard. Who lives and what state the pool is in because of it, shard 0 knows. */
 static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 {
 	struct obs_stats s = { 0 };
 	struct meta_live live;
 	struct peek_crowd crowd;
+	uint64_t cached;
 	const char *what;
 	int e = peek_live(p, &live), torn;
 
@@ -159,7 +157,7 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 		*ret_stats = s;
 		return;
 	}
-	torn = peek_whole(p, META_LIVE + COUNTED_FROM, (char *)&live + COUNTED_FROM, COUNTED_TO - COUNTED_FROM);
+	torn = peek_counted(p, &live, &cached);
 	peek_crowd(p, live.slots_used, &crowd);
 	if (!p->id.shard)
 		s.state = peek_state(p, &live, &crowd);
@@ -167,7 +165,7 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 		s.state = OBS_DAMAGED;
 	if (s.state == OBS_DAMAGED)
 		damaged(&s, live.reason, sizeof live.reason);
-	counted(p, &live.counters, live.cached, live.features, &s);
+	counted(p, &live.counters, cached, live.features, &s);
 	what = peek_impossible(p, &live.counters);
 	if (what && !torn && s.state != OBS_DAMAGED)
 		damaged(&s, what, strlen(what));

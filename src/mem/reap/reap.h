@@ -25,4 +25,14 @@ int reap_registry(int dir);
  */
 uint64_t reap_reclaim(struct pool *p, struct owner *o);
 
+/**
+ * reap_slots - bury the dead of a shared pool
+ *
+ * Their locks are taken over, their open calls rolled back or finished, what is in their magazines goes to the manager,
+ * and the slots that no fragment names any more are free again. Killed in between, it is repeated by the next one.
+ * @o: a slot of the caller's in this pool. Without the pool's lock, which is taken for some 64 fragments at a time.
+ * Returns how many slots were settled or freed.
+ */
+unsigned reap_slots(struct pool *p, struct owner *o);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mem/front/front.h"
+#include "mem/meta/slot.h"
 #include "mem/reap/reap.h"
 
 static bool dead(const struct pool *p, uint32_t number)
@@ -24,4 +25,27 @@ uint64_t reap_reclaim(struct pool *p, struct owner *o)
 			freed += shm_front_reclaim(&call, i, number);
 	}
 	return freed;
+}
+
+static bool gone(const struct pool *p, uint32_t number)
+{
+	unsigned state = SLOT_STATE(atomic_load_explicit(&pool_slot(p, number)->state, memory_order_acquire));
+
+	return state == SLOT_LEFT || state == SLOT_DEAD;
+}
+
+unsigned reap_slots(struct pool *p, struct owner *o)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+
+	unsigned done = 0;
+
+	if (!slot_bury(p, o))
+		return 0;
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+		if (gone(p, i) && !slot_settled(p, i)) {
+			shm_front_settle(p, o, i);
+			done++;
+		}
+	return done + slot_reap(p, o);
 }

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* shm: magazines and the manager. Everything here is done with the lock, in transactions. */
+#include "mem/front/slot_magazine.h"
+
+enum { DEPOT_SHARE = 16, RESERVE_SHARE = 8 };
+#define DEPOT_MOST (4ull << 20)
+
+/* ---- a fragment, a chain ---- */
+
+/* A fragment whose record says that it is in a magazine, or on its way, goes to the manager. In a transaction. */
+static void give_up(struct pool *p, struct meta_record *r)
+{
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+	uint64_t usable = RECORD_USABLE(r->sizes);
+	void *ptr = (void *)(uintptr_t)r->address;
+
+	HEAP_SET(h, c->used, c->used - usable);
+	HEAP_SET(h, c->fragments, c->fragments - 1);
+	record_drop(p, r, usable, (uint32_t)(r->time >> 32));
+	p->ops->free(h, ptr);
+}
+
+/* false: the chain leads to what cannot be in it. */
+static bool sound(const struct pool *p, uint32_t index)
+{
+	const struct meta_record *r = &p->records[index];
+
+	return index < COUNTERS(p)->records_used && !(r->address & RECORD_FREE) && r->owner >> 48 & RECORD_CACHED;
+}
+
+/* Returns the bytes that the manager got. A damaged chain is given up: its fragments stay out, and `check` tells. */
+static uint64_t empty(struct pool *p, uint64_t *chain)
+{
+	struct mem_heap *h = &p->heap;
+	uint64_t bytes = 0;
+
+	while (MAGAZINE_COUNT(*chain)) {
+		struct meta_record *r = &p->records[MAGAZINE_HEAD(*chain)];
+
+		if (UNLIKELY(!sound(p, MAGAZINE_HEAD(*chain)))) {
+			HEAP_SET(h, *chain, 0);
+		} else {
+			bytes += RECORD_USABLE(r->sizes);
+			HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) - 1, (uint32_t)r->time));
+			give_up(p, r);
+		}
+		HEAP_COMMIT(h);
+	}
+	return bytes;
+}
+
+static uint64_t bytes_in(const struct pool *p, uint64_t class, uint64_t word)
+{
+	return MAGAZINE_COUNT(word) * class_usable(p, class);
+}
+
+static bool empty_depot(struct pool *p)
+{
+	struct mem_heap *h = &p->heap;
+	struct meta_depot *d = pool_depot(p);
+
+	if (!p->live->cached)
+		return false;
+	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
+		for (unsigned k = 0; k < DEPOT_DEEP; k++)
+			empty(p, &d->of[class][k]);
+	HEAP_SET(h, p->live->cached, 0);
+	HEAP_COMMIT(h);
+	return true;
+}
+
+static bool empty_own(struct pool *p, struct owner *o)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++) {
+		bytes += empty(p, &o->magazines->of[class][0]);
+		bytes += empty(p, &o->magazines->of[class][1]);
+		o->batch[class] = 0;
+	}
+	o->cached = 0;
+	return bytes != 0;
+}
+
+/* ---- the depot ---- */
+
+static bool from_depot(struct pool *p, struct owner *o, uint64_t class)
+{
+	struct mem_heap *h = &p->heap;
+	uint64_t *place = pool_depot(p)->of[class], *of = &o->magazines->of[class][o->now[class]], bytes;
+
+	if (!p->live->cached)
+		return false;
+	for (unsigned k = 0; k < DEPOT_DEEP; k++) {
+		if (!MAGAZINE_COUNT(place[k]))
+			continue;
+		bytes = bytes_in(p, class, place[k]);
+		HEAP_SET(h, p->live->cached, p->live->cached - CACHED(MAGAZINE_COUNT(place[k]), bytes));
+		HEAP_SET(h, *of, place[k]);
+		HEAP_SET(h, place[k], 0);
+		HEAP_COMMIT(h);
+		o->cached += bytes;
+		return true;
+	}
+	return false;
+}
+
+static bool to_depot(struct pool *p, struct owner *o, uint64_t class, uint64_t *chain)
+{
+	struct mem_heap *h = &p->heap;
+	uint64_t *place = pool_depot(p)->of[class], bytes = bytes_in(p, class, *chain);
+	uint64_t most = p->id->size / DEPOT_SHARE < DEPOT_MOST ? p->id->size / DEPOT_SHARE : DEPOT_MOST;
+
+	for (unsigned k = 0; k < DEPOT_DEEP && CACHED_BYTES(p->live->cached) + bytes <= most; k++) {
+		if (MAGAZINE_COUNT(place[k]))
+			continue;
+		HEAP_SET(h, p->live->cached, p->live->cached + CACHED(MAGAZINE_COUNT(*chain), bytes));
+		HEAP_SET(h, place[k], *chain);
+		HEAP_SET(h, *chain, 0);
+		HEAP_COMMIT(h);
+		o->cached -= bytes;
+		return true;
+	}
+	return false;
+}
+
+/* ---- what calls ask for ---- */
+
+/*
+ * Who waits for the lock shall need it more rarely. Others without memory, or closed magazines: what is inside goes
+ * back, and false.
+ */
+static bool follow(struct pool *p, struct owner *o)
+{
+	uint64_t trim = atomic_load_explicit(&p->live->trim, memory_order_relaxed);
+
+	if (o->waited && o->depth < MAGAZINE_MOST)
+		o->depth *= 2;
+	o->waited = false;
+	if (LIKELY(o->trim == trim) && (LIKELY(p->magazine_most) || !o->cached))
+		return p->magazine_most;
+	o->trim = trim;
+	empty_own(p, o);
+	return false;
+}
+
+/* Rather others' requests than our reserve, where little is left. */
+static bool plenty(const struct pool *p)
+{
+	const struct meta_counters *c = COUNTERS(p);
+
+	return c->tally.free_bytes + p->id->size - c->committed >= p->id->size / RESERVE_SHARE &&
+	       (c->records_free || c->records_used < p->live->records_committed);
+}
+
+/* One more from the manager, which does not count as handed out. false: there is none of just this size. */
+static bool refill_one(const struct front_call *call, uint64_t need, uint64_t usable, uint64_t *chain)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	void *ptr = p->ops->alloc(h, 16, need);
+	struct meta_record *r;
+	uint32_t index;
+
+	if (!ptr)
+		return false;
+	if (p->ops->usable(h, ptr) != usable) {
+		p->ops->free(h, ptr);
+		HEAP_COMMIT(h);
+		return false;
+	}
+	count_in(p, usable);
+	record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
+	index = (uint32_t)*tail_of(ptr, usable);
+	r = &p->records[index];
+	r->owner |= (uint64_t)RECORD_CACHED << 48;	/* not logged: a record that is free again has none of these */
+	r->time = MAGAZINE_HEAD(*chain);
+	HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, index));
+	HEAP_COMMIT(h);
+	return true;
+}
+
+static void refill(const struct front_call *call, uint64_t class, uint64_t need)
+{
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+	uint64_t *pair = o->magazines->of[class], *chain, usable = class_usable(p, class);
+	unsigned n = o->batch[class];
+
+	if (MAGAZINE_COUNT(pair[!o->now[class]])) {
+		o->now[class] ^= 1;
+		return;
+	}
+	chain = &pair[o->now[class]];
+	if (MAGAZINE_COUNT(*chain) || from_depot(p, o, class))
+		return;
+	o->batch[class] = (uint8_t)(n ? (2 * n < o->depth ? 2 * n : o->depth) : 1);
+	while (n-- && o->cached < SLOT_CACHED_MOST && plenty(p)) {
+		if (!refill_one(call, need, usable, chain)) {
+			o->batch[class] = 0;
+			break;
+		}
+		o->cached += usable;
+	}
+}
+
+void slot_refill(const struct front_call *call, size_t size, uint64_t need)
+{
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+
+	if (call->flags & FRONT_HELD || o->magazines->op)
+		return;
+	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
+	o->stamp = COUNTERS(p)->stamp;
+	if (follow(p, o) && size - 1 < p->magazine_most)
+		refill(call, class_for(p, size), need);
+	SLOT_STORE(o->magazines->op, OP_NONE);
+}
+
+static void unload(struct pool *p, struct owner *o, uint64_t class)
+{
+	uint64_t *pair = o->magazines->of[class], *other = &pair[!o->now[class]];
+
+	if (o->cached > SLOT_CACHED_MOST) {
+		o->cached -= empty(p, &pair[0]);
+		o->cached -= empty(p, &pair[1]);
+		return;
+	}
+	if (MAGAZINE_COUNT(pair[o->now[class]]) < o->depth)
+		return;
+	if (MAGAZINE_COUNT(*other) && !to_depot(p, o, class, other))
+		o->cached -= empty(p, other);
+	o->now[class] ^= 1;
+}
+
+void slot_unload(const struct front_call *call, uint64_t usable)
+{
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+
+	if (call->flags & FRONT_HELD || o->magazines->op)
+		return;
+	SLOT_STORE(o->magazines->op, OP_BEGIN);
+	if (follow(p, o) && usable <= CACHED_MOST && usable / 16 && usable == class_usable(p, usable / 16 - 1))
+		unload(p, o, usable / 16 - 1);
+	SLOT_STORE(o->magazines->op, OP_NONE);
+}
+
+bool slot_give_back(const struct front_call *call)
+{
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+	bool any;
+
+	if (o->magazines->op)
+		return false;
+	SLOT_STORE(o->magazines->op, OP_BEGIN);
+	o->trim = atomic_fetch_add_explicit(&p->live->trim, 1, memory_order_relaxed) + 1;
+	any = empty_own(p, o);
+	any |= empty_depot(p);
+	SLOT_STORE(o->magazines->op, OP_NONE);
+	return any;
+}
+
+/* ---- after the owner ---- */
+
+/* The one fragment that may be on its way: in no chain, it is freed. */
+static void finish(struct pool *p, struct meta_magazines *m)
+{
+	struct mem_heap *h = &p->heap;
+	uint32_t index = OP_RECORD(m->op);
+	struct meta_record *r = &p->records[index];
+	uint64_t class;
+
+	if ((OP_KIND(m->op) == OP_ALLOC || OP_KIND(m->op) == OP_FREE) && index < COUNTERS(p)->records_used &&
+	    !(r->address & RECORD_FREE) && RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
+		class = RECORD_USABLE(r->sizes) / 16 - 1;
+		if (!(MAGAZINE_COUNT(m->of[class][0]) && MAGAZINE_HEAD(m->of[class][0]) == index) &&
+		    !(MAGAZINE_COUNT(m->of[class][1]) && MAGAZINE_HEAD(m->of[class][1]) == index))
+			give_up(p, r);
+	}
+	HEAP_SET(h, m->op, OP_NONE);
+	HEAP_COMMIT(h);
+}
+
+void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
+{
+	struct meta_slot *s = pool_slot(p, number);
+	struct meta_magazines *m = slot_magazines(p, number);
+	uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
+	bool still = true;
+
+	for (unsigned class = 0; still && class <= MAGAZINE_CLASSES; class ++) {
+		enter(p, o, 0);
+		for (unsigned x = 0; x < MAGAZINE_PAIR; x++) {
+			uint64_t *word = class ? &m->of[class - 1][x] : &m->op;
+			bool full = class ? MAGAZINE_COUNT(*word) : *word;
+
+			/* what is in there is the dead one's as long as its slot has not been given on, which nobody
+			 * does before all is empty */
+			still = atomic_load_explicit(&s->state, memory_order_acquire) == state;
+			if (!still || !full)
+				continue;
+			if (class)
+				empty(p, word);
+			else
+				finish(p, m);
+		}
+		leave(p, o, 0);
+	}
+	if (o->number == number)
+		o->cached = 0;
+}
