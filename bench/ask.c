@@ -50,9 +50,12 @@ pid_t ask_daemon(const char *self)
 	if (error)
 		return -1;
 	for (unsigned i = 0; i < 200; i++, usleep(25000))
-		if (ask_open(&l)) {
+		if (ask_open(&l)) {		/* that it listens is not enough: its pools come after */
+			bool answers = !isnan(ask(&l, "ping", "{}"));
+
 			ask_close(&l);
-			return pid;
+			if (answers)
+				return pid;
 		}
 	ask_end(pid, SIGTERM);
 	show(log);

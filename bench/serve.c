@@ -3,17 +3,18 @@
  * What do those who are served notice of reports?
  *
  *	mmd		hosts a pool
- *	registrar	examples/registrar with two workers on it; N phones have registered, each of them is one
- *fragment here		an open loop: RATE phones a second register again, whether answers come or not reporter	in some
- *phases asks mmd for stats, summary, leaks, failures, check and pages of dump, without a pause burner		in
- *others does arithmetic, without a pause: what any busy program costs that looks at nothing
+ *	registrar	examples/registrar on it, two workers; N phones are registered, one fragment each
+ *	here		an open loop: RATE phones a second register again, whether answers come or not
+ *	reporter	asks mmd for stats, summary, leaks, failures, check, pages of dump, without a pause
+ *	burner		does arithmetic, without a pause: what any busy program costs that looks at nothing
  *
- * All fragments come from real REGISTERs, one address each: the registrar takes some 30000 a second, so that two
- * millions are there in about a minute. Quiet, reports and busy come in turns, each round in another order, and
- * ratios are taken within a round. A reply's time goes from just before sendto() to the kernel's time stamp of the
- * reply, so that a late client counts as late ("client late"), not as a slow server; being open, the loop sends what is
- * due however slow the answers are. The sweeper sleeps all the while: to go over two million addresses costs more than
- * all that is asked here, and falls into some phases and not into others.
+ * All fragments come from real REGISTERs, one address each: the registrar takes some 80000 a second, so that two
+ * millions are there in half a minute. Quiet, beside the reporter and beside the burner take turns of a second, in
+ * changing order, so that whatever else the machine does falls on all of them; TURNS of each are a round, and ratios
+ * are taken within a round. A reply's time goes from just before sendto() to the kernel's time stamp of the reply, so
+ * that a late client counts as late ("client late"), not as a slow server; being open, the loop sends what is due
+ * however slow the answers are. The sweeper sleeps all the while: to go over two million addresses costs more than
+ * all that is asked here, and falls into some turns and not into others.
  */
 #include "ask.h"
 #include "bench.h"
@@ -38,7 +39,7 @@ extern char **environ;
 
 enum { QUIET, REPORTS, BUSY, PHASES };
 enum {
-	FRAGMENTS = 2000000, RATE = 4000, SECONDS = 6, WINDOW = 64, PACKET = 2048,
+	FRAGMENTS = 2000000, RATE = 4000, TURNS = 8, TURN = RATE, ROUND = TURN * TURNS, WINDOW = 64, PACKET = 2048,
 	BYTES_A_PHONE = 1280,			/* with room to spare: the pool commits what it needs */
 	STEP = 7919,				/* phones register again in this stride, so that none does twice soon */
 	GRACE_MS = 1000, PAGES = 20,
@@ -156,12 +157,14 @@ static const char *phones_register(uint32_t count)
 	return NULL;
 }
 
-/* ---- a phase: an open loop ---- */
+/* ---- a turn: an open loop ---- */
+
+/* What a round has seen of a phase. */
+struct seen { double took_us[ROUND], late_us[ROUND]; uint32_t answered, refused; };
 
 struct flight {
 	uint64_t first;				/* number of its first request */
-	uint32_t count;
-	_Atomic uint64_t *sent;			/* CLOCK_REALTIME */
+	_Atomic uint64_t sent[TURN];		/* CLOCK_REALTIME */
 	double *took_us;			/* NAN: no answer */
 	double *late_us;
 	_Atomic uint32_t answered;
@@ -175,7 +178,7 @@ static void *receive_on(void *arg)
 	struct reply r;
 
 	while (!atomic_load(&f->over)) {
-		if (!phone_receive(&r) || r.number - f->first >= f->count || !isnan(f->took_us[r.number - f->first]))
+		if (!phone_receive(&r) || r.number - f->first >= TURN || !isnan(f->took_us[r.number - f->first]))
 			continue;
 		f->took_us[r.number - f->first] =
 			(double)(int64_t)(r.ns - atomic_load(&f->sent[r.number - f->first])) / 1e3;
@@ -189,7 +192,7 @@ static void fly(struct flight *f)
 {
 	uint64_t start = bench_ns(CLOCK_MONOTONIC) + 1000000, pause = 1000000000u / RATE;
 
-	for (uint32_t i = 0; i < f->count; i++) {
+	for (uint32_t i = 0; i < TURN; i++) {
 		uint64_t due = start + i * pause;
 		struct timespec at = { (time_t)(due / 1000000000u), (long)(due % 1000000000u) };
 
@@ -198,7 +201,7 @@ static void fly(struct flight *f)
 		atomic_store(&f->sent[i], bench_ns(CLOCK_REALTIME));
 		phone_send((uint32_t)((f->first + i) * STEP % phones.count), f->first + i);
 	}
-	for (unsigned i = 0; i < GRACE_MS && atomic_load(&f->answered) < f->count; i++)
+	for (unsigned i = 0; i < GRACE_MS && atomic_load(&f->answered) < TURN; i++)
 		usleep(1000);
 }
 
@@ -209,8 +212,7 @@ static int ascending(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Of `n` sorted ones; what is lost took all of GRACE_MS. */
-static double share_of(const double *sorted, uint32_t n, double q) { return sorted[(uint32_t)(q * (n - 1))]; }
+static double share_of(const double sorted[ROUND], double q) { return sorted[(uint32_t)(q * (ROUND - 1))]; }
 
 static struct figures {
 	struct bench_series p50[PHASES], p99[PHASES], p999[PHASES], worst[PHASES], late[PHASES];
@@ -218,49 +220,56 @@ static struct figures {
 	double fragments;
 } figures;
 
-static const char *flight_tell(struct flight *f, unsigned phase)
+/* What is lost took all of GRACE_MS. */
+static const char *tell(struct seen *seen, unsigned phase)
 {
-	for (uint32_t i = 0; i < f->count; i++)
-		if (isnan(f->took_us[i]))
-			f->took_us[i] = GRACE_MS * 1e3;
-	qsort(f->took_us, f->count, sizeof *f->took_us, ascending);
-	qsort(f->late_us, f->count, sizeof *f->late_us, ascending);
-	if (f->took_us[0] <= 0)
+	for (uint32_t i = 0; i < ROUND; i++)
+		if (isnan(seen->took_us[i]))
+			seen->took_us[i] = GRACE_MS * 1e3;
+	qsort(seen->took_us, ROUND, sizeof *seen->took_us, ascending);
+	qsort(seen->late_us, ROUND, sizeof *seen->late_us, ascending);
+	if (seen->took_us[0] <= 0)
 		return "the clock was set back meanwhile";
-	bench_add(&figures.p50[phase], share_of(f->took_us, f->count, 0.5));
-	bench_add(&figures.p99[phase], share_of(f->took_us, f->count, 0.99));
-	bench_add(&figures.p999[phase], share_of(f->took_us, f->count, 0.999));
-	bench_add(&figures.worst[phase], f->took_us[f->count - 1]);
-	bench_add(&figures.late[phase], share_of(f->late_us, f->count, 0.999));
-	bench_add(&figures.lost, f->count - atomic_load(&f->answered));
-	bench_add(&figures.refused, f->refused);
+	bench_add(&figures.p50[phase], share_of(seen->took_us, 0.5));
+	bench_add(&figures.p99[phase], share_of(seen->took_us, 0.99));
+	bench_add(&figures.p999[phase], share_of(seen->took_us, 0.999));
+	bench_add(&figures.worst[phase], seen->took_us[ROUND - 1]);
+	bench_add(&figures.late[phase], share_of(seen->late_us, 0.999));
+	bench_add(&figures.lost, ROUND - seen->answered);
+	bench_add(&figures.refused, seen->refused);
 	return NULL;
 }
 
 /* ---- who disturbs ---- */
 
-struct reporter { _Atomic bool stop; double pause_us; unsigned asked; bool failed; };
+/* From turn to turn it goes on where it was. */
+struct reporter { _Atomic bool stop; double pause_us; unsigned asked; bool failed; char cursor[ASK_CURSOR]; };
+
+/* The n-th: each of the methods, then PAGES of the dump, and again. */
+static bool report(struct link *l, unsigned n, char cursor[ASK_CURSOR])
+{
+	static const char *const methods[] = { "stats", "summary", "leaks", "failures", "check" };
+	enum { METHODS = sizeof methods / sizeof *methods };
+	double ms;
+
+	n %= METHODS + PAGES;
+	if (n >= METHODS)
+		return ask_page(l, cursor, &ms) >= 0;
+	return !isnan(ask(l, methods[n], "{\"domain\":\"shm\"}")) && strstr(l->line, "\"result\":");
+}
 
 static void *report_on(void *arg)
 {
-	static const char *const methods[] = { "stats", "summary", "leaks", "failures", "check" };
 	struct reporter *r = arg;
-	char cursor[ASK_CURSOR] = "";
 	struct link l;
-	double ms;
 
 	r->failed = !ask_open(&l);
 	if (r->failed)
 		return NULL;
 	while (!atomic_load(&r->stop) && !r->failed) {
-		for (size_t i = 0; i < sizeof methods / sizeof *methods && !atomic_load(&r->stop); i++, r->asked++) {
-			r->failed |= isnan(ask(&l, methods[i], "{\"domain\":\"shm\"}")) || !strstr(l.line, "\"result\":");
+		r->failed = !report(&l, r->asked++, r->cursor);
+		if (!r->failed)
 			r->pause_us = fmax(r->pause_us, ask_pause(&l));
-		}
-		for (unsigned i = 0; i < PAGES && !atomic_load(&r->stop) && !r->failed; i++, r->asked++) {
-			r->failed |= ask_page(&l, cursor, &ms) < 0;
-			r->pause_us = fmax(r->pause_us, ask_pause(&l));
-		}
 	}
 	ask_close(&l);
 	return NULL;
@@ -278,41 +287,55 @@ static void *burn_on(void *arg)
 	return NULL;
 }
 
-static const char *phase_run(unsigned phase)
+static const char *turn(unsigned phase, unsigned n, struct seen *seen, struct reporter *r)
 {
 	static void *(*const body[PHASES])(void *) = { NULL, report_on, burn_on };
-	struct flight f = { .first = phones.next, .count = RATE * SECONDS };
-	struct reporter r = { .stop = false };
+	static struct flight f;
 	pthread_t receiver, other;
-	const char *error = "out of memory";
+	bool disturbed;
 
-	f.sent = calloc(f.count, sizeof *f.sent);
-	f.took_us = calloc(f.count, sizeof *f.took_us);
-	f.late_us = calloc(f.count, sizeof *f.late_us);
-	for (uint32_t i = 0; f.took_us && i < f.count; i++)
+	f.first = phones.next;
+	f.took_us = seen->took_us + (size_t)n * TURN;
+	f.late_us = seen->late_us + (size_t)n * TURN;
+	f.refused = 0;
+	atomic_store(&f.answered, 0);
+	atomic_store(&f.over, false);
+	atomic_store(&r->stop, false);
+	for (uint32_t i = 0; i < TURN; i++)
 		f.took_us[i] = NAN;
-	if (f.sent && f.took_us && f.late_us && !pthread_create(&receiver, NULL, receive_on, &f)) {
-		bool disturbed = body[phase] && !pthread_create(&other, NULL, body[phase], &r);
+	if (pthread_create(&receiver, NULL, receive_on, &f))
+		return "no thread";
+	disturbed = body[phase] && !pthread_create(&other, NULL, body[phase], r);
+	usleep(50000);				/* the other one is at work */
+	fly(&f);
+	atomic_store(&r->stop, true);
+	atomic_store(&f.over, true);
+	pthread_join(receiver, NULL);
+	if (disturbed)
+		pthread_join(other, NULL);
+	seen->answered += atomic_load(&f.answered);
+	seen->refused += f.refused;
+	phones.next += TURN;
+	return body[phase] && !disturbed ? "no thread" : r->failed ? "a report was refused" : NULL;
+}
 
-		usleep(200000);			/* the other one is at work */
-		fly(&f);
-		atomic_store(&r.stop, true);
-		atomic_store(&f.over, true);
-		pthread_join(receiver, NULL);
-		if (disturbed)
-			pthread_join(other, NULL);
-		error = flight_tell(&f, phase);
-	}
-	if (phase == REPORTS) {
-		bench_add(&figures.pause, r.pause_us);
-		bench_add(&figures.asked, r.asked);
-		if (r.failed)
-			error = "a report was refused";
-	}
-	phones.next += f.count;
-	free(f.sent);
-	free(f.took_us);
-	free(f.late_us);
+static const char *round_run(unsigned round)
+{
+	struct seen *seen = calloc(PHASES, sizeof *seen);
+	struct reporter r[PHASES] = { { .stop = false } };
+	const char *error = seen ? NULL : "out of memory";
+
+	for (unsigned n = 0; n < TURNS && !error; n++)
+		for (unsigned j = 0; j < PHASES && !error; j++) {
+			unsigned phase = (round + n + (n % 2 ? PHASES - j : j)) % PHASES;
+
+			error = turn(phase, n, &seen[phase], &r[phase]);
+		}
+	for (unsigned phase = 0; phase < PHASES && !error; phase++)
+		error = tell(&seen[phase], phase);
+	bench_add(&figures.pause, r[REPORTS].pause_us);
+	bench_add(&figures.asked, r[REPORTS].asked);
+	free(seen);
 	return error;
 }
 
@@ -379,8 +402,7 @@ static const char *rounds_run(unsigned rounds)
 	const char *error = NULL;
 
 	for (unsigned i = 0; i < rounds && !error; i++) {
-		for (unsigned j = 0; j < PHASES && !error; j++)
-			error = phase_run((i + (i % 2 ? PHASES - j : j)) % PHASES);
+		error = round_run(i);
 		if (error)
 			break;
 		bench_add(&figures.ratio, ratio(&figures.p999[REPORTS], &figures.p999[QUIET]));
@@ -491,7 +513,7 @@ static void print(const struct bench_options *o, const char *manager, const char
 		print_row(o, "busy_ratio", "99.9 percentile, busy program x quiet", &figures.busy_ratio);
 		print_row(o, "beside_busy", "99.9 percentile, reports x busy program", &figures.beside_busy);
 		print_row(o, "pause_us", "longest hold of the pool's lock, us", &figures.pause);
-		print_row(o, "asked", "reports and pages a phase", &figures.asked);
+		print_row(o, "asked", "reports and pages a round", &figures.asked);
 		print_row(o, "lost", "requests without an answer", &figures.lost);
 		print_row(o, "refused", "requests refused", &figures.refused);
 	} else if (o->json) {
