@@ -35,6 +35,7 @@ pid_t ask_daemon(const char *self)
 	char path[4096], socket_path[128], log[128];
 	char *copy = strdup(self), *args[] = { path, (char[]){ "--socket" }, socket_path, NULL };
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t normal;
 	struct link l;
 	pid_t pid;
 	int error;
@@ -45,7 +46,12 @@ pid_t ask_daemon(const char *self)
 	snprintf(log, sizeof log, "%s/mmd.log", bench_sandbox());
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-	error = posix_spawn(&pid, path, &actions, NULL, args, environ);
+	posix_spawnattr_init(&normal);
+	posix_spawnattr_setflags(&normal, POSIX_SPAWN_SETSCHEDULER);
+	posix_spawnattr_setschedpolicy(&normal, SCHED_OTHER);
+	posix_spawnattr_setschedparam(&normal, &(struct sched_param){ .sched_priority = 0 });
+	error = posix_spawn(&pid, path, &actions, &normal, args, environ);
+	posix_spawnattr_destroy(&normal);
 	posix_spawn_file_actions_destroy(&actions);
 	if (error)
 		return -1;

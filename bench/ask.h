@@ -22,8 +22,8 @@ struct link {
 	size_t bytes;
 };
 
-/** Starts the mmd that lies beside `self` (argv[0]) and waits until it answers. Returns its pid, or -1; then
- * what it said is on stderr. */
+/** Starts the mmd that lies beside `self` (argv[0]), never with real-time priority, and waits until it answers. Returns
+ * its pid, or -1; then what it said is on stderr. */
 pid_t ask_daemon(const char *self);
 /** SIGNAL to a child, and its end. No child (pid <= 0): nothing. */
 void ask_end(pid_t pid, int signal);

@@ -15,6 +15,9 @@
  * that a late client counts as late ("client late"), not as a slow server; being open, the loop sends what is due
  * however slow the answers are. The sweeper sleeps all the while: to go over two million addresses costs more than
  * all that is asked here, and falls into some turns and not into others.
+ *
+ * Reports take no lock, but CPU time. `chrt -r 10 bench_serve` takes that out of the picture: registrar and phones go
+ * first then, mmd, reporter and burner keep their normal priority, and what is left are locks, memory and the kernel.
  */
 #include "ask.h"
 #include "bench.h"
@@ -242,6 +245,9 @@ static const char *tell(struct seen *seen, unsigned phase)
 
 /* ---- who disturbs ---- */
 
+/* Who disturbs has no real-time priority, though the rest may have. */
+static void be_normal(void) { pthread_setschedparam(pthread_self(), SCHED_OTHER, &(struct sched_param){ 0 }); }
+
 /* From turn to turn it goes on where it was. */
 struct reporter { _Atomic bool stop; double pause_us; unsigned asked; bool failed; char cursor[ASK_CURSOR]; };
 
@@ -263,6 +269,7 @@ static void *report_on(void *arg)
 	struct reporter *r = arg;
 	struct link l;
 
+	be_normal();
 	r->failed = !ask_open(&l);
 	if (r->failed)
 		return NULL;
@@ -280,6 +287,7 @@ static void *burn_on(void *arg)
 	struct reporter *r = arg;
 	uint64_t state = 1, sum = 0;
 
+	be_normal();
 	while (!atomic_load(&r->stop))
 		for (unsigned i = 0; i < 1000; i++)
 			sum += bench_random(&state);
