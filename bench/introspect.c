@@ -9,28 +9,21 @@
  * Told: how long stats take; a whole dump, and the slowest ping during it; the longest hold of the pool's lock that a
  * report owns up to (pause_us); mmd's peak memory; and the filler's 99.9 percentile with reports beside that without.
  */
+#include "ask.h"
 #include "bench.h"
 
-#include <errno.h>
-#include <json-c/json.h>
-#include <libgen.h>
 #include <math.h>
 #include <memapi/manager.h>
 #include <memapi/memapi.h>
 #include <memapi/memcore.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* ---- the program that is looked at ---- */
 
@@ -106,82 +99,7 @@ static double latency_us(enum phase phase, double q)
 	return NAN;
 }
 
-/* ---- the daemon and its socket ---- */
-
-struct link { FILE *in; int fd; char *line; size_t bytes; };
-
-static bool link_open(struct link *l)
-{
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
-
-	snprintf(at.sun_path, sizeof at.sun_path, "%s/run/mmd.sock", bench_sandbox());
-	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	l->line = NULL;
-	l->bytes = 0;
-	if (l->fd != -1 && !connect(l->fd, (struct sockaddr *)&at, sizeof at) && (l->in = fdopen(l->fd, "r")))
-		return true;
-	close(l->fd);
-	return false;
-}
-
-static void link_close(struct link *l)
-{
-	fclose(l->in);
-	free(l->line);
-}
-
-/* One call; the answer's line stays in l->line. Returns its time in ms, NAN when there is none. */
-static double ask(struct link *l, const char *method, const char *params)
-{
-	uint64_t from = bench_ns(CLOCK_MONOTONIC);
-
-	if (dprintf(l->fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}\n", method, params) < 0)
-		return NAN;
-	if (getline(&l->line, &l->bytes, l->in) == -1)
-		return NAN;
-	return (double)(bench_ns(CLOCK_MONOTONIC) - from) / 1e6;
-}
-
-/* The result of what was asked, to be put; NULL and a word on stderr: an error. */
-static json_object *result_of(struct link *l, const char *method)
-{
-	json_object *answer = json_tokener_parse(l->line), *result = NULL;
-
-	if (!json_object_object_get_ex(answer, "result", &result))
-		fprintf(stderr, "%s: %.200s\n", method, l->line);
-	json_object_get(result);
-	json_object_put(answer);
-	return result;
-}
-
-static double number_of(json_object *o, const char *name)
-{
-	json_object *v;
-
-	return json_object_object_get_ex(o, name, &v) && v ? json_object_get_double(v) : 0;
-}
-
-static pid_t daemon_start(const char *self)
-{
-	char path[4096], socket_path[128];
-	char *copy = strdup(self), *args[] = { path, (char[]){ "--socket" }, socket_path, NULL };
-	struct link l;
-	pid_t pid;
-
-	snprintf(path, sizeof path, "%s/mmd", copy ? dirname(copy) : ".");
-	free(copy);
-	snprintf(socket_path, sizeof socket_path, "%s/run/mmd.sock", bench_sandbox());
-	if (posix_spawn(&pid, path, NULL, NULL, args, environ))
-		return -1;
-	for (unsigned i = 0; i < 200; i++, usleep(25000))
-		if (link_open(&l)) {
-			link_close(&l);
-			return pid;
-		}
-	kill(pid, SIGTERM);
-	waitpid(pid, NULL, 0);
-	return -1;
-}
+/* ---- the daemon ---- */
 
 /* Peak of what a process held that was its own (mappings of pools are not mmd's memory), in MiB; NAN: unknown. */
 static double memory_mib(pid_t pid, const char *field)
@@ -214,11 +132,11 @@ static void *ping_on(void *arg)
 	struct pinger *p = arg;
 	struct link l;
 
-	if (!link_open(&l))
+	if (!ask_open(&l))
 		return NULL;
 	for (double ms; !atomic_load(&p->stop) && !isnan(ms = ask(&l, "ping", "{}")); usleep(1000), p->count++)
 		p->worst_ms = fmax(p->worst_ms, ms);
-	link_close(&l);
+	ask_close(&l);
 	return NULL;
 }
 
@@ -235,38 +153,18 @@ static void stats_round(struct link *l)
 /* Pages through everything. Returns the fragments seen, -1 on an error. */
 static double dump_all(struct link *l, double *ret_pause, double *ret_page_ms)
 {
-	char params[512] = "{\"domain\":\"shm\",\"limit\":10000}";
-	double seen = 0;
+	char cursor[ASK_CURSOR] = "";
+	double seen = 0, page, ms;
 
-	for (bool more = true; more; ) {
-		double ms = ask(l, "dump", params);
-		json_object *page = isnan(ms) ? NULL : result_of(l, "dump"), *list, *next = NULL;
-
-		if (!json_object_object_get_ex(page, "fragments", &list))
+	do {
+		page = ask_page(l, cursor, &ms);
+		if (page < 0)
 			return -1;
 		*ret_page_ms = fmax(*ret_page_ms, ms);
-		*ret_pause = fmax(*ret_pause, number_of(page, "pause_us"));
-		seen += (double)json_object_array_length(list);
-		more = json_object_object_get_ex(page, "next", &next) && next;
-		if (more)
-			snprintf(params, sizeof params, "{\"domain\":\"shm\",\"limit\":10000,\"cursor\":%s}",
-				 json_object_to_json_string_ext(next, JSON_C_TO_STRING_PLAIN));
-		json_object_put(page);
-	}
+		*ret_pause = fmax(*ret_pause, ask_pause(l));
+		seen += page;
+	} while (*cursor);
 	return seen;
-}
-
-static double pause_of(struct link *l, const char *method)
-{
-	json_object *r = result_of(l, method), *pools, *pool;
-	double pause = number_of(r, "pause_us");
-
-	if (json_object_object_get_ex(r, "pools", &pools))
-		for (size_t i = 0; i < json_object_array_length(pools); i++)
-			if ((pool = json_object_array_get_idx(pools, i)))
-				pause = fmax(pause, number_of(pool, "pause_us"));
-	json_object_put(r);
-	return pause;
 }
 
 static bool reports_round(struct link *l)
@@ -284,10 +182,10 @@ static bool reports_round(struct link *l)
 	bench_add(&figures.page_worst, page);
 	ms = ask(l, "summary", "{\"domain\":\"shm\"}");
 	bench_add(&figures.summary, ms);
-	pause = fmax(pause, pause_of(l, "summary"));
+	pause = fmax(pause, ask_pause(l));
 	ms = ask(l, "check", "{\"domain\":\"shm\"}");
 	bench_add(&figures.check, ms);
-	pause = fmax(pause, pause_of(l, "check"));
+	pause = fmax(pause, ask_pause(l));
 	atomic_store(&pinger.stop, true);
 	pthread_join(thread, NULL);
 	bench_add(&figures.ping_worst, pinger.worst_ms);
@@ -319,7 +217,7 @@ static const char *look(unsigned rounds, pid_t daemon)
 	struct link l;
 	const char *error = NULL;
 
-	if (!link_open(&l))
+	if (!ask_open(&l))
 		return "the daemon does not answer";
 	for (unsigned i = 0; i < rounds && !error; i++) {
 		memset(stage->latency, 0, sizeof stage->latency);
@@ -331,16 +229,8 @@ static const char *look(unsigned rounds, pid_t daemon)
 		bench_add(&figures.tail, latency_us(REPORTS, 0.999) / latency_us(QUIET, 0.999));
 	}
 	bench_add(&figures.memory, memory_mib(daemon, "VmHWM:"));
-	link_close(&l);
+	ask_close(&l);
 	return error;
-}
-
-static void end(pid_t pid, int sig)
-{
-	if (pid > 0) {
-		kill(pid, sig);
-		waitpid(pid, NULL, 0);
-	}
 }
 
 static const char *play(const struct scene *scene, unsigned rounds, const char *self)
@@ -357,9 +247,9 @@ static const char *play(const struct scene *scene, unsigned rounds, const char *
 	error = await_filled(scene, fill);
 	if (error)
 		return error;
-	daemon = daemon_start(self);
+	daemon = ask_daemon(self);
 	error = daemon > 0 ? look(rounds, daemon) : "mmd did not start";
-	end(daemon, SIGTERM);
+	ask_end(daemon, SIGTERM);
 	atomic_store(&stage->phase, OVER);
 	waitpid(fill, NULL, 0);
 	return error;

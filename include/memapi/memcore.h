@@ -67,8 +67,14 @@ typedef void mem_module_skip_fn(const char *file, const char *reason, void *arg)
 MEMAPI_EXPORT void mem_modules_load(const char *path, mem_module_skip_fn *skip, void *arg);
 /** The directory that is meant by a `path` as above. */
 MEMAPI_EXPORT const char *mem_module_directory(const char *path);
-/** Whether one was refused by the loader for its thread-local storage, which MEM_TLS_ENVIRONMENT makes room for. */
-MEMAPI_EXPORT bool mem_modules_lack_tls(void);
+/**
+ * mem_modules_make_room - put MEM_TLS_ENVIRONMENT into the environment, when the loader refused a module for want of it
+ *
+ * What GLIBC_TUNABLES had stays. Returns true when it was added: executed anew, the program has the room. false:
+ * nothing was refused, or the environment says how much room there is, and it is not enough. Call while there is one
+ * thread.
+ */
+MEMAPI_EXPORT bool mem_modules_make_room(void);
 #define MEM_TLS_ENVIRONMENT "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192"
 
 #ifdef __cplusplus

@@ -362,15 +362,8 @@ static void execute_again(struct daemon *d, char **argv, const char *self)
  */
 static void make_room_for_modules(const struct conf *conf, char **argv, const char *self)
 {
-	static const char name[] = "GLIBC_TUNABLES", tunable[] = "glibc.rtld.optional_static_tls";
-	const char *now = getenv(name), *room = strchr(MEM_TLS_ENVIRONMENT, '=') + 1;
-	char text[512];
-
 	mem_modules_load(conf->module_path, NULL, NULL);
-	if (!mem_modules_lack_tls() || (now && strstr(now, tunable)))
-		return;
-	if (snprintf(text, sizeof text, "%s%s%s", room, now ? ":" : "", now ? now : "") < (int)sizeof text &&
-	    !setenv(name, text, 1))
+	if (mem_modules_make_room())
 		execv(self, argv);
 }
 

@@ -88,6 +88,9 @@ static bool manager_ok(struct conf_ask *ask)
 
 	if (mem_manager_choose(ask->name, domain, ask->module_path, ask->why, sizeof ask->why))
 		return true;
+	if (domain == MEM_SHM && &mem_pkg_alone &&
+	    mem_manager_choose(ask->name, MEM_PKG, ask->module_path, ask->why, sizeof ask->why))
+		return true;
 	mem_manager_names(domain, ask->allowed, sizeof ask->allowed);
 	return false;
 }

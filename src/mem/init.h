@@ -26,6 +26,12 @@ void mem_set_error(const char *format, ...) __attribute__((format(printf, 1, 2))
 /** A line on stderr, once a process image: the person who started the program should know. */
 void mem_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/**
+ * Defined where private memory alone is served: there a manager that is named for both domains need not serve the
+ * other. Its address is what is asked for.
+ */
+extern const char mem_pkg_alone __attribute__((weak));
+
 /** -ENOENT with a text that lists what is available and says what is wrong with a module. */
 int mem_choose_manager(const char *name, unsigned domain, const struct mem_manager **ret_manager);
 

@@ -409,4 +409,14 @@ void mem_modules_load(const char *path, mem_module_skip_fn *skip, void *arg)
 		skip(dir, error_name(errno), arg);
 }
 
-bool mem_modules_lack_tls(void) { return lacks_tls; }
+bool mem_modules_make_room(void)
+{
+	static const char name[] = "GLIBC_TUNABLES", tunable[] = "glibc.rtld.optional_static_tls";
+	const char *now = getenv(name), *room = strchr(MEM_TLS_ENVIRONMENT, '=') + 1;
+	char text[4096];
+
+	if (!lacks_tls || (now && strstr(now, tunable)))
+		return false;
+	return snprintf(text, sizeof text, "%s%s%s", room, now && *now ? ":" : "", now ? now : "") < (int)sizeof text &&
+	       !setenv(name, text, 1);
+}

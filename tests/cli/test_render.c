@@ -60,6 +60,29 @@ Test(render, a_narrow_terminal_takes_from_the_widest)
 	cr_assert_str_eq(end(), "NAME          N  SITE\nabcdefghijk\xe2\x80\xa6  1  \xe2\x80\xa6/where/x.c:7\n");
 }
 
+Test(render, a_wrapping_column_loses_nothing)
+{
+	static const struct column wraps[] = {
+		{ .head = "NAME", .member = "name", .kind = TEXT_OF },
+		{ .head = "LEFT OUT", .member = "name", .kind = TEXT_OF, .spare = 1 },
+		{ .head = "ADVICE", .member = "advice", .kind = TEXT_OF, .elastic = 10, .wraps = true },
+		{ 0 },
+	};
+
+	start(TABLE, 16);
+	render_open(&r, &style, "rows", wraps);
+	cr_assert(row("{\"name\":\"a\",\"advice\":\"for all who wait\"}"));
+	cr_assert(row("{\"name\":\"b\",\"advice\":\"fits\"}"));
+	cr_assert(row("{\"name\":\"c\",\"advice\":\"onewordonly1 \u00e4\u00e4 \u00e4\u00e4\u00e4\u00e4 end\"}"));
+	cr_assert_str_eq(end(), "NAME  ADVICE\n"
+				"a     for all\n"
+				"      who wait\n"
+				"b     fits\n"
+				"c     onewordonl\n"
+				"      y1 \xc3\xa4\xc3\xa4 \xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\n"
+				"      end\n");
+}
+
 Test(render, widths_grow_from_block_to_block_but_the_head_stands_once)
 {
 	size_t heads = 0, lines = 0;

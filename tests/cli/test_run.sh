@@ -93,6 +93,32 @@ says 'allocated at cli_run_program (hold_much+'
 run "$PROGRAM" twice
 gives 0 </dev/null
 
+# ---- a module; one whose library needs room for thread-local storage gets it beside what the user has ----
+for manager in $MODULES; do
+	GLIBC_TUNABLES=glibc.malloc.perturb=0 run --manager "module:$manager" sh -c 'echo $MEMAPI_PKG_MANAGER; tr "\0" "\n" </proc/$$/maps |
+		grep -c "/memapi/$0.so" >/dev/null && echo there; case $GLIBC_TUNABLES in *perturb=0) echo kept ;; esac' "$manager"
+	gives 0 <<END
+module:$manager
+there
+kept
+END
+	says nothing
+	room=glibc.rtld.optional_static_tls=8192
+	step="module:$manager, preloaded by hand"
+	GLIBC_TUNABLES=$room MEMAPI_MANAGER=module:$manager LD_PRELOAD=$PRELOAD sh -c \
+		'grep -c "/memapi/$0.so" /proc/$$/maps >/dev/null && echo there' "$manager" >"$T/out" 2>"$T/err"
+	code=$?
+	gives 0 <<<there
+	says nothing
+done
+if [[ " $MODULES " == *" jemalloc "* ]]; then
+	GLIBC_TUNABLES=glibc.rtld.optional_static_tls=512 run --manager module:jemalloc true
+	gives 2 </dev/null
+	says 'start the program with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=8192'
+	run --manager module:jemalloc sh -c 'echo $GLIBC_TUNABLES'
+	gives 0 <<<glibc.rtld.optional_static_tls=8192
+fi
+
 # ---- it is seen, by manager, pid and command; call sites are its functions ----
 "$MMD" 2>"$T/mmd.log" &
 pids+=($!)

@@ -83,7 +83,7 @@ needs=$(readelf -d "$prefix/$lib/libmemapi.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/
 "$prefix/bin/mmctl" run -- sh -c "grep -q '$prefix/$lib/libmemapi-preload.so' /proc/\$\$/maps" >"$tmp/log" 2>&1 ||
 	fault "mmctl run: $(cat "$tmp/log")"
 names=$(nm -D --defined-only "$prefix/$lib/libmemapi-preload.so" | awk '{ print $3 }' |
-	grep -vE '^(_Zn[wa]m|_Zd[la]Pv|mall|.*alloc|cfree|free(_aligned)?(_sized)?$|.*memalign$|memapi_preload_refusal)')
+	grep -vE '^(_Zn[wa]m|_Zd[la]Pv|mall|.*alloc|cfree|free(_aligned)?(_sized)?$|.*memalign$|memapi_preload_(refusal|room))')
 [ -z "$names" ] || fault "libmemapi-preload.so gives away: $names"
 # Its modules are found where they were installed, by programs and by mmd.
 for module in "$build"/lib/memapi/*.so; do

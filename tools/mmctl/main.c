@@ -98,7 +98,7 @@ static enum exit_code run(struct mmctl *m)
 
 int main(int argc, char **argv)
 {
-	struct mmctl m = { 0 };
+	struct mmctl m = { .argv = argv };
 	enum exit_code code;
 
 	setlocale(LC_CTYPE, "");

@@ -8,6 +8,7 @@
 #include "render.h"
 
 struct mmctl {
+	char **argv;		/* main()'s */
 	struct command cmd;
 	struct link link;
 	struct style style;

@@ -202,9 +202,40 @@ static bool is_last(const struct render *r, unsigned column)
 	return true;
 }
 
-static void put_cell(const struct render *r, unsigned column, const struct cell *cell, size_t width)
+/* Where a line of `width` columns ends: before a blank, or in a word that is longer. */
+static size_t line_end(const char *s, size_t len, size_t width)
+{
+	size_t fits = text_fit(s, len, width), word = fits;
+
+	if (fits == len || !fits)
+		return len;
+	while (word && s[word] != ' ')
+		word--;
+	return word ? word : fits;
+}
+
+static void put_wrapped(const struct render *r, unsigned column, const struct cell *cell, const size_t *widths)
+{
+	const char *s = r->text.at + cell->at;
+	size_t len = cell->len, indent = 0, n;
+
+	for (unsigned i = 0; i < column; i++)
+		indent += r->out[i] ? 0 : widths[i] + GAP;
+	while ((n = line_end(s, len, widths[column])) < len) {
+		fwrite(s, 1, n, r->st->out);
+		n += s[n] == ' ';
+		s += n;
+		len -= n;
+		fputc('\n', r->st->out);
+		pad(r->st->out, indent);
+	}
+	fwrite(s, 1, len, r->st->out);
+}
+
+static void put_cell(const struct render *r, unsigned column, const struct cell *cell, const size_t *widths)
 {
 	const struct column *c = r->columns[column];
+	size_t width = widths[column];
 	size_t left = width > cell->width ? width - cell->width : 0;
 	const char *s = r->text.at ? r->text.at + cell->at : "";
 
@@ -212,7 +243,9 @@ static void put_cell(const struct render *r, unsigned column, const struct cell 
 		pad(r->st->out, left);
 	if (r->st->color && cell->red)
 		fputs(RED, r->st->out);
-	if (cell->width > width)
+	if (cell->width > width && c->wraps)
+		put_wrapped(r, column, cell, widths);
+	else if (cell->width > width)
 		put_cut(r, c, cell, width);
 	else
 		fwrite(s, 1, cell->len, r->st->out);
@@ -317,7 +350,7 @@ static void flush(struct render *r)
 	for (size_t row = 0; row < r->held; row++) {
 		for (unsigned i = 0; i < r->count; i++)
 			if (!r->out[i])
-				put_cell(r, i, &r->cells[row * r->count + i], widths[i]);
+				put_cell(r, i, &r->cells[row * r->count + i], widths);
 		fputc('\n', r->st->out);
 	}
 	r->held = r->text.len = 0;

@@ -8,8 +8,8 @@
  *	render_total(&r, "total", total);		tables only
  *	render_close(&r, tail);				json: the members that come after the rows
  *
- * On a terminal that is too narrow for a table the heads' words stand one above the other, then texts are cut, and
- * when that does not do columns are left out, which stderr is told.
+ * On a terminal that is too narrow for a table the heads' words stand one above the other, then texts are cut, or
+ * a last column's go on in the next line, and when that does not do columns are left out, which stderr is told.
  *
  * Rows stream: a table is held back for TABLE_BLOCK rows to find its widths, which never shrink afterwards; the
  * other forms hold nothing. A row that is not as the columns say is refused with a text, in every form:
@@ -61,6 +61,7 @@ struct column {
 	unsigned elastic;		/* columns to which a narrow terminal may cut it; 0: it is never cut */
 	unsigned spare;			/* a terminal that is narrower still leaves out 1 first, then 2, …; 0: never */
 	bool hidden;			/* in CSV, not in a table */
+	bool wraps;			/* an elastic one, the last: instead of being cut it goes on in lines below */
 	const char *other;		/* numbers: second member; a table shows a/b where they differ, CSV both.
 					 * sites: a string that a table shows where the site is null */
 };

@@ -9,8 +9,8 @@ static const struct column manager_columns[] = {
 	{ .head = "DEFAULT", .member = "default", .kind = MARK_OF },
 	{ .head = "DOMAINS", .member = "domains", .kind = WORDS_OF },
 	{ .head = "SOURCE", .member = "source", .kind = TEXT_OF, .spare = 1 },
-	{ .head = "CAPABILITIES", .member = "capabilities", .kind = WORDS_OF, .elastic = 20, .spare = 2 },
-	{ .head = "ADVICE", .member = "advice", .kind = TEXT_OF, .elastic = 52 },
+	{ .head = "CAPABILITIES", .member = "capabilities", .kind = WORDS_OF, .spare = 2 },
+	{ .head = "ADVICE", .member = "advice", .kind = TEXT_OF, .elastic = 44, .wraps = true },
 	{ 0 },
 };
 

@@ -19,6 +19,7 @@
 static const char library_name[] = "libmemapi-preload.so";
 
 typedef const char *refusal_fn(const char *manager);
+typedef bool room_fn(void);
 
 /* Beside mmctl, where the build or the installation has put it. */
 static bool find_library(char *ret_path, size_t bytes)
@@ -70,20 +71,29 @@ static void set_environment(const struct command *cmd)
 		unsetenv(manager_key);
 }
 
-/* The library itself knows its managers, and what the configuration makes of all this. */
-static bool accepted(const char *library, const char *manager)
+/*
+ * The library itself knows its managers, and what the configuration makes of all this. A module may need more room for
+ * thread-local storage than the loader keeps, which is asked for by the environment of a program's start: the
+ * program's, and our own, since we load the module to ask. So we start once more.
+ */
+static bool accepted(const char *library, const char *manager, char **argv)
 {
 	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-	void *symbol = handle ? dlsym(handle, "memapi_preload_refusal") : NULL;
+	void *asks = handle ? dlsym(handle, "memapi_preload_refusal") : NULL;
+	void *makes = asks ? dlsym(handle, "memapi_preload_room") : NULL;
 	refusal_fn *refusal;
+	room_fn *room;
 	const char *why;
 
-	if (!symbol) {
+	if (!makes) {
 		say("run: %s", dlerror());
 		return false;
 	}
-	memcpy(&refusal, &symbol, sizeof refusal);
+	memcpy(&refusal, &asks, sizeof refusal);
+	memcpy(&room, &makes, sizeof room);
 	why = refusal(manager);
+	if (why && room())
+		execv("/proc/self/exe", argv);
 	if (why) {
 		struct text t = { 0 };
 
@@ -169,7 +179,7 @@ enum exit_code verb_run(struct mmctl *m)
 	if (!find_library(library, sizeof library))
 		return RC_REFUSED;
 	set_environment(&m->cmd);
-	if (!accepted(library, m->cmd.given[O_MANAGER]))
+	if (!accepted(library, m->cmd.given[O_MANAGER], m->argv))
 		return RC_USAGE;
 	if (m->cmd.given[O_MANAGER])
 		setenv(manager_key, m->cmd.given[O_MANAGER], 1);

@@ -23,6 +23,7 @@
 #include "mem/init.h"
 #include "mem/pkg.h"
 #include "mem/preload/early.h"
+#include "memapi/memcore.h"
 
 static _Atomic(void *) deferred;
 
@@ -295,3 +296,7 @@ EXPORT const char *memapi_preload_refusal(const char *manager)
 		return NULL;
 	return memapi_error();
 }
+
+const char mem_pkg_alone = 1;
+
+EXPORT bool memapi_preload_room(void) { return mem_modules_make_room(); }

@@ -3,6 +3,7 @@
 #ifndef PRELOAD_PRELOAD_H
 #define PRELOAD_PRELOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *preload_malloc(size_t size, const void *caller);
@@ -15,5 +16,7 @@ void preload_free(void *p, const void *caller);
  * environment of the calling process, which has loaded the library to ask. The text is the library's.
  */
 const char *memapi_preload_refusal(const char *manager);
+/** After a refusal: mem_modules_make_room(). */
+bool memapi_preload_room(void);
 
 #endif /* PRELOAD_PRELOAD_H */

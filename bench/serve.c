@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What do those who are served notice of reports?
+ *
+ *	mmd		hosts a pool
+ *	registrar	examples/registrar on it, two workers; N phones are registered, one fragment each
+ *	here		an open loop: RATE phones a second register again, whether answers come or not
+ *	reporter	asks mmd for stats, summary, leaks, failures, check, pages of dump, without a pause
+ *	burner		does arithmetic, without a pause: what any busy program costs that looks at nothing
+ *
+ * All fragments come from real REGISTERs, one address each: the registrar takes some 80000 a second, so that two
+ * millions are there in half a minute. Quiet, beside the reporter and beside the burner take turns of a second, in
+ * changing order, so that whatever else the machine does falls on all of them; TURNS of each are a round, and ratios
+ * are taken within a round. A reply's time goes from just before sendto() to the kernel's time stamp of the reply, so
+ * that a late client counts as late ("client late"), not as a slow server; being open, the loop sends what is due
+ * however slow the answers are. The sweeper sleeps all the while: to go over two million addresses costs more than
+ * all that is asked here, and falls into some turns and not into others.
+ *
+ * Reports take no lock, but CPU time. `chrt -r 10 bench_serve` takes that out of the picture: registrar and phones go
+ * first then, mmd, reporter and burner keep their normal priority, and what is left are locks, memory and the kernel.
+ */
+#include "ask.h"
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libgen.h>
+#include <math.h>
+#include <memapi/manager.h>
+#include <memapi/memcore.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { QUIET, REPORTS, BUSY, PHASES };
+enum {
+	FRAGMENTS = 2000000, RATE = 4000, TURNS = 8, TURN = RATE, ROUND = TURN * TURNS, WINDOW = 64, PACKET = 2048,
+	BYTES_A_PHONE = 1280,			/* with room to spare: the pool commits what it needs */
+	STEP = 7919,				/* phones register again in this stride, so that none does twice soon */
+	GRACE_MS = 1000, PAGES = 20,
+};
+
+static const char BRANCH[] = "branch=z9hG4bK-";
+
+/* ---- phones ---- */
+
+static struct phones {
+	int fd;
+	uint32_t count;
+	uint64_t next;			/* number of the next request: its branch and CSeq */
+	unsigned port, server_port;
+} phones;
+
+static bool phones_open(unsigned server_port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct timeval look_at_stop = { .tv_usec = 100000 };
+	socklen_t len = sizeof a;
+
+	phones.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (phones.fd == -1 || bind(phones.fd, (struct sockaddr *)&a, len) ||
+	    getsockname(phones.fd, (struct sockaddr *)&a, &len) ||
+	    setsockopt(phones.fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){ 1 }, sizeof(int)) ||
+	    setsockopt(phones.fd, SOL_SOCKET, SO_RCVTIMEO, &look_at_stop, sizeof look_at_stop))
+		return false;
+	(void)setsockopt(phones.fd, SOL_SOCKET, SO_RCVBUF, &(int){ 4 << 20 }, sizeof(int));	/* a wish */
+	phones.port = ntohs(a.sin_port);
+	phones.server_port = server_port;
+	a.sin_port = htons((uint16_t)server_port);
+	return !connect(phones.fd, (struct sockaddr *)&a, sizeof a);
+}
+
+/* REGISTER as examples/registrar/sipp/phones.xml has it. */
+static void phone_send(uint32_t phone, uint64_t number)
+{
+	char text[PACKET];
+	int len = snprintf(text, sizeof text,
+			   "REGISTER sip:127.0.0.1:%u SIP/2.0\r\n"
+			   "Via: SIP/2.0/UDP 127.0.0.1:%u;rport;%s%llu\r\n"
+			   "Max-Forwards: 70\r\n"
+			   "From: <sip:phone%u@example.com>;tag=%u\r\n"
+			   "To: <sip:phone%u@example.com>\r\n"
+			   "Call-ID: %u-phones@127.0.0.1\r\n"
+			   "CSeq: %llu REGISTER\r\n"
+			   "Contact: <sip:phone%u@127.0.0.1:%u>\r\n"
+			   "Expires: 7200\r\n"
+			   "Content-Length: 0\r\n\r\n",
+			   phones.server_port, phones.port, BRANCH, (unsigned long long)number, phone, phone, phone,
+			   phone, (unsigned long long)number + 1, phone, phones.port);
+
+	(void)!send(phones.fd, text, (size_t)len, 0);		/* a lost packet is counted as such */
+}
+
+struct reply { uint64_t number, ns; bool ok; };
+
+/* ns: when the kernel had it, CLOCK_REALTIME. false: nothing came within 0.1 s. */
+static bool phone_receive(struct reply *ret_reply)
+{
+	char text[PACKET + 1], control[CMSG_SPACE(sizeof(struct timespec))];
+	struct iovec iov = { text, PACKET };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+	};
+	ssize_t n = recvmsg(phones.fd, &m, 0);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	struct timespec t;
+	const char *branch;
+
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	branch = strstr(text, BRANCH);
+	*ret_reply = (struct reply){ branch ? strtoull(branch + sizeof BRANCH - 1, NULL, 10) : UINT64_MAX,
+				     bench_ns(CLOCK_REALTIME), !strncmp(text, "SIP/2.0 200", 11) };
+	if (c && c->cmsg_type == SCM_TIMESTAMPNS) {
+		memcpy(&t, CMSG_DATA(c), sizeof t);
+		ret_reply->ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	}
+	return true;
+}
+
+/* WINDOW phones at a time, each slot's next as soon as its last one is answered; what is not answered is sent again. */
+static const char *phones_register(uint32_t count)
+{
+	uint32_t slot[WINDOW], done = 0;
+	unsigned idle = 0;
+	struct reply r;
+
+	phones.count = count;
+	for (uint32_t i = 0; i < WINDOW; i++)
+		phone_send(slot[i] = i, i);
+	while (done < count) {
+		if (!phone_receive(&r)) {
+			if (++idle > 50)
+				return "the registrar has fallen silent";
+			for (uint32_t i = 0; i < WINDOW; i++)
+				if (slot[i] < count)
+					phone_send(slot[i], slot[i]);
+			continue;
+		}
+		if (!r.ok)
+			return "a registration was refused: is the pool too small?";
+		idle = 0;
+		if (r.number >= count || slot[r.number % WINDOW] != r.number)
+			continue;		/* answered twice */
+		done++;
+		slot[r.number % WINDOW] += WINDOW;
+		if (slot[r.number % WINDOW] < count)
+			phone_send(slot[r.number % WINDOW], r.number + WINDOW);
+	}
+	phones.next = count;
+	return NULL;
+}
+
+/* ---- a turn: an open loop ---- */
+
+/* What a round has seen of a phase. */
+struct seen { double took_us[ROUND], late_us[ROUND]; uint32_t answered, refused; };
+
+struct flight {
+	uint64_t first;				/* number of its first request */
+	_Atomic uint64_t sent[TURN];		/* CLOCK_REALTIME */
+	double *took_us;			/* NAN: no answer */
+	double *late_us;
+	_Atomic uint32_t answered;
+	uint32_t refused;
+	_Atomic bool over;
+};
+
+static void *receive_on(void *arg)
+{
+	struct flight *f = arg;
+	struct reply r;
+
+	while (!atomic_load(&f->over)) {
+		if (!phone_receive(&r) || r.number - f->first >= TURN || !isnan(f->took_us[r.number - f->first]))
+			continue;
+		f->took_us[r.number - f->first] =
+			(double)(int64_t)(r.ns - atomic_load(&f->sent[r.number - f->first])) / 1e3;
+		f->refused += !r.ok;
+		atomic_fetch_add(&f->answered, 1);
+	}
+	return NULL;
+}
+
+static void fly(struct flight *f)
+{
+	uint64_t start = bench_ns(CLOCK_MONOTONIC) + 1000000, pause = 1000000000u / RATE;
+
+	for (uint32_t i = 0; i < TURN; i++) {
+		uint64_t due = start + i * pause;
+		struct timespec at = { (time_t)(due / 1000000000u), (long)(due % 1000000000u) };
+
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+		f->late_us[i] = (double)(bench_ns(CLOCK_MONOTONIC) - due) / 1e3;
+		atomic_store(&f->sent[i], bench_ns(CLOCK_REALTIME));
+		phone_send((uint32_t)((f->first + i) * STEP % phones.count), f->first + i);
+	}
+	for (unsigned i = 0; i < GRACE_MS && atomic_load(&f->answered) < TURN; i++)
+		usleep(1000);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double share_of(const double sorted[ROUND], double q) { return sorted[(uint32_t)(q * (ROUND - 1))]; }
+
+static struct figures {
+	struct bench_series p50[PHASES], p99[PHASES], p999[PHASES], worst[PHASES], late[PHASES];
+	struct bench_series ratio, busy_ratio, beside_busy, pause, asked, lost, refused, fill_s;
+	double fragments;
+} figures;
+
+/* What is lost took all of GRACE_MS. */
+static const char *tell(struct seen *seen, unsigned phase)
+{
+	for (uint32_t i = 0; i < ROUND; i++)
+		if (isnan(seen->took_us[i]))
+			seen->took_us[i] = GRACE_MS * 1e3;
+	qsort(seen->took_us, ROUND, sizeof *seen->took_us, ascending);
+	qsort(seen->late_us, ROUND, sizeof *seen->late_us, ascending);
+	if (seen->took_us[0] <= 0)
+		return "the clock was set back meanwhile";
+	bench_add(&figures.p50[phase], share_of(seen->took_us, 0.5));
+	bench_add(&figures.p99[phase], share_of(seen->took_us, 0.99));
+	bench_add(&figures.p999[phase], share_of(seen->took_us, 0.999));
+	bench_add(&figures.worst[phase], seen->took_us[ROUND - 1]);
+	bench_add(&figures.late[phase], share_of(seen->late_us, 0.999));
+	bench_add(&figures.lost, ROUND - seen->answered);
+	bench_add(&figures.refused, seen->refused);
+	return NULL;
+}
+
+/* ---- who disturbs ---- */
+
+/* Who disturbs has no real-time priority, though the rest may have. */
+static void be_normal(void) { pthread_setschedparam(pthread_self(), SCHED_OTHER, &(struct sched_param){ 0 }); }
+
+/* From turn to turn it goes on where it was. */
+struct reporter { _Atomic bool stop; double pause_us; unsigned asked; bool failed; char cursor[ASK_CURSOR]; };
+
+/* The n-th: each of the methods, then PAGES of the dump, and again. */
+static bool report(struct link *l, unsigned n, char cursor[ASK_CURSOR])
+{
+	static const char *const methods[] = { "stats", "summary", "leaks", "failures", "check" };
+	enum { METHODS = sizeof methods / sizeof *methods };
+	double ms;
+
+	n %= METHODS + PAGES;
+	if (n >= METHODS)
+		return ask_page(l, cursor, &ms) >= 0;
+	return !isnan(ask(l, methods[n], "{\"domain\":\"shm\"}")) && strstr(l->line, "\"result\":");
+}
+
+static void *report_on(void *arg)
+{
+	struct reporter *r = arg;
+	struct link l;
+
+	be_normal();
+	r->failed = !ask_open(&l);
+	if (r->failed)
+		return NULL;
+	while (!atomic_load(&r->stop) && !r->failed) {
+		r->failed = !report(&l, r->asked++, r->cursor);
+		if (!r->failed)
+			r->pause_us = fmax(r->pause_us, ask_pause(&l));
+	}
+	ask_close(&l);
+	return NULL;
+}
+
+static void *burn_on(void *arg)
+{
+	struct reporter *r = arg;
+	uint64_t state = 1, sum = 0;
+
+	be_normal();
+	while (!atomic_load(&r->stop))
+		for (unsigned i = 0; i < 1000; i++)
+			sum += bench_random(&state);
+	r->asked = sum != 0;			/* so that it is computed at all */
+	return NULL;
+}
+
+static const char *turn(unsigned phase, unsigned n, struct seen *seen, struct reporter *r)
+{
+	static void *(*const body[PHASES])(void *) = { NULL, report_on, burn_on };
+	static struct flight f;
+	pthread_t receiver, other;
+	bool disturbed;
+
+	f.first = phones.next;
+	f.took_us = seen->took_us + (size_t)n * TURN;
+	f.late_us = seen->late_us + (size_t)n * TURN;
+	f.refused = 0;
+	atomic_store(&f.answered, 0);
+	atomic_store(&f.over, false);
+	atomic_store(&r->stop, false);
+	for (uint32_t i = 0; i < TURN; i++)
+		f.took_us[i] = NAN;
+	if (pthread_create(&receiver, NULL, receive_on, &f))
+		return "no thread";
+	disturbed = body[phase] && !pthread_create(&other, NULL, body[phase], r);
+	usleep(50000);				/* the other one is at work */
+	fly(&f);
+	atomic_store(&r->stop, true);
+	atomic_store(&f.over, true);
+	pthread_join(receiver, NULL);
+	if (disturbed)
+		pthread_join(other, NULL);
+	seen->answered += atomic_load(&f.answered);
+	seen->refused += f.refused;
+	phones.next += TURN;
+	return body[phase] && !disturbed ? "no thread" : r->failed ? "a report was refused" : NULL;
+}
+
+static const char *round_run(unsigned round)
+{
+	struct seen *seen = calloc(PHASES, sizeof *seen);
+	struct reporter r[PHASES] = { { .stop = false } };
+	const char *error = seen ? NULL : "out of memory";
+
+	for (unsigned n = 0; n < TURNS && !error; n++)
+		for (unsigned j = 0; j < PHASES && !error; j++) {
+			unsigned phase = (round + n + (n % 2 ? PHASES - j : j)) % PHASES;
+
+			error = turn(phase, n, &seen[phase], &r[phase]);
+		}
+	for (unsigned phase = 0; phase < PHASES && !error; phase++)
+		error = tell(&seen[phase], phase);
+	bench_add(&figures.pause, r[REPORTS].pause_us);
+	bench_add(&figures.asked, r[REPORTS].asked);
+	free(seen);
+	return error;
+}
+
+/* ---- the scene ---- */
+
+/* The registrar beside `self`; its port is on the first line that it prints. */
+static pid_t registrar_start(const char *self, unsigned *ret_port)
+{
+	char path[4096], line[512] = "", *copy = strdup(self), *at;
+	char *args[] = { path, (char[]){ "--listen" }, (char[]){ "127.0.0.1:0" }, (char[]){ "--workers" }, (char[]){ "2" },
+			 (char[]){ "--pool" }, (char[]){ "serve" }, (char[]){ "--buckets" }, (char[]){ "1048576" },
+			 (char[]){ "--sweep" }, (char[]){ "3600000" }, NULL };
+	posix_spawn_file_actions_t actions;
+	pid_t pid = -1;
+	FILE *in = NULL;
+	int ends[2];
+
+	*ret_port = 0;
+	snprintf(path, sizeof path, "%s/registrar", copy ? dirname(copy) : ".");
+	free(copy);
+	if (pipe(ends))
+		return -1;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+	posix_spawn_file_actions_addclose(&actions, ends[0]);
+	posix_spawn_file_actions_addclose(&actions, ends[1]);
+	if (posix_spawn(&pid, path, &actions, NULL, args, environ))
+		pid = -1;
+	posix_spawn_file_actions_destroy(&actions);
+	close(ends[1]);
+	in = fdopen(ends[0], "r");
+	if (in && fgets(line, sizeof line, in) && (at = strstr(line, "127.0.0.1:")))
+		*ret_port = (unsigned)strtoul(at + strlen("127.0.0.1:"), NULL, 10);
+	in ? (void)fclose(in) : (void)close(ends[0]);
+	return pid;
+}
+
+static const char *fragments_count(void)
+{
+	json_object *r = NULL, *pools, *pool, *name;
+	struct link l;
+
+	if (!ask_open(&l))
+		return "the daemon does not answer";
+	if (!isnan(ask(&l, "stats", "{\"domain\":\"shm\"}")))
+		r = ask_result(&l, "stats");
+	if (json_object_object_get_ex(r, "pools", &pools))
+		for (size_t i = 0; i < json_object_array_length(pools); i++)
+			if ((pool = json_object_array_get_idx(pools, i)) && json_object_object_get_ex(pool, "name", &name) &&
+			    !strcmp(json_object_get_string(name), "serve"))
+				figures.fragments = ask_number(pool, "fragments");
+	json_object_put(r);
+	ask_close(&l);
+	return figures.fragments >= phones.count ? NULL : "fragments are missing from stats";
+}
+
+static double ratio(const struct bench_series *a, const struct bench_series *b)
+{
+	return a->n && b->n ? a->v[a->n - 1] / b->v[b->n - 1] : NAN;
+}
+
+static const char *rounds_run(unsigned rounds)
+{
+	const char *error = NULL;
+
+	for (unsigned i = 0; i < rounds && !error; i++) {
+		error = round_run(i);
+		if (error)
+			break;
+		bench_add(&figures.ratio, ratio(&figures.p999[REPORTS], &figures.p999[QUIET]));
+		bench_add(&figures.busy_ratio, ratio(&figures.p999[BUSY], &figures.p999[QUIET]));
+		bench_add(&figures.beside_busy, ratio(&figures.p999[REPORTS], &figures.p999[BUSY]));
+	}
+	return error;
+}
+
+static bool configure(const char *manager, uint32_t count)
+{
+	char path[128];
+	FILE *conf;
+
+	snprintf(path, sizeof path, "%s/mmd.conf", bench_sandbox());
+	conf = fopen(path, "w");
+	if (!conf)
+		return false;
+	fprintf(conf, "memory.shm.manager = %s\n[pool.serve]\nsize = %lluM\n", manager,
+		((unsigned long long)count * BYTES_A_PHONE >> 20) + 256);
+	return !fclose(conf);
+}
+
+static const char *play(const char *manager, uint32_t count, unsigned rounds, const char *self)
+{
+	pid_t daemon = -1, registrar = -1;
+	const char *error = NULL;
+	unsigned port = 0;
+
+	memset(&figures, 0, sizeof figures);
+	if (!configure(manager, count))
+		return "the configuration cannot be written";
+	daemon = ask_daemon(self);
+	if (daemon > 0)
+		registrar = registrar_start(self, &port);
+	if (!port)
+		error = daemon > 0 ? "the registrar did not start" : "mmd did not start";
+	if (!error && !phones_open(port))
+		error = strerror(errno);
+	if (!error) {
+		uint64_t from = bench_ns(CLOCK_MONOTONIC);
+
+		error = phones_register(count);
+		bench_add(&figures.fill_s, (double)(bench_ns(CLOCK_MONOTONIC) - from) / 1e9);
+	}
+	if (!error)
+		error = fragments_count();
+	if (!error)
+		error = rounds_run(rounds);
+	if (phones.fd > 0)
+		close(phones.fd);
+	phones.fd = -1;
+	ask_end(registrar, SIGTERM);
+	ask_end(daemon, SIGTERM);
+	return error;
+}
+
+/* ---- output ---- */
+
+static void print_row(const struct bench_options *o, const char *name, const char *text, const struct bench_series *s)
+{
+	struct bench_spread x = bench_spread(s);
+
+	if (o->json) {
+		putchar(',');
+		bench_json_series(stdout, name, s);
+	} else {
+		printf("  %-46s %9.2f [%.2f-%.2f]\n", text, x.median, x.min, x.max);
+	}
+}
+
+static void print_phases(const struct bench_options *o)
+{
+	static const char *const names[PHASES] = { "quiet", "reports", "busy" };
+	static const char *const texts[PHASES] = { "quiet", "with reports", "beside a busy program" };
+	static const struct { const char *name, *text; size_t at; } rows[] = {
+		{ "p50_us", "median, us", offsetof(struct figures, p50) },
+		{ "p99_us", "99 percentile, us", offsetof(struct figures, p99) },
+		{ "p999_us", "99.9 percentile, us", offsetof(struct figures, p999) },
+		{ "worst_us", "slowest, us", offsetof(struct figures, worst) },
+		{ "late_us", "client late, 99.9 %, us", offsetof(struct figures, late) },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (unsigned phase = 0; phase < PHASES; phase++) {
+			char name[64], text[96];
+
+			snprintf(name, sizeof name, "%s_%s", names[phase], rows[i].name);
+			snprintf(text, sizeof text, "%s: %s", texts[phase], rows[i].text);
+			print_row(o, name, text,
+				  (const struct bench_series *)(const void *)((const char *)&figures + rows[i].at) +
+					  phase);
+		}
+}
+
+static void print(const struct bench_options *o, const char *manager, const char *error)
+{
+	if (o->json)
+		printf("{\"bench\":\"serve\",\"manager\":\"%s\",\"fragments\":%.0f,\"rate\":%u", manager, figures.fragments,
+		       RATE);
+	else
+		printf("registrar on shm %s, %.0f fragments, %u REGISTERs a second%s%s\n", manager, figures.fragments, RATE,
+		       error ? ": " : "", error ? error : "");
+	if (!error) {
+		print_row(o, "fill_s", "registering them, s", &figures.fill_s);
+		print_phases(o);
+		print_row(o, "tail_ratio", "99.9 percentile, reports x quiet", &figures.ratio);
+		print_row(o, "busy_ratio", "99.9 percentile, busy program x quiet", &figures.busy_ratio);
+		print_row(o, "beside_busy", "99.9 percentile, reports x busy program", &figures.beside_busy);
+		print_row(o, "pause_us", "longest hold of the pool's lock, us", &figures.pause);
+		print_row(o, "asked", "reports and pages a round", &figures.asked);
+		print_row(o, "lost", "requests without an answer", &figures.lost);
+		print_row(o, "refused", "requests refused", &figures.refused);
+	} else if (o->json) {
+		printf(",\"error\":");
+		bench_json_string(stdout, error);
+	}
+	puts(o->json ? "}" : "");
+}
+
+static bool goals(const struct bench_options *o, const char *manager)
+{
+	const struct { const char *goal; const struct bench_series *s; double limit; } rows[] = {
+		{ "no report holds the pool's lock for more than 100 us", &figures.pause, 100 },
+		{ "99.9 percentile of requests with reports <= 1.2 x without", &figures.ratio, 1.2 },
+		{ "no request is lost", &figures.lost, 0 },
+	};
+	bool ok = true;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char goal[128];
+
+		snprintf(goal, sizeof goal, "registrar on shm %s, %u: %s", manager, phones.count, rows[i].goal);
+		ok &= bench_goal(o, "serve", goal, rows[i].s, rows[i].limit);
+	}
+	if (!o->json)
+		putchar('\n');
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	const struct mem_manager *m;
+	struct bench_options o;
+	bool ok = true;
+
+	bench_options(argc, argv, "Times a registrar's answers while reports are asked. Without -k: on fm alone.",
+		      &o);
+	bench_sandbox();
+	signal(SIGPIPE, SIG_IGN);
+	bench_machine(&o, "serve");
+	for (size_t i = 0; (m = mem_manager_at(i)); i++) {
+		const char *error;
+
+		if (!m->shm || (o.only ? !strstr(m->name, o.only) : strcmp(m->name, "fm") != 0))
+			continue;
+		error = play(m->name, (uint32_t)(FRAGMENTS * o.scale), o.rounds, argv[0]);
+		print(&o, m->name, error);
+		ok &= !error && goals(&o, m->name);
+	}
+	return ok ? 0 : 1;
+}
