@@ -324,6 +324,18 @@ static void guard_fill(void *ptr, uint64_t requested, uint64_t usable)
 	memset((char *)ptr + requested, GUARD_BYTE, usable - TAIL_BYTES - requested);
 }
 
+/*
+ * Guards lie where a free fragment, or a neighbour that was joined, has its links, and are not logged: they are written
+ * when nothing is rolled back any more, and count when they are whole. Ends the transaction.
+ */
+COLD static void guard_put(struct pool *p, struct meta_record *r, void *ptr, uint64_t requested, uint64_t usable)
+{
+	HEAP_COMMIT(&p->heap);
+	guard_fill(ptr, requested, usable);
+	atomic_signal_fence(memory_order_release); /* kill: who dies before this has a fragment without guards */
+	*(volatile uint64_t *)&r->owner = r->owner | (uint64_t)RECORD_GUARDED << 48;
+}
+
 static bool guard_intact(const void *ptr, uint64_t requested, uint64_t usable)
 {
 	for (uint64_t i = requested; i < usable - TAIL_BYTES; i++)
@@ -368,7 +380,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
 	struct meta_counters *c = COUNTERS(p);
-	uint64_t index = c->records_free, guards = p->features & FEATURE_GUARDS ? RECORD_GUARDED : 0;
+	uint64_t index = c->records_free;
 	struct meta_record *r;
 
 	if (index--) {
@@ -379,7 +391,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 		r = &p->records[index];
 		HEAP_SET(h, c->records_used, index + 1);
 	}
-	r->owner = site | slot_of(call->o) << 32 | guards << 48;
+	r->owner = site | slot_of(call->o) << 32;
 	r->time = seconds_since(p->id->created) | c->stamp << 32;
 	HEAP_SET(h, r->sizes, record_sizes(usable, requested));
 	HEAP_SET(h, r->address, (uintptr_t)ptr);
@@ -390,8 +402,8 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 	if (p->ops->mark)
 		p->ops->mark(h, ptr, true);
 #endif
-	if (guards)
-		guard_fill(ptr, requested, usable);
+	if (UNLIKELY(p->features & FEATURE_GUARDS))
+		guard_put(p, r, ptr, requested, usable);
 }
 
 static inline void record_drop(struct pool *p, struct meta_record *r, uint64_t usable, uint32_t site)
@@ -859,8 +871,10 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 #ifndef MEM_DOMAIN_SHM
 	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes + usable - was);
 #endif
-	if (r->owner >> 48 & RECORD_GUARDED)
-		guard_fill(ptr, size, usable);
+	if (UNLIKELY(r->owner >> 48 & RECORD_GUARDED)) {
+		HEAP_SET(h, r->owner, r->owner & ~((uint64_t)RECORD_GUARDED << 48));
+		guard_put(p, r, ptr, size, usable);
+	}
 }
 
 struct old_fragment { uint64_t bytes; void *now; bool bad; };
