@@ -257,6 +257,65 @@ static inline uint64_t seconds_since(uint64_t created)
 	return now > created ? (now - created) & UINT32_MAX : 0;
 }
 
+/* ---- pointers that change with the call ---- */
+
+#ifdef MEM_DOMAIN_SHM
+
+static inline uint64_t marks_of(const struct front_call *call)
+{
+	return UNLIKELY(call->flags & FRONT_OWNED) ? RECORD_OWNED : 0;
+}
+
+static inline void set_shared(struct mem_heap *h, struct meta_record *r)
+{
+	HEAP_SET(h, r->owner, r->owner & ~((uint64_t)RECORD_OWNED << 48));
+}
+
+/* Last in the transaction: who looks at *dst without a lock sees what is all but done. */
+static inline void deliver(const struct front_call *call, void *ptr, uint64_t usable)
+{
+	struct front_to *to = call->to;
+
+	if (LIKELY(!to))
+		return;
+	to->made = &call->p->records[(uint32_t)*tail_of(ptr, usable)];
+	if (to->dst)
+		HEAP_SET(&call->p->heap, *to->dst, (uintptr_t)ptr);
+}
+
+/* false: what *dst named when the call began, it does not name any more. With the lock. */
+static inline bool names_still(const struct front_call *call, const void *ptr)
+{
+	return LIKELY(!call->to) || *(const volatile uint64_t *)call->to->dst == (uintptr_t)ptr;
+}
+
+/* Before the manager's stores: dst may lie in the fragment that goes. */
+static inline void deliver_other(const struct front_call *call)
+{
+	struct front_to *to = call->to;
+
+	if (LIKELY(!to))
+		return;
+	HEAP_SET(&call->p->heap, *to->dst, to->value);
+	if (to->made)
+		set_shared(&call->p->heap, to->made);
+	to->done = true;
+}
+
+#else
+
+static inline uint64_t marks_of(const struct front_call *call) { (void)call; return 0; }
+static inline void deliver(const struct front_call *call, void *ptr, uint64_t usable)
+{
+	(void)call, (void)ptr, (void)usable;
+}
+static inline bool names_still(const struct front_call *call, const void *ptr) { (void)call, (void)ptr; return true; }
+static inline void deliver_other(const struct front_call *call) { (void)call; }
+
+#endif
+
+/* ---- a record's life ---- */
+
 /* Of a free record only address and sizes are alive, so that alone they are logged. */
 static inline void record_put(const struct front_call *call, void *ptr, uint64_t usable, uint64_t requested,
 			      uint32_t site)
@@ -275,7 +334,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 		r = &p->records[index];
 		HEAP_SET(h, c->records_used, index + 1);
 	}
-	r->owner = site | slot_of(call->o) << 32 | guards << 48;
+	r->owner = site | slot_of(call->o) << 32 | (guards | marks_of(call)) << 48;
 	r->time = seconds_since(p->id->created) | c->stamp << 32;
 	HEAP_SET(h, r->sizes, record_sizes(usable, requested));
 	HEAP_SET(h, r->address, (uintptr_t)ptr);

@@ -50,6 +50,18 @@ static bool within(uintptr_t at, const void *from, uint64_t bytes)
 	return at % 8 == 0 && at - (uintptr_t)from < bytes;
 }
 
+/* Fragments of all shards, and their records: a pointer that changes with a call may lie in another than the fragment. */
+static bool in_a_heap(const struct pool *p, uintptr_t at)
+{
+	const struct pool *home = p->home ? p->home : p;
+
+	for (unsigned k = 0; k < SHARDS_MAX && home[k].id && k < home->id->shards; k++)
+		if (within(at, home[k].heap.base, home[k].id->size) ||
+		    within(at, home[k].records, home[k].id->records_max * sizeof *p->records))
+			return true;
+	return false;
+}
+
 bool lock_log_sound(const struct pool *p, const struct undo_log *log)
 {
 	if (undo_count(log) > UNDO_MAX)
@@ -58,8 +70,7 @@ bool lock_log_sound(const struct pool *p, const struct undo_log *log)
 		uintptr_t at = (uintptr_t)log->e[i].word;
 
 		if (!within(at, p->live, sizeof *p->live) && !within(at, p->heap.roots, p->id->root_bytes) &&
-		    !within(at, p->sites, sizeof *p->sites) && !within(at, p->heap.base, p->id->size) &&
-		    !within(at, p->records, p->id->records_max * sizeof *p->records))
+		    !within(at, p->sites, sizeof *p->sites) && !in_a_heap(p, at))
 			return false;
 	}
 	return true;
@@ -112,8 +123,11 @@ static void take_over(struct pool *p, struct owner *o)
 	if (!begin_repair(p, o))
 		return;
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
-	if (owner_gone(p, word)) /* asked again: another repairer may have been here */
+	if (owner_gone(p, word)) { /* asked again: another repairer may have been here */
 		roll_back(p, word);
+		/* relaxed: for this thread's next call, or another's */
+		atomic_fetch_or_explicit(&p->features, POOL_REAP_DUE, memory_order_relaxed);
+	}
 	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
 }
 
@@ -142,6 +156,17 @@ COLD void lock_wait(struct pool *p, struct owner *o)
 		if ((uint32_t)seen && owner_gone(p, seen))
 			take_over(p, o);
 	}
+}
+
+bool lock_owner_gone(const struct pool *p)
+{
+	return owner_gone(p, atomic_load_explicit(&p->live->lock, memory_order_acquire));
+}
+
+void lock_settle(struct pool *p, struct owner *o)
+{
+	while (lock_owner_gone(p))
+		take_over(p, o);
 }
 
 bool lock_forget_dead(struct pool *p, struct owner *o, uint32_t number)
