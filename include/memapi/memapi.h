@@ -280,7 +280,7 @@ MEMAPI_EXPORT void *mem_shm_realloc_to(void *dst, size_t size, const struct mem_
 MEMAPI_EXPORT bool mem_shm_free_from(void *dst, const struct mem_site *site);
 
 /* The address of a pointer variable, of any type of pointer, atomic or not; what is no pointer does not compile. */
-#define MEM_DST_(dst) ((void)sizeof(char[sizeof *(dst) == sizeof(void *) ? 1 : -1]), (void *)(dst))
+#define MEM_DST_(dst) ((void)sizeof(char[sizeof *(dst) == sizeof(void *) ? 1 : -1]), (void *)(uintptr_t)(dst))
 
 /**
  * shm_malloc_to - allocate and publish in one step

@@ -179,28 +179,28 @@ COLD static int get_ready(void)
 	return rc;
 }
 
-/* Who holds the lock reaps later: a fragment goes back in a transaction of its own. */
-static bool reap_if_due(struct pool *p, struct owner *o)
+/* All shards. Who holds the lock reaps later: a fragment goes back in a transaction of its own. */
+static bool reap_if_due(struct pool *p)
 {
 	int saved = errno;
 
 	if (!(p->features & POOL_REAP_DUE))
 		return true;
-	if (o->holds)
+	if (self.owner.holds)
 		return false;
 	/* relaxed: it speaks of META, and is set again when there is more */
 	atomic_fetch_and_explicit(&p->features, ~POOL_REAP_DUE, memory_order_relaxed);
-	reap_pool(p, o);
+	shm_reap();
 	errno = saved;
 	return true;
 }
 
-COLD static void follow(struct pool *p, struct owner *o)
+COLD static void follow(struct pool *p)
 {
 	uint64_t wish = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	uint64_t features = (wish | FEATURE_SITES) & ~POOL_REAP_DUE;
 
-	p->features = features | (reap_if_due(p, o) ? 0 : POOL_REAP_DUE);
+	p->features = features | (reap_if_due(p) ? 0 : POOL_REAP_DUE);
 	atomic_store_explicit(&p->live->features, features, memory_order_relaxed);
 	/* unless another wish has come meanwhile: that one is followed next */
 	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, features, memory_order_relaxed,
@@ -219,7 +219,7 @@ static bool use_shard(struct front_call *call, unsigned k)
 		o->home = &self.owner;
 	}
 	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
-		follow(p, o);
+		follow(p);
 	call->p = p;
 	call->o = o;
 	return true;
@@ -235,7 +235,7 @@ static inline bool ready(struct pool *p)
 	if (UNLIKELY(self.epoch != *epoch_word || !self.epoch) && get_ready())
 		return false;
 	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
-		follow(p, &self.owner);
+		follow(p);
 	return true;
 }
 

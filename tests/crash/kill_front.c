@@ -7,8 +7,12 @@
  * the pool as it was before the call or as it is after it: counters, ledger, walk and check agree. In between, a second
  * child that has begun the repair is killed in the same way, before the parent finishes it.
  *
- * Usage: kill_front MANAGER STRIDE. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
+ * Calls that change a pointer in shared memory are made under a lock of the application's. Who inherits that finds the
+ * pointer settled; and the pointer names a fragment, which is SHARED and has its bytes, or none is lost.
+ *
+ * Usage: kill_front MANAGER STRIDE [PART], PART: only calls whose names contain it. MEMAPI_SHARDS may be set. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
  */
+#include <errno.h>
 #include <memapi/manager.h>
 #include <memapi/memapi.h>
 #include <signal.h>
@@ -45,6 +49,17 @@ static void step_off(void) { __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n
 
 static void *held[LIVE];
 
+/* In a fragment, and what dst names was made by the parent: with several shards it may lie in another one. */
+static struct table { struct mem_lock lock; char *dst; } *table;
+enum { SMALL = 90, LARGE = 9000, PATTERN = 'p' };
+
+static void do_malloc_to(void) { shm_malloc_to(&table->dst, 72); }
+static void do_mallocxz_to(void) { shm_mallocxz_to(&table->dst, 200); }
+static void do_free_from(void) { shm_free_from(&table->dst); }
+static void do_realloc_to(void) { shm_realloc_to(&table->dst, SMALL + 8); }
+static void do_move_to(void) { shm_realloc_to(&table->dst, LARGE); }
+static void do_shrink_to(void) { shm_realloc_to(&table->dst, 20); }
+
 static void do_alloc(void) { held[0] = shm_malloc(72); }
 static void do_alloc_aligned(void) { held[0] = shm_memalign(4096, 100); }
 static void do_alloc_growing(void) { held[0] = shm_malloc(700000); }
@@ -63,18 +78,25 @@ static void do_new_site(void)
 	held[0] = mem_shm_malloc(48, &site);
 }
 
-static const struct { const char *name; void (*call)(void); } calls[] = {
-	{ "alloc", do_alloc },
-	{ "aligned alloc", do_alloc_aligned },
-	{ "alloc that grows the pool", do_alloc_growing },
-	{ "free", do_free },
-	{ "free that joins", do_free_joining },
-	{ "realloc in place", do_grow_in_place },
-	{ "realloc that shrinks", do_shrink },
-	{ "realloc that moves", do_move },
-	{ "resize", do_resize },
-	{ "named root", do_root },
-	{ "alloc from a new site", do_new_site },
+/* dst: 1 NULL before the call, 2 names a fragment, 3 where another stands behind it; 0: the call has none. */
+static const struct { const char *name; void (*call)(void); int dst; } calls[] = {
+	{ "alloc", do_alloc, 0 },
+	{ "aligned alloc", do_alloc_aligned, 0 },
+	{ "alloc that grows the pool", do_alloc_growing, 0 },
+	{ "free", do_free, 0 },
+	{ "free that joins", do_free_joining, 0 },
+	{ "realloc in place", do_grow_in_place, 0 },
+	{ "realloc that shrinks", do_shrink, 0 },
+	{ "realloc that moves", do_move, 0 },
+	{ "resize", do_resize, 0 },
+	{ "named root", do_root, 0 },
+	{ "alloc from a new site", do_new_site, 0 },
+	{ "malloc_to", do_malloc_to, 1 },
+	{ "mallocxz_to", do_mallocxz_to, 1 },
+	{ "free_from", do_free_from, 2 },
+	{ "realloc_to", do_realloc_to, 2 },
+	{ "realloc_to that moves", do_move_to, 3 },
+	{ "realloc_to that shrinks", do_shrink_to, 2 },
 };
 
 /* ---- what must hold ---- */
@@ -98,6 +120,15 @@ static struct sums counted(const struct pool *p)
 	const struct meta_counters *c = &p->live->counters;
 
 	return (struct sums){ c->used, c->fragments, c->tally.free_bytes, c->tally.free_fragments };
+}
+
+static uint64_t fragments(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		n += mem_shm_pools[k].live->counters.fragments;
+	return n;
 }
 
 static bool same(struct sums a, struct sums b) { return memcmp(&a, &b, sizeof a) == 0; }
@@ -126,7 +157,7 @@ static const char *check_ledger(const struct pool *p)
 	       live + free_ones != c->records_used ? "a record is lost" : NULL;
 }
 
-static const char *check_pool(struct pool *p)
+static const char *check_heap(struct pool *p)
 {
 	struct sums walked = { 0 };
 
@@ -144,26 +175,98 @@ static const char *check_pool(struct pool *p)
 	return check_ledger(p);
 }
 
+static const char *check_pool(void)
+{
+	const char *what = NULL;
+
+	for (unsigned k = 0; !what && k < mem_shm_shards; k++)
+		what = check_heap(&mem_shm_pools[k]);
+	return what;
+}
+
+/* ---- the pointer ---- */
+
+static const struct meta_record *record_of(const void *ptr)
+{
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		for (uint64_t i = 0; i < mem_shm_pools[k].live->counters.records_used; i++)
+			if (mem_shm_pools[k].records[i].address == (uintptr_t)ptr)
+				return &mem_shm_pools[k].records[i];
+	return NULL;
+}
+
+static bool all(const char *text, char wanted, size_t bytes)
+{
+	while (bytes && *text == wanted)
+		text++, bytes--;
+	return !bytes;
+}
+
+/* After everybody's transactions have ended and the dead is reaped: its name and its fragment came and went together. */
+static const char *check_pointer(int kind, void (*call)(void), const char *old, uint64_t before)
+{
+	const char *now = table->dst;
+	const struct meta_record *r = now ? record_of(now) : NULL;
+
+	if (now && !r)
+		return "the pointer names no fragment";
+	if (r && r->owner >> 48 & RECORD_OWNED)
+		return "what the pointer names goes back with its owner";
+	if (fragments() != before + (now != NULL) - (old != NULL))
+		return "pointer and fragments do not go together";
+	if (kind > 1 && now && !all(now, PATTERN, shm_usable(now) < SMALL ? 20 : SMALL))
+		return "bytes did not come along";
+	if (call == do_mallocxz_to && now && !all(now, 0, 200))
+		return "the pointer names what is not zeros";
+	return NULL;
+}
+
+/* The application's lock comes first, and from then on the pointer stays. */
+static const char *inherit(void)
+{
+	int rc = mem_lock_acquire(&table->lock);
+	const char *now = table->dst;
+
+	if (rc && rc != EOWNERDEAD)
+		return "the application's lock cannot be had";
+	shm_lock();
+	shm_unlock();
+	mem_lock_release(&table->lock);
+	return table->dst == now ? NULL : "the pointer changed under the next owner of its lock";
+}
+
 /* ---- a scene of holes, and its copy ---- */
 
 static void scene(void)
 {
+	table = shm_mallocxz(sizeof *table);
 	for (unsigned i = 0; i < LIVE; i++)
 		held[i] = shm_malloc(32 + 16 * (i % 9));
 	shm_free(held[11]), shm_free(held[14]), shm_free(held[40]);
 	held[11] = held[14] = held[40] = held[0] = NULL;
 }
 
+static void scene_of_pointer(int kind)
+{
+	if (kind < 2)
+		return;
+	table->dst = shm_malloc(SMALL);
+	memset(table->dst, PATTERN, SMALL);
+	if (kind == 3)
+		held[0] = shm_malloc(SMALL);
+}
+
 static void end_scene(void)
 {
 	for (unsigned i = 0; i < LIVE; i++)
 		shm_free(held[i]), held[i] = NULL;
+	shm_free(table);
 }
 
 /* ---- children that die ---- */
 
 /* Returns true when the child came through: the call has fewer instructions than that. */
-static bool child_dies(void (*call)(void), long steps)
+static bool child_dies(void (*call)(void), bool locked, long steps)
 {
 	pid_t pid = fork();
 	int status;
@@ -173,6 +276,10 @@ static bool child_dies(void (*call)(void), long steps)
 
 		if (!mem_shm_ready(&o))	/* its slot: the claim is another test's */
 			_exit(3);
+		shm_lock();		/* in all shards */
+		shm_unlock();
+		if (locked)
+			mem_lock_acquire(&table->lock);
 		step_on(steps);
 		call();
 		step_off();
@@ -191,54 +298,69 @@ static void repair(void)
 static unsigned long kills, repairs_killed;
 
 /* The parent takes over what the dead held, and what is there is before or after. */
-static const char *verdict(struct pool *p, struct sums before)
+static const char *verdict(size_t i, const char *old, uint64_t before)
 {
-	const char *what;
+	const char *what = NULL;
+	uint64_t held_by = 0;
 
-	if (p->live->lock & UINT32_MAX && random() % 4 == 0) {
-		child_dies(repair, 1 + random() % REPAIR_STEPS_MOST);
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		held_by |= mem_shm_pools[k].live->lock & UINT32_MAX;
+	if (held_by && random() % 4 == 0) {
+		child_dies(repair, false, 1 + random() % REPAIR_STEPS_MOST);
 		repairs_killed++;
 	}
+	if (calls[i].dst)
+		what = inherit();
 	shm_lock();
 	shm_unlock();
-	what = check_pool(p);
+	what = what ? what : check_pool();
 	if (what)
 		return what;
-	if (p->live->counters.fragments + 1 < before.fragments || p->live->counters.fragments > before.fragments + 1)
+	if (fragments() + 1 < before || fragments() > before + 1)
 		return "more than one fragment came or went";
-	return NULL;
+	if (!calls[i].dst)
+		return NULL;
+	shm_reap();
+	what = check_pool();
+	return what ? what : check_pointer(calls[i].dst, calls[i].call, old, before);
 }
 
 /* Back to the scene: what the dead left behind is freed by its record, what it freed is made again. */
-static void again(struct pool *p)
+static void again(int kind)
 {
-	for (uint64_t i = 0; i < p->live->counters.records_used; i++) {
-		uint64_t address = p->records[i].address;
+	for (unsigned k = 0; k < mem_shm_shards; k++) {
+		const struct pool *p = &mem_shm_pools[k];
 
-		if (address && !(address & RECORD_FREE))
-			shm_free((void *)address);
+		for (uint64_t i = 0; i < p->live->counters.records_used; i++) {
+			uint64_t address = p->records[i].address;
+
+			if (address && !(address & RECORD_FREE))
+				shm_free((void *)address);
+		}
 	}
 	memset(held, 0, sizeof held);
-	slot_reap(p, &(struct owner){ 0 });
+	shm_reap();
 	scene();
+	scene_of_pointer(kind);
 }
 
-static bool play(struct pool *p, size_t i, long stride)
+static bool play(const struct pool *p, size_t i, long stride)
 {
 	if (calls[i].call != do_new_site) { /* call sites are known before: interning has its own row */
-		again(p);
+		again(calls[i].dst);
 		calls[i].call();
 	}
 	for (long k = 1;; k += stride) {
-		struct sums before;
-		const char *what;
+		uint64_t before;
+		const char *what, *old;
 		bool through;
 
-		again(p);
-		before = counted(p);
-		through = child_dies(calls[i].call, k + random() % stride);
+		again(calls[i].dst);
+		before = fragments();
+		old = table->dst;
+		through = child_dies(calls[i].call, calls[i].dst, k + random() % stride);
 		kills += !through;
-		what = verdict(p, before);
+		what = verdict(i, old, before);
 		if (what) {
 			fprintf(stderr, "%s: %s: killed near instruction %ld: %s\n", p->manager->name, calls[i].name, k, what);
 			return false;
@@ -254,17 +376,19 @@ int main(int argc, char **argv)
 	long stride = argc > 2 ? atol(argv[2]) : 1;
 	struct pool *p;
 	struct owner *o;
+	unsigned long rollbacks = 0;
 	bool ok = true;
 
 	if (argc < 2 || stride < 1 || shm_init_manager(argv[1])) {
-		fprintf(stderr, "usage: kill_front MANAGER STRIDE; %s\n", memapi_error());
+		fprintf(stderr, "usage: kill_front MANAGER STRIDE [PART]; %s\n", memapi_error());
 		return 2;
 	}
 	p = mem_shm_ready(&o);
 	for (size_t i = 0; ok && i < sizeof calls / sizeof calls[0]; i++)
-		ok = play(p, i, stride);
+		ok = argc > 3 && !strstr(calls[i].name, argv[3]) ? true : play(p, i, stride);
 	end_scene();
-	printf("%s: %lu kills, %lu of repairs, %lu rollbacks\n", argv[1], kills, repairs_killed,
-	       (unsigned long)p->live->rollbacks);
-	return ok && p->live->rollbacks ? 0 : 1;
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		rollbacks += mem_shm_pools[k].live->rollbacks;
+	printf("%s: %lu kills, %lu of repairs, %lu rollbacks\n", argv[1], kills, repairs_killed, rollbacks);
+	return ok && rollbacks ? 0 : 1;
 }

@@ -125,8 +125,8 @@ static void take_over(struct pool *p, struct owner *o)
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
 	if (owner_gone(p, word)) { /* asked again: another repairer may have been here */
 		roll_back(p, word);
-		/* relaxed: for this thread's next call, or another's */
-		atomic_fetch_or_explicit(&p->features, POOL_REAP_DUE, memory_order_relaxed);
+		/* relaxed: for this thread's next call, or another's; in shard 0, which they all look at */
+		atomic_fetch_or_explicit(&(p->home ? p->home : p)->features, POOL_REAP_DUE, memory_order_relaxed);
 	}
 	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
 }
