@@ -100,8 +100,8 @@ static void list_check(struct bucket *b)
  *	fresh linked		its update is made: the old one goes
  *	dying not linked	its removal is made, or its update: the old one goes
  *	dying linked		its removal never was
- * A word becomes NULL in the same step as its fragment is freed, so that nothing is freed twice, or lost, when the repair
- * is killed too.
+ * A word becomes NULL in the same step as its fragment is freed, so that nothing is freed twice, or lost, when the
+ *repair is killed too.
  */
 static void bucket_repair(struct bucket *b)
 {

@@ -350,8 +350,8 @@ MEMAPI_MALLOC void *mem_shm_malloc_owned(size_t size, const struct mem_site *sit
 /**
  * shm_own, shm_share - the fragment `p` becomes the calling thread's, whoever had it
  *
- * own: OWNED, it goes back when the thread ends. share: SHARED, as shm_malloc() gives it: it stays when the thread ends,
- * and when it is killed the pool's on_death decides; `mmctl leaks` names the caller then. One transaction: killed
+ * own: OWNED, it goes back when the thread ends. share: SHARED, as shm_malloc() gives it: it stays when the thread
+ *ends, and when it is killed the pool's on_death decides; `mmctl leaks` names the caller then. One transaction: killed
  * inside, it is as before or as after. 0; -EINVAL: `p` is no fragment in use. Whoever takes over what is quarantined
  * takes it out of quarantine.
  * Example:
@@ -365,11 +365,11 @@ MEMAPI_EXPORT int shm_share(void *p);
 /**
  * shm_reap - settle what owners left that have ended
  *
- * Rolls back what the killed had begun, frees what was OWNED, and follows the pool's on_death for what the killed SHARED:
- * keep: it stays, is used and freed as before, and `mmctl leaks` names its dead owner; reclaim: it is freed; quarantine:
- * it stays as it is, and freeing it does nothing, until shm_release_dead(), shm_own() or shm_share(). Runs by itself, see
- * shm_malloc_owned(); call it where you know of a death. Returns how many fragments went back. Does nothing for the
- * holder of shm_lock().
+ * Rolls back what the killed had begun, frees what was OWNED, and follows the pool's on_death for what the killed
+ * SHARED: keep: it stays, is used and freed as before, and `mmctl leaks` names its dead owner; reclaim: it is freed;
+ * quarantine: it stays as it is, and freeing it does nothing, until shm_release_dead(), shm_own() or shm_share(). Runs
+ * by itself, see shm_malloc_owned(); call it where you know of a death. Returns how many fragments went back. Does
+ * nothing for the holder of shm_lock().
  */
 MEMAPI_EXPORT size_t shm_reap(void);
 /** All that the killed left goes, whatever on_death says: what others may still use, too. pid: one process; 0: all the

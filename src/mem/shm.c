@@ -458,8 +458,9 @@ void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
 
 void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(FRONT_QUIET | (self.owner.holds ? FRONT_HELD : 0)), 16, size) :
-					       not_ready();
+	return LIKELY(ready(&mem_shm_pool))
+		       ? allocate(CALL(FRONT_QUIET | (self.owner.holds ? FRONT_HELD : 0)), 16, size)
+		       : not_ready();
 }
 
 void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)

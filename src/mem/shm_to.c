@@ -56,7 +56,7 @@ static bool fit(const void *dst, const char *name)
 	return false;
 }
 
-static void *named_by(void *dst) { return (void *)(uintptr_t)*(volatile uint64_t *)dst; }
+static void *named_by(void *dst) { return (void *)(uintptr_t) * (volatile uint64_t *)dst; }
 
 /* As the calls of the API, which take a lock that the caller holds by shm_lock() for their own. */
 static void *allocate(struct front_call *call, unsigned flags, size_t size)

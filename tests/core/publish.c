@@ -52,7 +52,8 @@ static void the_pointer_goes_with_the_fragment(void)
 
 	EXPECT(shm_malloc_to(dst, 100) == *dst && *dst && used() > before);
 	memset(*dst, 'x', 100);
-	EXPECT(shm_realloc_to(dst, 50000) == *dst && shm_usable(*dst) >= 50000 && (*dst)[0] == 'x' && (*dst)[99] == 'x');
+	EXPECT(shm_realloc_to(dst, 50000) == *dst && shm_usable(*dst) >= 50000 && (*dst)[0] == 'x' &&
+	       (*dst)[99] == 'x');
 	EXPECT(shm_realloc_to(dst, 10) == *dst && (*dst)[9] == 'x');
 	EXPECT(shm_free_from(dst) && !*dst && used() == before);
 	EXPECT(shm_free_from(dst) && !*dst);

@@ -10,7 +10,8 @@
  * Calls that change a pointer in shared memory are made under a lock of the application's. Who inherits that finds the
  * pointer settled; and the pointer names a fragment, which is SHARED and has its bytes, or none is lost.
  *
- * Usage: kill_front MANAGER STRIDE [PART], PART: only calls whose names contain it. MEMAPI_SHARDS may be set. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
+ * Usage: kill_front MANAGER STRIDE [PART], PART: only calls whose names contain it. MEMAPI_SHARDS may be set. Prints
+ * what it did; exit status 0, 1 (what was wrong is on stderr).
  */
 #include <errno.h>
 #include <memapi/manager.h>
@@ -50,7 +51,10 @@ static void step_off(void) { __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n
 static void *held[LIVE];
 
 /* In a fragment, and what dst names was made by the parent: with several shards it may lie in another one. */
-static struct table { struct mem_lock lock; char *dst; } *table;
+static struct table {
+	struct mem_lock lock;
+	char *dst;
+} * table;
 enum { SMALL = 90, LARGE = 9000, PATTERN = 'p' };
 
 static void do_malloc_to(void) { shm_malloc_to(&table->dst, 72); }
@@ -202,7 +206,8 @@ static bool all(const char *text, char wanted, size_t bytes)
 	return !bytes;
 }
 
-/* After everybody's transactions have ended and the dead is reaped: its name and its fragment came and went together. */
+/* After everybody's transactions have ended and the dead is reaped: its name and its fragment came and went together.
+ */
 static const char *check_pointer(int kind, void (*call)(void), const char *old, uint64_t before)
 {
 	const char *now = table->dst;

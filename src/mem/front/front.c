@@ -155,6 +155,8 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	else
 		tail_forget(p, ptr, usable, 0);
 	deliver(call, ptr, usable);
+	if (record && UNLIKELY(p->features & FEATURE_GUARDS))
+		guard_put(p, &p->records[(uint32_t)*tail_of(ptr, usable)], ptr, size, usable);
 	leave(p, call->flags);
 	if (call->flags & FRONT_ZERO)
 		make_zeros(p, ptr, size);
@@ -253,7 +255,7 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes + usable - was);
 #endif
 	if (r->owner >> 48 & RECORD_GUARDED)
-		guard_fill(ptr, size, usable);
+		guard_put(p, r, ptr, size, usable);
 }
 
 /* The manager moves it with its bytes: the record goes along. NULL: it does not, or it shall get a record. */

@@ -21,7 +21,8 @@ enum front_flags {
 	FRONT_OWNED = 32, /* shm, alloc: goes back when the caller's slot is reaped */
 };
 
-/* Most words of its own that the front end logs in a transaction: counters, record, tail, mark, and what front_to says. */
+/* Most words of its own that the front end logs in a transaction: counters, record, tail, mark, and what front_to says.
+ */
 enum { FRONT_STORES = 16 };
 
 /**

@@ -323,7 +323,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
 	struct meta_counters *c = COUNTERS(p);
-	uint64_t index = c->records_free, guards = p->features & FEATURE_GUARDS ? RECORD_GUARDED : 0;
+	uint64_t index = c->records_free;
 	struct meta_record *r;
 
 	if (index--) {
@@ -334,7 +334,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 		r = &p->records[index];
 		HEAP_SET(h, c->records_used, index + 1);
 	}
-	r->owner = site | slot_of(call->o) << 32 | (guards | marks_of(call)) << 48;
+	r->owner = site | slot_of(call->o) << 32 | marks_of(call) << 48;
 	r->time = seconds_since(p->id->created) | c->stamp << 32;
 	HEAP_SET(h, r->sizes, record_sizes(usable, requested));
 	HEAP_SET(h, r->address, (uintptr_t)ptr);
@@ -345,8 +345,24 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 	if (p->ops->mark)
 		p->ops->mark(h, ptr, true);
 #endif
-	if (guards)
-		guard_fill(ptr, requested, usable);
+}
+
+/*
+ * Last in a call: guards are bytes that no log has. Where they are written there may be links of a free fragment, or
+ * what the holder of a shrunk one had there, and both are needed when the call is rolled back. So that in shm the call
+ * is made before, without guards: killed in between, the fragment has none.
+ */
+static inline void guard_put(struct pool *p, struct meta_record *r, void *ptr, uint64_t requested, uint64_t usable)
+{
+#ifdef MEM_DOMAIN_SHM
+	HEAP_SET(&p->heap, r->owner, r->owner & ~((uint64_t)RECORD_GUARDED << 48));
+	HEAP_COMMIT(&p->heap);
+#else
+	(void)p;
+#endif
+	guard_fill(ptr, requested, usable);
+	atomic_signal_fence(memory_order_release); /* kill: it is guarded when the guards are there */
+	*(volatile uint64_t *)&r->owner = r->owner | (uint64_t)RECORD_GUARDED << 48;
 }
 
 static inline void record_drop(struct pool *p, struct meta_record *r, uint64_t usable, uint32_t site)

@@ -50,7 +50,8 @@ static bool within(uintptr_t at, const void *from, uint64_t bytes)
 	return at % 8 == 0 && at - (uintptr_t)from < bytes;
 }
 
-/* Fragments of all shards, and their records: a pointer that changes with a call may lie in another than the fragment. */
+/* Fragments of all shards, and their records: a pointer that changes with a call may lie in another than the fragment.
+ */
 static bool in_a_heap(const struct pool *p, uintptr_t at)
 {
 	const struct pool *home = p->home ? p->home : p;

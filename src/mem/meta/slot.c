@@ -236,8 +236,9 @@ static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 }
 
 /*
- * A transaction that was open while we looked may have hidden a name, and when it is rolled back a record has that owner
- * again. true: each of them ended, and none was rolled back. (Of a dead holder that we cannot repair: the others count.)
+ * A transaction that was open while we looked may have hidden a name, and when it is rolled back a record has that
+ * owner again. true: each of them ended, and none was rolled back. (Of a dead holder that we cannot repair: the others
+ * count.)
  */
 static bool nothing_hidden(const struct pool *p, uint64_t rollbacks)
 {

@@ -67,6 +67,7 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
 		.slot = ((uint32_t)(r->owner >> 32) & 0xffff) | p->id.shard << SHARD_SLOT_AT,
 		.time = past(p->id.created + (uint32_t)r->time, present->time),
+		.quarantined = flags & RECORD_QUARANTINED,
 		.stamp = flags & RECORD_CACHED ? OBS_UNKNOWN : whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;

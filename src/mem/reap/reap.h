@@ -22,9 +22,9 @@ int reap_registry(int dir);
  * reap_pool - what the owners of one heap left behind
  *
  * Takes their locks, rolls back, frees what was OWNED, whether they left in order or were killed, and follows on_death
- * for what the killed SHARED: keep, reclaim, or put apart. A transaction a fragment, so that it may be killed, and run by
- * several at once. `o`: the caller's slot, which holds no lock. Cost: a look at each slot and, when one of them is gone,
- * at each record, without the lock. Returns how many fragments went.
+ * for what the killed SHARED: keep, reclaim, or put apart. A transaction a fragment, so that it may be killed, and run
+ * by several at once. `o`: the caller's slot, which holds no lock. Cost: a look at each slot and, when one of them is
+ * gone, at each record, without the lock. Returns how many fragments went.
  */
 uint64_t reap_pool(struct pool *p, struct owner *o);
 /** The same, and then all that the killed left goes, whatever on_death says: an operator's decision. @pid: 0 all. */
