@@ -81,20 +81,6 @@ static bool reachable(const struct bucket *b, const struct record *wanted)
 	return false;
 }
 
-/*
- * Free a fragment that a word of the bucket names. It becomes this process's own while it is still named, so that at
- * each instruction either the bucket's next owner knows of it, or `leaks` names this process, dead.
- */
-static void retire(_Atomic(struct record *) *word)
-{
-	const sr_shm_api_t *api = shm_api();
-	struct record *r = PEEK(*word);
-
-	api->xsetfunc(api->mem_block, r, MEM_SITE);
-	PUBLISH(*word, NULL);
-	shm_free(r);
-}
-
 /* A list that leads out of the pool or to what is no record ends there: better short than followed. */
 static void list_check(struct bucket *b)
 {
@@ -114,7 +100,8 @@ static void list_check(struct bucket *b)
  *	fresh linked		its update is made: the old one goes
  *	dying not linked	its removal is made, or its update: the old one goes
  *	dying linked		its removal never was
- * A word is cleared before its fragment is freed, so that nothing is freed twice when the repair is killed too.
+ * A word becomes NULL in the same step as its fragment is freed, so that nothing is freed twice, or lost, when the
+ *repair is killed too.
  */
 static void bucket_repair(struct bucket *b)
 {
@@ -125,9 +112,9 @@ static void bucket_repair(struct bucket *b)
 	fresh_linked = fresh && reachable(b, fresh);
 	dying_linked = dying && reachable(b, dying);
 	if (fresh && !fresh_linked)
-		retire(&b->fresh);
+		shm_free_from(&b->fresh);
 	if (dying && !dying_linked)
-		retire(&b->dying);
+		shm_free_from(&b->dying);
 	PUBLISH(b->fresh, NULL);
 	PUBLISH(b->dying, NULL);
 	b->repairs++;
@@ -161,10 +148,7 @@ _Atomic(struct record *) *bucket_find(struct bucket *b, uint64_t hash, struct te
 
 struct record *bucket_make(struct bucket *b, size_t bytes)
 {
-	struct record *r = shm_malloc(bytes);
-
-	PUBLISH(b->fresh, r);
-	return r;
+	return shm_malloc_to(&b->fresh, bytes);
 }
 
 void bucket_link(struct bucket *b, _Atomic(struct record *) *link, struct record *made)
@@ -176,7 +160,7 @@ void bucket_link(struct bucket *b, _Atomic(struct record *) *link, struct record
 	PUBLISH(*link, made);		/* here the update is made */
 	PUBLISH(b->fresh, NULL);
 	if (old)
-		retire(&b->dying);
+		shm_free_from(&b->dying);
 }
 
 void bucket_remove(struct bucket *b, _Atomic(struct record *) *link)
@@ -185,7 +169,7 @@ void bucket_remove(struct bucket *b, _Atomic(struct record *) *link)
 
 	PUBLISH(b->dying, old);
 	PUBLISH(*link, PEEK(old->next));
-	retire(&b->dying);
+	shm_free_from(&b->dying);
 }
 
 static void bucket_sweep(struct bucket *b, int64_t now, struct sweep *s)

@@ -10,9 +10,8 @@
  *	- a list is whole: a record is linked, replaced and unlinked by one store, and never changed while it is linked;
  *	- `fresh` names a record that is made and may not be linked yet, `dying` one that is unlinked, or about to be:
  *	  whoever takes over the bucket's lock finishes or undoes what its owner began (bucket_repair);
- *	- what is killed inside the allocator's calls, where neither word can name the fragment, is left used and has
- *	  the dead process for its owner: `mmctl leaks shm` names it.
- * Cost: a lookup walks its bucket; an update is one shm_malloc and one shm_free.
+ *	- a fragment comes and goes together with its word (shm_malloc_to, shm_free_from): none is ever lost.
+ * Cost: a lookup walks its bucket; an update is one allocation and one free.
  */
 #ifndef REGISTRAR_TABLE_H
 #define REGISTRAR_TABLE_H

@@ -272,6 +272,110 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 MEMAPI_EXPORT size_t shm_usable(const void *p);
 MEMAPI_EXPORT void shm_info(struct mem_info *info);
 
+/* ---- publication: a pointer in shared memory and what it names change in one step ---- */
+
+MEMAPI_EXPORT void *mem_shm_malloc_to(void *dst, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_shm_mallocxz_to(void *dst, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT void *mem_shm_realloc_to(void *dst, size_t size, const struct mem_site *site);
+MEMAPI_EXPORT bool mem_shm_free_from(void *dst, const struct mem_site *site);
+
+/* The address of a pointer variable, of any type of pointer, atomic or not; what is no pointer does not compile. */
+#define MEM_DST_(dst) ((void)sizeof(char[sizeof *(dst) == sizeof(void *) ? 1 : -1]), (void *)(uintptr_t)(dst))
+
+/**
+ * shm_malloc_to - allocate and publish in one step
+ * @dst: address of the pointer variable, 8-byte aligned, in a fragment of the shared pool
+ *
+ * Killed at any instruction: *dst names the new fragment, or it is as it was and nothing is allocated. Returns the
+ * fragment; NULL: *dst is as it was, and errno is ENOMEM, or EINVAL when dst is elsewhere (memapi_error() says so):
+ * a variable of the process's own dies with it, and what only that names is shm_malloc_owned()'s.
+ *
+ * *dst is the caller's to change, as with any store: by a lock of the application's. What the pointer named before is
+ * not freed. Bytes of the fragment are not set; who may look at *dst without the lock gets shm_mallocxz_to(), and may
+ * see a pointer that goes again when the caller is killed at that moment. mem_lock_acquire() that returns EOWNERDEAD
+ * has settled what the dead one had begun; with a lock of another kind call shm_reap() before *dst is read. Takes the
+ * pool's lock; the holder of shm_lock() may call it as it is.
+ * Example:
+ *	struct row { char *text; } *row = shm_mallocxz(sizeof *row);
+ *	if (!row || !shm_malloc_to(&row->text, 80))
+ *		return -1;
+ *	snprintf(row->text, 80, "hello");
+ */
+#define shm_malloc_to(dst, size) mem_shm_malloc_to(MEM_DST_(dst), (size), MEM_HERE_)
+/**
+ * shm_mallocxz_to - the same, with zeros that are there before *dst names them
+ *
+ * They are written without the pool's lock. Who is killed meanwhile owns the fragment (shm_own), and it goes back when
+ * the slot is reaped.
+ */
+#define shm_mallocxz_to(dst, size) mem_shm_mallocxz_to(MEM_DST_(dst), (size), MEM_HERE_)
+/**
+ * shm_free_from - free what *dst names and make it NULL in one step
+ *
+ * Killed at any instruction: *dst is NULL and the fragment is free, or neither. true, also when *dst was NULL. Of
+ * several callers with the same dst one frees, and the others find NULL. false, and nothing changed: errno is EINVAL:
+ * dst is no place for a pointer, or *dst names no fragment in use, which is reported as by shm_free().
+ * Example:
+ *	struct row { char *text; } *row = shm_mallocxz(sizeof *row);
+ *	if (row && shm_malloc_to(&row->text, 80))
+ *		shm_free_from(&row->text);	// and row->text is NULL
+ */
+#define shm_free_from(dst) mem_shm_free_from(MEM_DST_(dst), MEM_HERE_)
+/**
+ * shm_realloc_to - give what *dst names another size, perhaps another place, in one step
+ *
+ * Killed at any instruction: *dst names the old fragment or the new one, with its bytes, and the other is free, or goes
+ * back when the slot of the dead is reaped. Returns what *dst names; *dst NULL: as shm_malloc_to(); size 0: as
+ * shm_free_from(), NULL. NULL otherwise: *dst and the fragment are as they were; errno as shm_malloc_to(), EINVAL also
+ * when dst lies in the very fragment, EBUSY: somebody else changed *dst meanwhile. The result is SHARED.
+ * Example:
+ *	struct row { char *text; } *row = shm_mallocxz(sizeof *row);
+ *	if (!row || !shm_malloc_to(&row->text, 80) || !shm_realloc_to(&row->text, 8000))
+ *		return -1;
+ */
+#define shm_realloc_to(dst, size) mem_shm_realloc_to(MEM_DST_(dst), (size), MEM_HERE_)
+
+/* ---- whose shared memory is: what becomes of it when its owner ends ---- */
+
+MEMAPI_MALLOC void *mem_shm_malloc_owned(size_t size, const struct mem_site *site);
+
+/**
+ * shm_malloc_owned - shm_malloc() of memory that goes back when the calling thread ends, in order or killed
+ *
+ * The owner is a thread: what a process needs to its end is owned by a thread that lives as long. It goes back when the
+ * slot is reaped: by mmd, by whoever waited for the dead one's lock, by who finds no memory, or by shm_reap(). May be
+ * called by the holder of shm_lock(). shm_realloc() of OWNED memory gives OWNED memory.
+ */
+#define shm_malloc_owned(size) mem_shm_malloc_owned((size), MEM_HERE_)
+/**
+ * shm_own, shm_share - the fragment `p` becomes the calling thread's, whoever had it
+ *
+ * own: OWNED, it goes back when the thread ends. share: SHARED, as shm_malloc() gives it: it stays when the thread
+ *ends, and when it is killed the pool's on_death decides; `mmctl leaks` names the caller then. One transaction: killed
+ * inside, it is as before or as after. 0; -EINVAL: `p` is no fragment in use. Whoever takes over what is quarantined
+ * takes it out of quarantine.
+ * Example:
+ *	void *draft = shm_malloc_owned(100);	// if this process dies now, it is nobody's
+ *	if (!draft || shm_share(draft))		// others know of it from here on
+ *		return -1;
+ */
+MEMAPI_EXPORT int shm_own(void *p);
+MEMAPI_EXPORT int shm_share(void *p);
+
+/**
+ * shm_reap - settle what owners left that have ended
+ *
+ * Rolls back what the killed had begun, frees what was OWNED, and follows the pool's on_death for what the killed
+ * SHARED: keep: it stays, is used and freed as before, and `mmctl leaks` names its dead owner; reclaim: it is freed;
+ * quarantine: it stays as it is, and freeing it does nothing, until shm_release_dead(), shm_own() or shm_share(). Runs
+ * by itself, see shm_malloc_owned(); call it where you know of a death. Returns how many fragments went back. Does
+ * nothing for the holder of shm_lock().
+ */
+MEMAPI_EXPORT size_t shm_reap(void);
+/** All that the killed left goes, whatever on_death says: what others may still use, too. pid: one process; 0: all the
+ * dead. How many fragments went. Who left in order is not among them. */
+MEMAPI_EXPORT size_t shm_release_dead(long pid);
+
 /** The pool's one lock, for several _unsafe calls in a row. Each of them is still whole or not at all when killed. */
 MEMAPI_EXPORT void shm_lock(void);
 MEMAPI_EXPORT void shm_unlock(void);

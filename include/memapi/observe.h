@@ -83,6 +83,7 @@ struct obs_fragment {
 	uint32_t site;			/* obs_site() */
 	uint32_t slot;			/* of its owner, with the shard: slot | shard << 16 */
 	uint64_t time, stamp;		/* CLOCK_REALTIME, s; OBS_UNKNOWN: not known */
+	bool quarantined;		/* used, by one who was killed, and kept apart (on_death) */
 };
 
 struct obs_failure {

@@ -112,7 +112,7 @@ static void write_fragment(struct dump *s, const struct obs_fragment *f)
 	jw_key(w, "address"), jw_address(w, f->address);
 	jw_key(w, "size"), jw_uint(w, f->size);
 	row_count(w, "requested", f->requested);
-	jw_key(w, "state"), jw_string(w, states[f->state]);
+	jw_key(w, "state"), jw_string(w, f->quarantined ? "quarantined" : states[f->state]);
 	row_site(w, known ? places_site(&s->d->places, f->site) : &no_site);
 	row_owner(w, known || (is_pkg && f->state != OBS_FREE) ? places_owner(&s->d->places, f->slot) : &no_owner);
 	row_age(w, "age", known ? f->time : OBS_UNKNOWN);

@@ -24,11 +24,27 @@ static struct pool *pool_of(const struct mem_lock *lock, struct owner **ret_owne
 
 static bool mine(uint64_t word, const struct owner *o) { return ((uint32_t)word & ~LOCK_WAITERS) == (uint32_t)o->tag; }
 
+/*
+ * Before its lock is another's: what the dead one had begun in the pool is rolled back, in each shard. A pointer that
+ * the lock guards may be part of it (shm_malloc_to), and must not change under the next owner's eyes.
+ */
+static void settle(void)
+{
+	struct pool *p;
+	struct owner *o;
+
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		if (lock_owner_gone(&mem_shm_pools[k]) && mem_shm_use(&p, &o, k))
+			lock_settle(p, o);
+}
+
 /* Its owner is certified dead: only one of those who see that gets it. Acquire: what the dead one did is seen. */
 static bool inherit(struct pool *p, _Atomic uint64_t *word, uint64_t seen, uint64_t tag)
 {
-	return slot_gone_since(p, LOCK_SLOT(seen) - 1, LOCK_GEN(seen)) &&
-	       atomic_compare_exchange_strong_explicit(word, &seen, ((seen >> 32) + 1) << 32 | tag | LOCK_WAITERS,
+	if (!slot_gone_since(p, LOCK_SLOT(seen) - 1, LOCK_GEN(seen)))
+		return false;
+	settle();
+	return atomic_compare_exchange_strong_explicit(word, &seen, ((seen >> 32) + 1) << 32 | tag | LOCK_WAITERS,
 						       memory_order_acquire, memory_order_relaxed);
 }
 

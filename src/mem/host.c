@@ -287,11 +287,8 @@ unsigned mem_host_reap(struct mem_host *h)
 		struct hosted *x = h->pool[i];
 
 		dead += count_dead(x);
-		for (unsigned k = x->shards; k--; ) {	/* who is new has a slot in shard 0 first */
-			reap_slots(&x->p[k], &x->o[k]); /* tells who is dead, and gives slots free that nothing names */
-			if (reap_reclaim(&x->p[k], &x->o[k]))
-				reap_slots(&x->p[k], &x->o[k]);
-		}
+		for (unsigned k = x->shards; k--; )	/* who is new has a slot in shard 0 first */
+			reap_pool(&x->p[k], &x->o[k]);
 		if (x->draining && users(x) == 0)
 			let_go(h, i, true);
 	}

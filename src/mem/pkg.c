@@ -529,7 +529,7 @@ struct shards mem_pkg_as_shards(void)
 /* ---- calls ---- */
 
 #define CALL(extra) \
-	(&(const struct front_call){ &mem_pkg_pool, NULL, site, __builtin_return_address(0), (extra) })
+	(&(const struct front_call){ &mem_pkg_pool, NULL, site, __builtin_return_address(0), (extra), NULL })
 
 static void *not_ready(void)
 {

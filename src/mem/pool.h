@@ -66,6 +66,10 @@ struct pool {
 	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */
 };
 
+/** In pool.features, of this process alone: it has found a dead owner, and its next call reaps. Never in live.wanted.
+ */
+#define POOL_REAP_DUE (1ull << 63)
+
 static inline struct meta_slot *pool_slot(const struct pool *p, uint32_t number)
 {
 	return (struct meta_slot *)(void *)(p->meta + META_SLOTS + (uint64_t)number * SLOT_BYTES);

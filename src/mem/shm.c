@@ -22,7 +22,9 @@
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
 #include "mem/meta/slot.h"
+#include "mem/reap/reap.h"
 #include "mem/shared.h"
+#include "mem/shm.h"
 
 struct pool mem_shm_pools[SHARDS_MAX];
 unsigned mem_shm_shards = 1;
@@ -182,14 +184,31 @@ COLD static int get_ready(void)
 	return rc;
 }
 
+/* All shards. Who holds the lock reaps later: a fragment goes back in a transaction of its own. */
+static bool reap_if_due(struct pool *p)
+{
+	int saved = errno;
+
+	if (!(p->features & POOL_REAP_DUE))
+		return true;
+	if (self.owner.holds)
+		return false;
+	/* relaxed: it speaks of META, and is set again when there is more */
+	atomic_fetch_and_explicit(&p->features, ~POOL_REAP_DUE, memory_order_relaxed);
+	shm_reap();
+	errno = saved;
+	return true;
+}
+
 COLD static void follow(struct pool *p)
 {
 	uint64_t wish = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
+	uint64_t features = (wish | FEATURE_SITES) & ~POOL_REAP_DUE;
 
-	pool_follow(p, wish | FEATURE_SITES);
-	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+	pool_follow(p, features | (reap_if_due(p) ? 0 : POOL_REAP_DUE));
+	atomic_store_explicit(&p->live->features, features, memory_order_relaxed);
 	/* unless another wish has come meanwhile: that one is followed next */
-	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, p->features, memory_order_relaxed,
+	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, features, memory_order_relaxed,
 						memory_order_relaxed);
 }
 
@@ -339,7 +358,7 @@ void mem_shm_at_exit(void)
 /* ---- calls ---- */
 
 #define CALL(extra) \
-	(&(const struct front_call){ &mem_shm_pool, &self.owner, site, __builtin_return_address(0), (extra) })
+	(&(const struct front_call){ &mem_shm_pool, &self.owner, site, __builtin_return_address(0), (extra), NULL })
 
 static void *not_ready(void)
 {
@@ -347,7 +366,7 @@ static void *not_ready(void)
 	return NULL;
 }
 
-static inline void *allocate(const struct front_call *call, size_t align, size_t size)
+static void *allocate_once(const struct front_call *call, size_t align, size_t size)
 {
 	struct shards s;
 
@@ -355,6 +374,45 @@ static inline void *allocate(const struct front_call *call, size_t align, size_t
 		return shm_front_alloc(call, align, size);
 	s = shards();
 	return shm_shards_alloc(&s, call, align, size);
+}
+
+/* The first try was quiet: a failure is told once, after what the dead hold was given back. */
+COLD static void *allocate_again(const struct front_call *call, size_t align, size_t size)
+{
+	struct front_call here = *call;
+
+	if (errno != ENOMEM)
+		return NULL;
+	if (!self.owner.holds)
+		shm_reap();
+	here.flags &= ~(unsigned)FRONT_QUIET;
+	return allocate_once(&here, align, size);
+}
+
+static inline void *allocate(const struct front_call *call, size_t align, size_t size)
+{
+	void *ptr = allocate_once(call, align, size);
+
+	return LIKELY(ptr) ? ptr : allocate_again(call, align, size);
+}
+
+void *mem_shm_allocate(const struct front_call *call, size_t align, size_t size)
+{
+	struct front_call here = *call;
+
+	here.p = &mem_shm_pool;
+	here.o = &self.owner;
+	here.flags |= FRONT_QUIET;
+	return allocate(&here, align, size);
+}
+
+bool mem_shm_find(struct front_call *call, const void *ptr)
+{
+	if (!ready(&mem_shm_pool) ||
+	    !use_shard(call, mem_shm_shards > 1 ? shards_find(mem_shm_pools, mem_shm_shards, ptr) : 0))
+		return false;
+	call->flags = (call->flags & ~(unsigned)FRONT_HELD) | (call->o->holds ? FRONT_HELD : 0);
+	return true;
 }
 
 static inline void release(const struct front_call *call, void *p)
@@ -369,7 +427,7 @@ static inline void release(const struct front_call *call, void *p)
 	shm_shards_free(&s, call, p);
 }
 
-static inline void *reallocate(const struct front_call *call, void *p, size_t size)
+static inline void *reallocate_once(const struct front_call *call, void *p, size_t size)
 {
 	struct shards s;
 
@@ -379,19 +437,35 @@ static inline void *reallocate(const struct front_call *call, void *p, size_t si
 	return shm_shards_realloc(&s, call, p, size);
 }
 
+static void *reallocate(const struct front_call *call, void *p, size_t size)
+{
+	struct front_call quiet = *call;
+	void *fresh;
+
+	quiet.flags = FRONT_QUIET;
+	fresh = reallocate_once(&quiet, p, size);
+	if (LIKELY(fresh || (p && !size)) || errno != ENOMEM)
+		return fresh;
+	if (!self.owner.holds)
+		shm_reap();
+	return reallocate_once(call, p, size);
+}
+
 void *mem_shm_malloc(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(0), 16, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(FRONT_QUIET), 16, size) : not_ready();
 }
 
 void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(FRONT_ZERO), 16, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(FRONT_ZERO | FRONT_QUIET), 16, size) : not_ready();
 }
 
 void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(self.owner.holds ? FRONT_HELD : 0), 16, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool))
+		       ? allocate(CALL(FRONT_QUIET | (self.owner.holds ? FRONT_HELD : 0)), 16, size)
+		       : not_ready();
 }
 
 void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
@@ -400,7 +474,7 @@ void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
 		errno = EINVAL;
 		return NULL;
 	}
-	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(0), align < 16 ? 16 : align, size) : not_ready();
+	return LIKELY(ready(&mem_shm_pool)) ? allocate(CALL(FRONT_QUIET), align < 16 ? 16 : align, size) : not_ready();
 }
 
 void *mem_shm_realloc(void *p, size_t size, const struct mem_site *site)
@@ -432,10 +506,10 @@ void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
 	if (UNLIKELY(!ready(&mem_shm_pool)))
 		return not_ready();
 	if (self.owner.holds)
-		return allocate(CALL(0), 16, size); /* refused there, with a record */
+		return allocate_once(CALL(0), 16, size); /* refused there, with a record */
 	shm_lock();
 	release(CALL(FRONT_HELD), p);
-	fresh = allocate(CALL(FRONT_HELD), 16, size);
+	fresh = allocate_once(CALL(FRONT_HELD), 16, size);
 	shm_unlock();
 	return fresh;
 }
@@ -479,6 +553,30 @@ void shm_unlock(void)
 		if (o->holds && --o->holds == 0)
 			lock_leave(&mem_shm_pools[k]);
 	}
+}
+
+/* ---- the dead ---- */
+
+size_t shm_reap(void)
+{
+	struct front_call call;
+	size_t freed = 0;
+
+	for (unsigned k = mem_shm_shards; k--; ) /* who is new has a slot in shard 0 first */
+		if (ready(&mem_shm_pool) && use_shard(&call, k) && !call.o->holds)
+			freed += reap_pool(call.p, call.o);
+	return freed;
+}
+
+size_t shm_release_dead(long pid)
+{
+	struct front_call call;
+	size_t freed = 0;
+
+	for (unsigned k = mem_shm_shards; k--; )
+		if (ready(&mem_shm_pool) && use_shard(&call, k) && !call.o->holds)
+			freed += reap_release(call.p, call.o, pid);
+	return freed;
 }
 
 /* ---- named roots ---- */

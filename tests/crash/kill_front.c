@@ -10,8 +10,13 @@
  * With "magazines" the calls are those that take from a slot's magazines, put into them, and exchange what is in them,
  * and whoever repairs has to finish what was on its way, and to empty them. Without it there are none.
  *
- * Usage: kill_front MANAGER STRIDE [magazines]. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
+ * Calls that change a pointer in shared memory are made under a lock of the application's. Who inherits that finds the
+ * pointer settled; and the pointer names a fragment, which is SHARED and has its bytes, or none is lost.
+ *
+ * Usage: kill_front MANAGER STRIDE [magazines | PART], PART: only calls whose names contain it. MEMAPI_SHARDS may be
+ * set. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
  */
+#include <errno.h>
 #include <memapi/manager.h>
 #include <memapi/memapi.h>
 #include <signal.h>
@@ -50,6 +55,20 @@ static void step_off(void) { __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n
 /* ---- calls ---- */
 
 static void *held[LIVE];
+
+/* In a fragment, and what dst names was made by the parent: with several shards it may lie in another one. */
+static struct table {
+	struct mem_lock lock;
+	char *dst;
+} * table;
+enum { SMALL = 90, LARGE = 9000, PATTERN = 'p' };
+
+static void do_malloc_to(void) { shm_malloc_to(&table->dst, 72); }
+static void do_mallocxz_to(void) { shm_mallocxz_to(&table->dst, 200); }
+static void do_free_from(void) { shm_free_from(&table->dst); }
+static void do_realloc_to(void) { shm_realloc_to(&table->dst, SMALL + 8); }
+static void do_move_to(void) { shm_realloc_to(&table->dst, LARGE); }
+static void do_shrink_to(void) { shm_realloc_to(&table->dst, 20); }
 
 static void do_alloc(void) { held[0] = shm_malloc(72); }
 static void do_alloc_aligned(void) { held[0] = shm_memalign(4096, 100); }
@@ -118,31 +137,38 @@ static void do_put(void) { put(1); }
 static void do_exhaust(void) { held[0] = shm_malloc(POOL - (700 << 10)); }
 static void do_leave(void) { mem_shm_at_exit(); }
 
-struct call { const char *name; void (*call)(void), (*before)(void); };
-
-static const struct call with_magazines[] = {
-	{ "take", do_alloc, before_take },
-	{ "put", do_put, before_put },
-	{ "take and refill", do_alloc, before_refill },
-	{ "put with full chains", do_put, before_unload },
-	{ "take from the depot", do_alloc, before_depot },
-	{ "put with a full depot", do_put, before_flood },
-	{ "no memory", do_exhaust, before_take },
-	{ "leave in order", do_leave, before_put },
-};
+/* dst: 1 NULL before the call, 2 names a fragment, 3 where another stands behind it; 0: the call has none. */
+struct call { const char *name; void (*call)(void); int dst; void (*before)(void); };
 
 static const struct call without[] = {
-	{ "alloc", do_alloc, NULL },
-	{ "aligned alloc", do_alloc_aligned, NULL },
-	{ "alloc that grows the pool", do_alloc_growing, NULL },
-	{ "free", do_free, NULL },
-	{ "free that joins", do_free_joining, NULL },
-	{ "realloc in place", do_grow_in_place, NULL },
-	{ "realloc that shrinks", do_shrink, NULL },
-	{ "realloc that moves", do_move, NULL },
-	{ "resize", do_resize, NULL },
-	{ "named root", do_root, NULL },
-	{ "alloc from a new site", do_new_site, NULL },
+	{ "alloc", do_alloc, 0, NULL },
+	{ "aligned alloc", do_alloc_aligned, 0, NULL },
+	{ "alloc that grows the pool", do_alloc_growing, 0, NULL },
+	{ "free", do_free, 0, NULL },
+	{ "free that joins", do_free_joining, 0, NULL },
+	{ "realloc in place", do_grow_in_place, 0, NULL },
+	{ "realloc that shrinks", do_shrink, 0, NULL },
+	{ "realloc that moves", do_move, 0, NULL },
+	{ "resize", do_resize, 0, NULL },
+	{ "named root", do_root, 0, NULL },
+	{ "alloc from a new site", do_new_site, 0, NULL },
+	{ "malloc_to", do_malloc_to, 1, NULL },
+	{ "mallocxz_to", do_mallocxz_to, 1, NULL },
+	{ "free_from", do_free_from, 2, NULL },
+	{ "realloc_to", do_realloc_to, 2, NULL },
+	{ "realloc_to that moves", do_move_to, 3, NULL },
+	{ "realloc_to that shrinks", do_shrink_to, 2, NULL },
+};
+
+static const struct call with_magazines[] = {
+	{ "take", do_alloc, 0, before_take },
+	{ "put", do_put, 0, before_put },
+	{ "take and refill", do_alloc, 0, before_refill },
+	{ "put with full chains", do_put, 0, before_unload },
+	{ "take from the depot", do_alloc, 0, before_depot },
+	{ "put with a full depot", do_put, 0, before_flood },
+	{ "no memory", do_exhaust, 0, before_take },
+	{ "leave in order", do_leave, 0, before_put },
 };
 
 /* ---- what must hold ---- */
@@ -166,6 +192,16 @@ static struct sums counted(const struct pool *p)
 	const struct meta_counters *c = &p->live->counters;
 
 	return (struct sums){ c->used, c->fragments, c->tally.free_bytes, c->tally.free_fragments };
+}
+
+/* Handed out: what lies in the depot is nobody's, and a repair leaves it there. */
+static uint64_t fragments(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		n += mem_shm_pools[k].live->counters.fragments - CACHED_COUNT(slot_cached(&mem_shm_pools[k]));
+	return n;
 }
 
 static bool same(struct sums a, struct sums b) { return memcmp(&a, &b, sizeof a) == 0; }
@@ -194,7 +230,7 @@ static const char *check_ledger(const struct pool *p)
 	       live + free_ones != c->records_used ? "a record is lost" : NULL;
 }
 
-static const char *check_pool(struct pool *p)
+static const char *check_heap(struct pool *p)
 {
 	struct sums walked = { 0 };
 
@@ -212,20 +248,93 @@ static const char *check_pool(struct pool *p)
 	return check_ledger(p);
 }
 
+static const char *check_pool(void)
+{
+	const char *what = NULL;
+
+	for (unsigned k = 0; !what && k < mem_shm_shards; k++)
+		what = check_heap(&mem_shm_pools[k]);
+	return what;
+}
+
+/* ---- the pointer ---- */
+
+static const struct meta_record *record_of(const void *ptr)
+{
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		for (uint64_t i = 0; i < mem_shm_pools[k].live->counters.records_used; i++)
+			if (mem_shm_pools[k].records[i].address == (uintptr_t)ptr)
+				return &mem_shm_pools[k].records[i];
+	return NULL;
+}
+
+static bool all(const char *text, char wanted, size_t bytes)
+{
+	while (bytes && *text == wanted)
+		text++, bytes--;
+	return !bytes;
+}
+
+/* After everybody's transactions have ended and the dead is reaped: its name and its fragment came and went together.
+ */
+static const char *check_pointer(int kind, void (*call)(void), const char *old, uint64_t before)
+{
+	const char *now = table->dst;
+	const struct meta_record *r = now ? record_of(now) : NULL;
+
+	if (now && !r)
+		return "the pointer names no fragment";
+	if (r && r->owner >> 48 & RECORD_OWNED)
+		return "what the pointer names goes back with its owner";
+	if (fragments() != before + (now != NULL) - (old != NULL))
+		return "pointer and fragments do not go together";
+	if (kind > 1 && now && !all(now, PATTERN, shm_usable(now) < SMALL ? 20 : SMALL))
+		return "bytes did not come along";
+	if (call == do_mallocxz_to && now && !all(now, 0, 200))
+		return "the pointer names what is not zeros";
+	return NULL;
+}
+
+/* The application's lock comes first, and from then on the pointer stays. */
+static const char *inherit(void)
+{
+	int rc = mem_lock_acquire(&table->lock);
+	const char *now = table->dst;
+
+	if (rc && rc != EOWNERDEAD)
+		return "the application's lock cannot be had";
+	shm_lock();
+	shm_unlock();
+	mem_lock_release(&table->lock);
+	return table->dst == now ? NULL : "the pointer changed under the next owner of its lock";
+}
+
 /* ---- a scene of holes, and its copy ---- */
 
 static void scene(void)
 {
+	table = shm_mallocxz(sizeof *table);
 	for (unsigned i = 0; i < LIVE; i++)
 		held[i] = shm_malloc(32 + 16 * (i % 9));
 	shm_free(held[11]), shm_free(held[14]), shm_free(held[40]);
 	held[11] = held[14] = held[40] = held[0] = NULL;
 }
 
+static void scene_of_pointer(int kind)
+{
+	if (kind < 2)
+		return;
+	table->dst = shm_malloc(SMALL);
+	memset(table->dst, PATTERN, SMALL);
+	if (kind == 3)
+		held[0] = shm_malloc(SMALL);
+}
+
 static void end_scene(void)
 {
 	for (unsigned i = 0; i < LIVE; i++)
 		shm_free(held[i]), held[i] = NULL;
+	shm_free(table);
 }
 
 /* ---- children that die ---- */
@@ -238,9 +347,7 @@ __attribute__((noinline)) static void make(void (*call)(void))
 }
 
 /* Returns true when the child came through: the call has fewer instructions than that. */
-static void repair(void);
-
-static bool child_dies(void (*before)(void), void (*call)(void), long steps)
+static bool child_dies(const struct call *c, long steps)
 {
 	pid_t pid = fork();
 	int status;
@@ -250,12 +357,15 @@ static bool child_dies(void (*before)(void), void (*call)(void), long steps)
 
 		if (!mem_shm_ready(&o))	/* its slot: the claim is another test's */
 			_exit(3);
-		if (before)
-			before();
-		if (call != repair)
-			*left = kept_count;
+		shm_lock();		/* in all shards */
+		shm_unlock();
+		if (c->dst)
+			mem_lock_acquire(&table->lock);
+		if (c->before)
+			c->before();
+		*left = kept_count;
 		step_on(steps);
-		make(call);
+		make(c->call);
 		step_off();
 		_exit(0);
 	}
@@ -265,16 +375,10 @@ static bool child_dies(void (*before)(void), void (*call)(void), long steps)
 
 static void repair(void)
 {
-	struct owner *o;
-	struct pool *p = mem_shm_ready(&o);
-
-	reap_slots(p, o);
+	shm_reap();
 	shm_lock();
 	shm_unlock();
 }
-
-/* Handed out; not what lies in the depot, which a repair leaves there. */
-static uint64_t handed_out(const struct pool *p) { return p->live->counters.fragments - CACHED_COUNT(slot_cached(p)); }
 
 static uint64_t said_to_be_cached(const struct pool *p)
 {
@@ -286,58 +390,91 @@ static uint64_t said_to_be_cached(const struct pool *p)
 }
 
 /* Our own magazines take no part: what the parent does goes to the manager at once. */
-static void settle(struct pool *p)
+static void settle(void)
 {
 	struct owner *o;
+	struct pool *p;
 
-	mem_shm_ready(&o);
-	shm_front_settle(p, o, o->number);
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		if (mem_shm_use(&p, &o, k))
+			shm_front_settle(p, o, o->number);
+}
+
+/* All owners but us are gone, and we are settled: the depot alone has anything. */
+static const char *check_magazines(void)
+{
+	for (unsigned k = 0; k < mem_shm_shards; k++) {
+		const struct pool *p = &mem_shm_pools[k];
+
+		if (slot_cached(p) != p->live->cached)
+			return "the magazines of the dead are not empty";
+		if (said_to_be_cached(p) != CACHED_COUNT(p->live->cached))
+			return "a record says that it is in a magazine, and is in none";
+	}
+	return NULL;
 }
 
 static unsigned long kills, repairs_killed;
 
 /* The parent takes over what the dead held, and what is there is before or after. */
-static const char *verdict(struct pool *p, uint64_t before)
+static const char *verdict(const struct call *c, const char *old, uint64_t before)
 {
-	const char *what;
+	const char *what = NULL;
+	uint64_t held_by = 0;
 
-	if (random() % 4 == 0) {
-		child_dies(NULL, repair, 1 + random() % REPAIR_STEPS_MOST);
+	static const struct call repairs = { "repair", repair, 0, NULL };
+	uint64_t moved = *left;
+
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		held_by |= mem_shm_pools[k].live->lock & UINT32_MAX;
+	if ((held_by || c->before) && random() % 4 == 0) {
+		child_dies(&repairs, 1 + random() % REPAIR_STEPS_MOST);
 		repairs_killed++;
 	}
-	repair();
-	settle(p);
-	what = check_pool(p);
+	if (c->dst)
+		what = inherit();
+	if (c->before)
+		shm_reap();
+	shm_lock();
+	shm_unlock();
+	what = what ? what : check_pool();
 	if (what)
 		return what;
-	if (handed_out(p) + 1 < before || handed_out(p) > before + 1)
+	if (fragments() + 1 < before + moved || fragments() > before + moved + 1)
 		return "more than one fragment came or went";
-	if (slot_cached(p) != p->live->cached)
-		return "the magazines of the dead are not empty";
-	if (said_to_be_cached(p) != CACHED_COUNT(p->live->cached))
-		return "a record says that it is in a magazine, and is in none";
-	return NULL;
+	if (!c->dst && !c->before)
+		return NULL;
+	shm_reap();
+	settle();
+	what = check_pool();
+	what = what ? what : check_magazines();
+	return what || !c->dst ? what : check_pointer(c->dst, c->call, old, before);
 }
 
 /* Back to the scene: what the dead left behind is freed by its record, what it freed is made again. */
-static void again(struct pool *p)
+static void again(int kind)
 {
-	for (uint64_t i = 0; i < p->live->counters.records_used; i++) {
-		const struct meta_record *r = &p->records[i];
+	for (unsigned k = 0; k < mem_shm_shards; k++) {
+		const struct pool *p = &mem_shm_pools[k];
 
-		if (r->address && !(r->address & RECORD_FREE) && !(r->owner >> 48 & RECORD_CACHED))
-			shm_free((void *)r->address);
+		for (uint64_t i = 0; i < p->live->counters.records_used; i++) {
+			const struct meta_record *r = &p->records[i];
+
+			if (r->address && !(r->address & RECORD_FREE) && !(r->owner >> 48 & RECORD_CACHED))
+				shm_free((void *)r->address);
+		}
 	}
 	memset(held, 0, sizeof held);
-	repair();
+	shm_reap();
 	scene();
-	settle(p);
+	scene_of_pointer(kind);
+	settle();
 }
 
-static bool play(struct pool *p, const struct call *c, long stride)
+static bool play(const struct pool *p, const struct call *c, long stride)
 {
 	if (c->call != do_new_site) { /* call sites are known before: interning has its own row */
-		again(p);
+		again(c->dst);
 		if (c->before)
 			c->before();
 		if (c->call != do_leave)
@@ -346,14 +483,15 @@ static bool play(struct pool *p, const struct call *c, long stride)
 	}
 	for (long k = 1;; k += stride) {
 		uint64_t before;
-		const char *what;
+		const char *what, *old;
 		bool through;
 
-		again(p);
-		before = handed_out(p);
-		through = child_dies(c->before, c->call, k + random() % stride);
+		again(c->dst);
+		before = fragments();
+		old = table->dst;
+		through = child_dies(c, k + random() % stride);
 		kills += !through;
-		what = verdict(p, before + *left);
+		what = verdict(c, old, before);
 		if (what) {
 			fprintf(stderr, "%s: %s: killed near instruction %ld: %s\n", p->manager->name, c->name, k, what);
 			return false;
@@ -372,12 +510,13 @@ int main(int argc, char **argv)
 	size_t count = magazines ? sizeof with_magazines / sizeof *calls : sizeof without / sizeof *calls;
 	struct pool *p;
 	struct owner *o;
+	unsigned long rollbacks = 0;
 	bool ok = true;
 
 	setenv("MEMAPI_MAGAZINES", magazines ? "yes" : "no", 1);
 	setenv("MEMAPI_SHM_SIZE", magazines ? "2M" : "64M", 1);
-	if (argc < 2 || stride < 1 || (argc > 3 && !magazines) || shm_init_manager(argv[1])) {
-		fprintf(stderr, "usage: kill_front MANAGER STRIDE [magazines]; %s\n", memapi_error());
+	if (argc < 2 || stride < 1 || shm_init_manager(argv[1])) {
+		fprintf(stderr, "usage: kill_front MANAGER STRIDE [magazines | PART]; %s\n", memapi_error());
 		return 2;
 	}
 	p = mem_shm_ready(&o);
@@ -385,9 +524,11 @@ int main(int argc, char **argv)
 	if (left == MAP_FAILED)
 		return 2;
 	for (size_t i = 0; ok && i < count; i++)
-		ok = play(p, &calls[i], stride);
+		ok = magazines || argc <= 3 || strstr(calls[i].name, argv[3]) ? play(p, &calls[i], stride) : true;
 	end_scene();
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		rollbacks += mem_shm_pools[k].live->rollbacks;
 	printf("%s%s: %lu kills, %lu of repairs, %lu rollbacks\n", argv[1], magazines ? ", magazines" : "", kills,
-	       repairs_killed, (unsigned long)p->live->rollbacks);
-	return ok && p->live->rollbacks ? 0 : 1;
+	       repairs_killed, rollbacks);
+	return ok && rollbacks ? 0 : 1;
 }

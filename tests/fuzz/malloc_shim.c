@@ -71,6 +71,25 @@ void mem_shm_free(void *p, const struct mem_site *site)
 	give(&shim_shm_live, p);
 }
 
+void *mem_shm_malloc_to(void *dst, size_t size, const struct mem_site *site)
+{
+	void *p = mem_shm_malloc(size, site);
+
+	if (p)
+		memcpy(dst, &p, sizeof p);
+	return p;
+}
+
+bool mem_shm_free_from(void *dst, const struct mem_site *site)
+{
+	void *p, *none = NULL;
+
+	memcpy(&p, dst, sizeof p);
+	memcpy(dst, &none, sizeof none);
+	mem_shm_free(p, site);
+	return true;
+}
+
 static void *root;
 int shm_root_set(const char *name, void *p)
 {
@@ -84,16 +103,9 @@ void *shm_root_get(const char *name)
 	return root;
 }
 
-static void set_site(void *mbp, void *p, const struct mem_site *site)
-{
-	(void)mbp;
-	(void)p;
-	(void)site;
-}
-
 const sr_shm_api_t *shm_api(void)
 {
-	static const sr_shm_api_t api = { .size = sizeof api, .mname = "malloc", .xsetfunc = set_site };
+	static const sr_shm_api_t api = { .size = sizeof api, .mname = "malloc" };
 
 	return &api;
 }

@@ -7,7 +7,7 @@
  *	parent: takes the bucket over and looks
  *
  * What must hold: the bucket is not stuck; the list has the records it had, the one in question as before or as after;
- * every fragment that is neither the table nor in the list is owned by one of the two dead, and has a call site.
+ * every fragment is the table or in the list: none is lost.
  * A plain program: children that die by signals are no place for Criterion.
  */
 #include <signal.h>
@@ -93,8 +93,8 @@ static void on_trap(int sig, siginfo_t *info, void *context)
 	*flags = steps_left >= 0 ? *flags | TRAP_FLAG : *flags & ~(greg_t)TRAP_FLAG;
 }
 
-/* A child that runs `run` and dies at its `step`-th instruction. 0: lives to the end. Returns its pid; *ret_died. */
-static pid_t run_and_die(void (*run)(void), long step, bool *ret_died)
+/* A child that runs `run` and dies at its `step`-th instruction. 0: lives to the end. *ret_died. */
+static void run_and_die(void (*run)(void), long step, bool *ret_died)
 {
 	pid_t child = fork();
 	int status;
@@ -111,24 +111,18 @@ static pid_t run_and_die(void (*run)(void), long step, bool *ret_died)
 	MUST(child > 0 && waitpid(child, &status, 0) == child);
 	*ret_died = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	MUST(*ret_died || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
-	return child;
 }
 
 /* ---- looking ---- */
 
-struct fragment { uint64_t address; struct obs_owner owner; struct obs_site site; };
-struct fragments { struct obs_pool *pool; size_t count; struct fragment at[FRAGMENTS_MAX]; };
+struct fragments { struct obs_pool *pool; size_t count; uint64_t at[FRAGMENTS_MAX]; };
 
 static bool collect(const struct obs_fragment *f, void *arg)
 {
 	struct fragments *all = arg;
-	struct fragment *to = &all->at[all->count];
 
 	MUST(all->count < FRAGMENTS_MAX);
-	to->address = f->address;
-	obs_owner(all->pool, f->slot, &to->owner);
-	obs_site(all->pool, f->site, &to->site);
-	all->count++;
+	all->at[all->count++] = f->address;
 	return true;
 }
 
@@ -171,45 +165,29 @@ static bool listed(const struct bucket *bucket, uint64_t address)
 	return false;
 }
 
-/* Everything else that is used must be named. It is given back, so that the next round begins clean. */
-static unsigned check_fragments(const struct bucket *bucket, pid_t dead, pid_t heir)
+static void check_fragments(const struct bucket *bucket)
 {
 	static struct fragments all;
-	unsigned lost = 0;
 
 	used_fragments(&all);
-	for (size_t i = 0; i < all.count; i++) {
-		const struct fragment *f = &all.at[i];
-
-		if (f->address == (uintptr_t)table || listed(bucket, f->address))
-			continue;
-		if (f->owner.alive || (f->owner.pid != dead && f->owner.pid != heir))
-			fprintf(stderr, "%#lx of %s line %lu belongs to %ld, %s; %d and %d are dead, %d looks\n",
-				(unsigned long)f->address, f->site.function, (unsigned long)f->site.line,
-				(long)f->owner.pid, f->owner.alive ? "alive" : "dead", (int)dead, (int)heir, (int)getpid());
-		MUST(!f->owner.alive && (f->owner.pid == dead || f->owner.pid == heir));
-		MUST(f->site.line && f->site.function[0]);
-		shm_free((void *)(uintptr_t)f->address);
-		lost++;
-	}
-	return lost;
+	for (size_t i = 0; i < all.count; i++)
+		MUST(all.at[i] == (uintptr_t)table || listed(bucket, all.at[i]));
 }
 
 /* One death, perhaps two. Returns whether the child died. */
-static bool round_of(const struct operation *op, long step, long heir, unsigned *lost)
+static bool round_of(const struct operation *op, long step, long heir)
 {
 	struct bucket *bucket;
 	bool died, heir_died = false;
-	pid_t child, second = 0;
 
 	operation_name = op->name;
 	kill_step = step;
 	heir_step = heir;
 	take_out("d");
 	put("b", "<sip:before@h>");
-	child = run_and_die(op->run, step, &died);
+	run_and_die(op->run, step, &died);
 	if (heir)
-		second = run_and_die(op_heir, heir, &heir_died);
+		run_and_die(op_heir, heir, &heir_died);
 	bucket = table_lock_at(table, 0);
 	MUST(bucket);
 	MUST(state_of(bucket, "a") == 1 && state_of(bucket, "c") == 1);
@@ -217,22 +195,21 @@ static bool round_of(const struct operation *op, long step, long heir, unsigned 
 	MUST(state_of(bucket, "d") == op->d[1] || (died && state_of(bucket, "d") == op->d[0]));
 	MUST(!atomic_load(&bucket->fresh) && !atomic_load(&bucket->dying));
 	table_unlock(bucket);
-	*lost += check_fragments(bucket, child, second);
+	check_fragments(bucket);
 	return died;
 }
 
 /* How many instructions the operation has. */
 static long length_of(const struct operation *op)
 {
-	unsigned lost = 0;
 	long low = 1, high = 1;
 
-	while (round_of(op, high, 0, &lost))
+	while (round_of(op, high, 0))
 		low = high, high *= 2;
 	while (high - low > 1) {
 		long middle = low + (high - low) / 2;
 
-		*(round_of(op, middle, 0, &lost) ? &low : &high) = middle;
+		*(round_of(op, middle, 0) ? &low : &high) = middle;
 	}
 	return low;
 }
@@ -251,12 +228,12 @@ int main(void)
 	for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
 		const struct operation *op = &operations[i];
 		long length = length_of(op), stride = length / POINTS + 1;
-		unsigned lost = 0, points = 0;
+		unsigned points = 0;
 
 		for (long step = 1; step <= length; step += stride, points++)
-			round_of(op, step, points % 2 ? 1 + (points * 37l) % 3000 : 0, &lost);
-		printf("%s: %u of %ld instructions, %u fragments lost and named, %llu buckets repaired\n", op->name, points,
-		       length, lost, (unsigned long long)(table->bucket[0].repairs - repairs));
+			round_of(op, step, points % 2 ? 1 + (points * 37l) % 3000 : 0);
+		printf("%s: %u of %ld instructions, %llu buckets repaired\n", op->name, points, length,
+		       (unsigned long long)(table->bucket[0].repairs - repairs));
 		MUST(points > POINTS / 2);
 		MUST(table->bucket[0].repairs > repairs);
 		repairs = table->bucket[0].repairs;

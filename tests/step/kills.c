@@ -137,18 +137,17 @@ static const char *look_while_paused(struct owner *const o[], bool reclaim)
 	for (unsigned k = 0; !what && k < mem_shm_shards; k++) {
 		struct pool *p = &pools[k];
 
-		slot_reap(p, o[k]);
+		reap_pool(p, o[k]);
 		if (reclaim) {
 			uint32_t on_death = p->id->on_death;
 
 			p->id->on_death = ON_DEATH_RECLAIM;
-			reap_reclaim(p, o[k]);
+			reap_pool(p, o[k]);
 			p->id->on_death = on_death;
-			slot_reap(p, o[k]);
 		}
 		what = look_pool(p, true);
 		of_b += look_records_of(p, b.pid);
-		all += p->live->counters.fragments;
+		all += p->live->counters.fragments - CACHED_COUNT(slot_cached(p));
 	}
 	if (what)
 		return what;
@@ -166,7 +165,7 @@ static const char *wait_for_mmd(pid_t dead)
 	do {
 		all = 0;
 		for (unsigned k = 0; k < mem_shm_shards; k++)
-			all += pools[k].live->counters.fragments;
+			all += pools[k].live->counters.fragments - CACHED_COUNT(slot_cached(&pools[k]));
 		if (!has_slot(dead) && all == b.board->holds)
 			return NULL;
 		usleep(1000);

@@ -20,6 +20,8 @@ static void on_fault(const struct mem_fault *f, void *arg) { *(const char **)arg
 
 static bool is_live(const struct meta_record *r) { return r->address && !(r->address & RECORD_FREE); }
 
+static bool is_cached(const struct meta_record *r) { return r->owner >> 48 & RECORD_CACHED; }
+
 /* As many live records as fragments, each named by its fragment's tail; the free ones are all in their list. */
 static const char *look_ledger(const struct pool *p)
 {
@@ -188,7 +190,7 @@ const char *look_model(const struct model *m, const struct call *call)
 
 	for (const struct pool *p = m->p; !what && p < m->p + m->shards; p++)
 		for (uint64_t i = 0; !what && i < p->live->counters.records_used; i++)
-			if (is_live(&p->records[i]))
+			if (is_live(&p->records[i]) && !is_cached(&p->records[i]))
 				what = look_record(m, p, i, call, &outcome, &seen);
 	if (what)
 		return what;
@@ -260,6 +262,6 @@ uint64_t look_records_of(const struct pool *p, pid_t pid)
 	uint64_t n = 0;
 
 	for (uint64_t i = 0; i < p->live->counters.records_used; i++)
-		n += is_live(&p->records[i]) && of_victim(&m, p, &p->records[i]);
+		n += is_live(&p->records[i]) && !is_cached(&p->records[i]) && of_victim(&m, p, &p->records[i]);
 	return n;
 }

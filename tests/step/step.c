@@ -138,7 +138,7 @@ static void repair(struct owner *o, bool by_waiting)
 			lock_take(p, &o[k]);
 			lock_leave(p);
 		}
-		slot_reap(p, &o[k]);
+		reap_pool(p, &o[k]);
 	}
 }
 
@@ -275,9 +275,8 @@ static const char *reclaim(struct owner *o)
 			left |= SLOT_PID(pool_slot(p, i)->state) == victim.pid &&
 				SLOT_STATE(pool_slot(p, i)->state) == SLOT_LEFT;
 		p->id->on_death = ON_DEATH_RECLAIM;
-		reap_reclaim(p, &o[k]);
-		slot_reap(p, &o[k]);
-		if (!left && (c->fragments || c->used))
+		reap_pool(p, &o[k]);
+		if (!left && (c->fragments != CACHED_COUNT(slot_cached(p)) || c->used != CACHED_BYTES(slot_cached(p))))
 			return "what the dead had is not all reclaimed";
 		what = look_pool(p, true);
 		if (what)

@@ -2,7 +2,6 @@
 #include "mem/front/inside.h"
 #ifdef MEM_DOMAIN_SHM
 #include "mem/front/slot_magazine.h"
-#include "mem/reap/reap.h"
 #endif
 
 /* ---- magazines ---- */
@@ -112,12 +111,14 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 /* Without the lock; NULL: with it. */
 static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
 {
-	return LIKELY(align <= 16 && !(call->flags & FRONT_HELD)) ? slot_take(call, size, site) : NULL;
+	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) ?
+		       slot_take(call, size, site) :
+		       NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
 {
-	return LIKELY(!(call->flags & FRONT_HELD)) && slot_put(call, ptr, site);
+	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && slot_put(call, ptr, site);
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }
@@ -174,20 +175,6 @@ COLD static void *obtain(const struct front_call *call, size_t align, uint64_t n
 	return ptr;
 }
 
-/* No memory. In a shared pool the dead may have some, in their magazines or by on_death: once more, without them. */
-COLD static void *try_again(const struct front_call *call, size_t align, size_t size)
-{
-#ifdef MEM_DOMAIN_SHM
-	struct front_call again = *call;
-
-	again.flags |= FRONT_AGAIN;
-	if (!(call->flags & (FRONT_AGAIN | FRONT_HELD)) && reap_slots(call->p, call->o))
-		return shm_front_alloc(&again, align, size);
-#endif
-	(void)align;
-	return fail(call, size, VERDICT_EXHAUSTED);
-}
-
 void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t size)
 {
 	struct pool *p = call->p;
@@ -217,7 +204,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		ptr = obtain(call, align, need);
 	if (UNLIKELY(!ptr)) {
 		leave(p, call->o, call->flags);
-		return try_again(call, align, size);
+		return fail(call, size, VERDICT_EXHAUSTED);
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	count_in(p, usable);
@@ -225,6 +212,9 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		record_put(call, ptr, usable, size, site);
 	else
 		tail_forget(p, ptr, usable, 0);
+	deliver(call, ptr, usable);
+	if (record && UNLIKELY(p->features & FEATURE_GUARDS))
+		guard_put(p, &p->records[(uint32_t)*tail_of(ptr, usable)], ptr, size, usable);
 	make_ready(call, align, size, need);
 	leave(p, call->o, call->flags);
 	if (call->flags & FRONT_ZERO)
@@ -257,13 +247,21 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	if (put_ready(call, ptr, site))
 		return;
 	enter(p, call->o, call->flags);
+	if (UNLIKELY(!names_still(call, ptr))) {
+		leave(p, call->o, call->flags);
+		return;
+	}
 	what = call->flags & FRONT_KNOWN ? look_up_known(p, ptr, &usable) : look_up(p, ptr, &r, &usable);
 	if (UNLIKELY(what == BAD)) {
 		leave(p, call->o, call->flags);
 		front_fault(call, MEM_WILD_FREE, ptr, index);
 		return;
 	}
-	make_room(call, usable);
+	deliver_other(call);
+	if (UNLIKELY(r && r->owner >> 48 & RECORD_QUARANTINED)) {
+		leave(p, call->o, call->flags);
+		return;
+	}
 	HEAP_SET(h, c->used, c->used - usable);
 	HEAP_SET(h, c->fragments, c->fragments - 1);
 	if (r) {
@@ -277,33 +275,6 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	if (UNLIKELY(damaged))
 		front_fault(call, MEM_OVERRUN, ptr, index);
 }
-
-#ifdef MEM_DOMAIN_SHM
-bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number)
-{
-	struct pool *p = call->p;
-	struct mem_heap *h = &p->heap;
-	struct meta_counters *c = COUNTERS(p);
-	struct meta_record *r = &p->records[record], *named = NULL;
-	uint64_t usable = 0;
-	bool owned;
-
-	enter(p, call->o, call->flags);
-	/* asked again with the lock: its owner is dead, but others may free what it left, and use the record again */
-	owned = record < c->records_used && !(r->address & RECORD_FREE) && (r->owner >> 32 & 0xffff) == number &&
-		look_up(p, (void *)r->address, &named, &usable) == GOOD && named == r;
-	if (owned) {
-		void *ptr = (void *)r->address;
-
-		HEAP_SET(h, c->used, c->used - usable);
-		HEAP_SET(h, c->fragments, c->fragments - 1);
-		record_drop(p, r, usable, 0);
-		p->ops->free(h, ptr);
-	}
-	leave(p, call->o, call->flags);
-	return owned;
-}
-#endif
 
 size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 {
@@ -341,10 +312,8 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 	HEAP_SET(h, c->recorded_bytes, c->recorded_bytes + usable - was);
 #endif
 	if (r->owner >> 48 & RECORD_GUARDED)
-		guard_fill(ptr, size, usable);
+		guard_put(p, r, ptr, size, usable);
 }
-
-struct old_fragment { uint64_t bytes; void *now; bool bad; };
 
 /* The manager moves it with its bytes: the record goes along. NULL: it does not, or it shall get a record. */
 static void *moved(const struct front_call *call, struct meta_record *r, void *ptr, uint64_t was, uint64_t need,
@@ -370,10 +339,10 @@ static void *moved(const struct front_call *call, struct meta_record *r, void *p
 /* Makes `size` bytes of `ptr` here, or where the manager moves it; if not, what there is to copy. An overrun one is
  * copied: free tells.
  */
-static struct old_fragment resize_here(const struct front_call *call, void *ptr, size_t size)
+static struct front_old resize_here(const struct front_call *call, void *ptr, size_t size)
 {
 	struct pool *p = call->p;
-	struct old_fragment old = { 0 };
+	struct front_old old = { 0 };
 	struct meta_record *r = NULL;
 	uint64_t usable = 0, need;
 
@@ -383,7 +352,8 @@ static struct old_fragment resize_here(const struct front_call *call, void *ptr,
 	} else {
 		need = size <= p->data_size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
 		old.bytes = r ? record_requested(r) : usable;
-		if (need && !(r && overrun(r, ptr, usable))) {
+		old.owned = r && r->owner >> 48 & RECORD_OWNED;
+		if (need && !(r && (overrun(r, ptr, usable) || r->owner >> 48 & RECORD_QUARANTINED))) {
 			old.now = p->ops->resize(&p->heap, ptr, need) ? ptr : NULL;
 			if (old.now)
 				resized(call, r, ptr, usable, size);
@@ -395,9 +365,31 @@ static struct old_fragment resize_here(const struct front_call *call, void *ptr,
 	return old;
 }
 
+#ifdef MEM_DOMAIN_SHM
+struct front_old shm_front_resize(const struct front_call *call, void *ptr, size_t size)
+{
+	return resize_here(call, ptr, size);
+}
+
+/* Who moves what is OWNED makes it its own. */
+static void *another(const struct front_call *call, size_t size, bool owned)
+{
+	struct front_call here = *call;
+
+	here.flags |= owned ? FRONT_OWNED : 0;
+	return shm_front_alloc(&here, 16, size);
+}
+#else
+static void *another(const struct front_call *call, size_t size, bool owned)
+{
+	(void)owned;
+	return pkg_front_alloc(call, 16, size);
+}
+#endif
+
 void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t size)
 {
-	struct old_fragment old;
+	struct front_old old;
 	void *fresh;
 
 	if (!ptr)
@@ -424,7 +416,7 @@ void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t siz
 		errno = EINVAL;
 		return NULL;
 	}
-	fresh = DOMAIN(front_alloc)(call, 16, size);
+	fresh = another(call, size, old.owned);
 	if (fresh)
 		memcpy(fresh, ptr, size < old.bytes ? size : old.bytes);
 	if (fresh || call->flags & FRONT_XF)
@@ -442,6 +434,7 @@ void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
 
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == GOOD)
-		HEAP_SET(h, r->owner, (r->owner & ~0xffffffffffffull) | slot_of(call->o) << 32 | site);
+		HEAP_SET(h, r->owner, (r->owner & (uint64_t)(RECORD_OWNED | RECORD_GUARDED) << 48) |
+				      slot_of(call->o) << 32 | site);
 	leave(p, call->o, call->flags);
 }

@@ -17,12 +17,29 @@ enum front_flags {
 	FRONT_HELD = 2,	  /* shm: the caller holds the pool's lock by shm_lock() */
 	FRONT_XF = 4,	  /* realloc: free when it fails */
 	FRONT_QUIET = 8,  /* a request that fails leaves no record: it is tried elsewhere */
-	FRONT_AGAIN = 32, /* alloc: the dead were buried for it */
 	FRONT_KNOWN = 16, /* pkg, free: the manager has just said that it owns the pointer, and that it is not marked */
+	FRONT_OWNED = 32, /* shm, alloc: goes back when the caller's slot is reaped */
 };
 
-/* Most words of its own that the front end logs in a transaction: counters, record, tail, mark. */
+/* Most words of its own that the front end logs in a transaction: counters, record, tail, mark, and what front_to says.
+ */
 enum { FRONT_STORES = 16 };
+
+/**
+ * shm: a pointer variable of the application's that changes in the transaction of the call. It lies in DATA of one of
+ * the pool's shards, perhaps another one than the fragment: the log may lead there (lock_log_sound).
+ *
+ *	alloc	*dst becomes the new fragment, unless dst is NULL; `made` is its record
+ *	free	only if *dst still names the fragment: *dst becomes `value`, `made` is not OWNED any more, unless it is
+ *		NULL, and `done` says that it happened. `made` may be another shard's: while it is OWNED nobody but its
+ *		owner knows of it.
+ */
+struct front_to {
+	uint64_t *dst;
+	uint64_t value;
+	struct meta_record *made;
+	bool done;
+};
 
 /** Who calls, from where. */
 struct front_call {
@@ -31,7 +48,11 @@ struct front_call {
 	const struct mem_site *site;
 	const void *caller;		/* return address, where there is no site */
 	unsigned flags;
+	struct front_to *to;		/* shm; or NULL */
 };
+
+/** What a fragment was that did not get its new size where it is: `bytes` to be copied. */
+struct front_old { uint64_t bytes; void *now; bool bad, owned; };
 
 /** A walk that lets the lock go between slices of FRONT_SLICE fragments. Zeros begin one. */
 struct front_walk {
@@ -56,8 +77,17 @@ enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
 FRONT_DECLARE(pkg)
 FRONT_DECLARE(shm)
 
-/** Free the fragment of a record if slot `number` still owns it. false: it does not, or the fragment is damaged. */
-bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number);
+/**
+ * What becomes of the fragment of a record if slot `number`, whose owner is gone, still owns it: free, or put apart.
+ * false: it does not, or the fragment is damaged.
+ */
+bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number, bool quarantine);
+/** The fragment becomes the caller's, OWNED or not, in a transaction. false: no fragment in use begins there. */
+bool shm_front_own(const struct front_call *call, void *ptr, bool owned);
+/** The transaction that ends the making of an OWNED fragment: call->to->dst names it, and it is SHARED. */
+void shm_front_deliver(const struct front_call *call, void *ptr);
+/** First half of a realloc: `size` bytes in place. ret->now NULL: they are to be had elsewhere, or ptr is bad. */
+struct front_old shm_front_resize(const struct front_call *call, void *ptr, size_t size);
 
 /** Magazines and op record of slot `number`, which is gone or our own and ends: what is there goes to the manager. */
 void shm_front_settle(struct pool *p, struct owner *o, uint32_t number);

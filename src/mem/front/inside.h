@@ -263,6 +263,65 @@ static inline uint64_t seconds_since(uint64_t created)
 	return now > created ? (now - created) & UINT32_MAX : 0;
 }
 
+/* ---- pointers that change with the call ---- */
+
+#ifdef MEM_DOMAIN_SHM
+
+static inline uint64_t marks_of(const struct front_call *call)
+{
+	return UNLIKELY(call->flags & FRONT_OWNED) ? RECORD_OWNED : 0;
+}
+
+static inline void set_shared(struct mem_heap *h, struct meta_record *r)
+{
+	HEAP_SET(h, r->owner, r->owner & ~((uint64_t)RECORD_OWNED << 48));
+}
+
+/* Last in the transaction: who looks at *dst without a lock sees what is all but done. */
+static inline void deliver(const struct front_call *call, void *ptr, uint64_t usable)
+{
+	struct front_to *to = call->to;
+
+	if (LIKELY(!to))
+		return;
+	to->made = &call->p->records[(uint32_t)*tail_of(ptr, usable)];
+	if (to->dst)
+		HEAP_SET(&call->p->heap, *to->dst, (uintptr_t)ptr);
+}
+
+/* false: what *dst named when the call began, it does not name any more. With the lock. */
+static inline bool names_still(const struct front_call *call, const void *ptr)
+{
+	return LIKELY(!call->to) || *(const volatile uint64_t *)call->to->dst == (uintptr_t)ptr;
+}
+
+/* Before the manager's stores: dst may lie in the fragment that goes. */
+static inline void deliver_other(const struct front_call *call)
+{
+	struct front_to *to = call->to;
+
+	if (LIKELY(!to))
+		return;
+	HEAP_SET(&call->p->heap, *to->dst, to->value);
+	if (to->made)
+		set_shared(&call->p->heap, to->made);
+	to->done = true;
+}
+
+#else
+
+static inline uint64_t marks_of(const struct front_call *call) { (void)call; return 0; }
+static inline void deliver(const struct front_call *call, void *ptr, uint64_t usable)
+{
+	(void)call, (void)ptr, (void)usable;
+}
+static inline bool names_still(const struct front_call *call, const void *ptr) { (void)call, (void)ptr; return true; }
+static inline void deliver_other(const struct front_call *call) { (void)call; }
+
+#endif
+
+/* ---- a record's life ---- */
+
 /* Of a free record only address and sizes are alive, so that alone they are logged. */
 static inline void record_put(const struct front_call *call, void *ptr, uint64_t usable, uint64_t requested,
 			      uint32_t site)
@@ -270,7 +329,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
 	struct meta_counters *c = COUNTERS(p);
-	uint64_t index = c->records_free, guards = p->features & FEATURE_GUARDS ? RECORD_GUARDED : 0;
+	uint64_t index = c->records_free;
 	struct meta_record *r;
 
 	if (index--) {
@@ -281,7 +340,7 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 		r = &p->records[index];
 		HEAP_SET(h, c->records_used, index + 1);
 	}
-	r->owner = site | slot_of(call->o) << 32 | guards << 48;
+	r->owner = site | slot_of(call->o) << 32 | marks_of(call) << 48;
 	r->time = seconds_since(p->id->created) | c->stamp << 32;
 	HEAP_SET(h, r->sizes, record_sizes(usable, requested));
 	HEAP_SET(h, r->address, (uintptr_t)ptr);
@@ -292,8 +351,24 @@ static inline void record_put(const struct front_call *call, void *ptr, uint64_t
 	if (p->ops->mark)
 		p->ops->mark(h, ptr, true);
 #endif
-	if (guards)
-		guard_fill(ptr, requested, usable);
+}
+
+/*
+ * Last in a call: guards are bytes that no log has. Where they are written there may be links of a free fragment, or
+ * what the holder of a shrunk one had there, and both are needed when the call is rolled back. So that in shm the call
+ * is made before, without guards: killed in between, the fragment has none.
+ */
+static inline void guard_put(struct pool *p, struct meta_record *r, void *ptr, uint64_t requested, uint64_t usable)
+{
+#ifdef MEM_DOMAIN_SHM
+	HEAP_SET(&p->heap, r->owner, r->owner & ~((uint64_t)RECORD_GUARDED << 48));
+	HEAP_COMMIT(&p->heap);
+#else
+	(void)p;
+#endif
+	guard_fill(ptr, requested, usable);
+	atomic_signal_fence(memory_order_release); /* kill: it is guarded when the guards are there */
+	*(volatile uint64_t *)&r->owner = r->owner | (uint64_t)RECORD_GUARDED << 48;
 }
 
 static inline void record_drop(struct pool *p, struct meta_record *r, uint64_t usable, uint32_t site)

@@ -266,16 +266,23 @@ bool slot_give_back(const struct front_call *call)
 
 /* ---- after the owner ---- */
 
+/* Of a free that had not yet made the record its own, somebody else may have it by now. */
+static bool under_way(uint64_t op, const struct meta_record *r, uint32_t number)
+{
+	return OP_KIND(op) == OP_ALLOC ||
+	       (OP_KIND(op) == OP_FREE && r->owner >> 32 == (number | (uint64_t)RECORD_CACHED << 16));
+}
+
 /* The one fragment that may be on its way: in no chain, it is freed. */
-static void finish(struct pool *p, struct meta_magazines *m)
+static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 {
 	struct mem_heap *h = &p->heap;
 	uint32_t index = OP_RECORD(m->op);
 	struct meta_record *r = &p->records[index];
 	uint64_t class;
 
-	if ((OP_KIND(m->op) == OP_ALLOC || OP_KIND(m->op) == OP_FREE) && index < COUNTERS(p)->records_used &&
-	    !(r->address & RECORD_FREE) && RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
+	if (index < COUNTERS(p)->records_used && under_way(m->op, r, number) && !(r->address & RECORD_FREE) &&
+	    RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
 		class = RECORD_USABLE(r->sizes) / 16 - 1;
 		if (!(MAGAZINE_COUNT(m->of[class][0]) && MAGAZINE_HEAD(m->of[class][0]) == index) &&
 		    !(MAGAZINE_COUNT(m->of[class][1]) && MAGAZINE_HEAD(m->of[class][1]) == index))
@@ -306,7 +313,7 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 			if (class)
 				empty(p, word);
 			else
-				finish(p, m);
+				finish(p, m, number);
 		}
 		leave(p, o, 0);
 	}

@@ -13,7 +13,8 @@
  * kill: a chain's word changes by one store, which moves a fragment in or out. What else a call changes lies between
  * two stores to `op`, which names the record, so that whoever repairs a dead slot knows the one fragment that may be on
  * its way: if it is not the newest of its chain it is in no chain, and is freed. So a killed malloc() has not happened,
- * and a killed free() has. Chains change hands only in transactions, with the lock.
+ * and a killed free() has from the moment that its record says RECORD_CACHED. Chains change hands only in transactions,
+ * with the lock.
  *
  * `op` is not OP_NONE: a signal handler has interrupted its own thread in here. Its calls go to the lock.
  */
@@ -99,9 +100,26 @@ static inline struct meta_record *may_put(const struct pool *p, const void *ptr)
 		return NULL;
 	r = &p->records[(uint32_t)tail];
 	if (UNLIKELY(r->address != (uintptr_t)ptr) || UNLIKELY(RECORD_USABLE(r->sizes) != usable) ||
-	    UNLIKELY(r->owner >> 48 & (RECORD_CACHED | RECORD_GUARDED)))
+	    UNLIKELY(r->owner >> 48))
 		return NULL;
 	return r;
+}
+
+/*
+ * What another one owned may be claimed just now by who buries him, with the lock (shm_front_reclaim). For what is our
+ * own nobody does: half of the cost of the pair would be the exchange.
+ */
+static inline bool own_it(struct meta_record *r, uint64_t slot)
+{
+	uint64_t was = *(const volatile uint64_t *)&r->owner,
+		 cached = (uint32_t)was | slot << 32 | (uint64_t)RECORD_CACHED << 48;
+
+	if (LIKELY(was >> 32 == slot)) {
+		r->owner = cached;
+		return true;
+	}
+	return !(was >> 48) && __atomic_compare_exchange_n(&r->owner, &was, cached, false, __ATOMIC_ACQ_REL,
+							   __ATOMIC_RELAXED);
 }
 
 /** true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. */
@@ -128,7 +146,10 @@ static inline bool slot_put(const struct front_call *call, const void *ptr, uint
 		goto no;
 	index = (uint32_t)(r - p->records);
 	SLOT_STORE(m->op, OP(OP_FREE, index));
-	r->owner = (uint32_t)r->owner | slot_of(o) << 32 | (uint64_t)RECORD_CACHED << 48;
+	if (UNLIKELY(!own_it(r, slot_of(o)))) {
+		SLOT_STORE(m->op, OP_NONE);
+		return false;
+	}
 	r->time = MAGAZINE_HEAD(word) | (uint64_t)site << 32;
 	SLOT_STORE(m->of[class][o->now[class]], MAGAZINE_WORD(MAGAZINE_COUNT(word) + 1, index));
 	o->cached += usable;

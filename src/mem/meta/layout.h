@@ -235,7 +235,11 @@ enum { RECORD_FREE = 1 };		/* in address */
 #define RECORD_SLACK(sizes) ((sizes) >> 34)
 #define RECORD_SLACK_MOST 0x3fffffffull
 #define RECORD_SIZES(usable, slack) ((usable) / 8 | ((slack) < RECORD_SLACK_MOST ? (slack) : RECORD_SLACK_MOST) << 34)
-enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4 };	/* flags */
+/*
+ * Flags. OWNED: goes back when its slot is reaped, however its owner ended. QUARANTINED: its owner was killed, and
+ * on_death says that it stays as it is, whoever frees it, until somebody decides.
+ */
+enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4, RECORD_QUARANTINED = 8, RECORD_CLAIMED = 16 };
 
 /**
  * The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. A fragment

@@ -57,6 +57,19 @@ static bool in_magazines(const struct pool *p, uintptr_t at)
 	return number < SLOTS_MAX && within(at, slot_magazines(p, (uint32_t)number), sizeof(struct meta_magazines));
 }
 
+/* Fragments of all shards, and their records: a pointer that changes with a call may lie in another than the fragment.
+ */
+static bool in_a_heap(const struct pool *p, uintptr_t at)
+{
+	const struct pool *home = p->home ? p->home : p;
+
+	for (unsigned k = 0; k < SHARDS_MAX && home[k].id && k < home->id->shards; k++)
+		if (within(at, home[k].heap.base, home[k].id->size) ||
+		    within(at, home[k].records, home[k].id->records_max * sizeof *p->records))
+			return true;
+	return false;
+}
+
 bool lock_log_sound(const struct pool *p, const struct undo_log *log)
 {
 	if (undo_count(log) > UNDO_MAX)
@@ -66,8 +79,7 @@ bool lock_log_sound(const struct pool *p, const struct undo_log *log)
 
 		if (!within(at, p->live, sizeof *p->live) && !within(at, p->heap.roots, p->id->root_bytes) &&
 		    !within(at, p->sites, sizeof *p->sites) && !within(at, pool_depot(p), sizeof(struct meta_depot)) &&
-		    !in_magazines(p, at) && !within(at, p->heap.base, p->id->size) &&
-		    !within(at, p->records, p->id->records_max * sizeof *p->records))
+		    !in_magazines(p, at) && !in_a_heap(p, at))
 			return false;
 	}
 	return true;
@@ -120,8 +132,11 @@ static void take_over(struct pool *p, struct owner *o)
 	if (!begin_repair(p, o))
 		return;
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
-	if (owner_gone(p, word)) /* asked again: another repairer may have been here */
+	if (owner_gone(p, word)) { /* asked again: another repairer may have been here */
 		roll_back(p, word);
+		/* relaxed: for this thread's next call, or another's; in shard 0, which they all look at */
+		atomic_fetch_or_explicit(&(p->home ? p->home : p)->features, POOL_REAP_DUE, memory_order_relaxed);
+	}
 	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
 }
 
@@ -151,6 +166,17 @@ COLD void lock_wait(struct pool *p, struct owner *o)
 		if ((uint32_t)seen && owner_gone(p, seen))
 			take_over(p, o);
 	}
+}
+
+bool lock_owner_gone(const struct pool *p)
+{
+	return owner_gone(p, atomic_load_explicit(&p->live->lock, memory_order_acquire));
+}
+
+void lock_settle(struct pool *p, struct owner *o)
+{
+	while (lock_owner_gone(p))
+		take_over(p, o);
 }
 
 bool lock_forget_dead(struct pool *p, struct owner *o, uint32_t number)

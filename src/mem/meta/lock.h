@@ -62,6 +62,11 @@ bool lock_sleep(_Atomic uint64_t *word, uint64_t seen);
  */
 bool lock_forget_dead(struct pool *p, struct owner *o, uint32_t number);
 
+/** The pool's lock names one who is certified dead. */
+bool lock_owner_gone(const struct pool *p);
+/** Until it does not: what that one had begun is rolled back. `o` is the caller's slot. */
+void lock_settle(struct pool *p, struct owner *o);
+
 /** Open entries of a log all lead into what transactions may change: hostile or damaged logs are not followed. */
 bool lock_log_sound(const struct pool *p, const struct undo_log *log);
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include "mem/base/compiler.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
+
+enum { HIDDEN_LOOKS = 100 };
 
 static uint32_t own_space(void) { return (uint32_t)process_self()->pid_namespace & 0x3ff; }
 
@@ -217,7 +220,7 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 		atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
 							memory_order_relaxed);
 	}
-	return true;
+	return SLOT_STATE(state) != SLOT_FREE;
 }
 
 /* Owners of records. The gone make no new ones, so that a look without the lock can only see too many. */
@@ -266,15 +269,40 @@ uint64_t slot_cached(const struct pool *p)
 	return cached;
 }
 
+/*
+ * A transaction that was open while we looked may have hidden a name, and when it is rolled back a record has that
+ * owner again. true: each of them ended, and none was rolled back. (Of a dead holder that we cannot repair: the others
+ * count.)
+ */
+static bool nothing_hidden(const struct pool *p, uint64_t rollbacks)
+{
+	uint64_t seen = atomic_load_explicit(&p->live->lock, memory_order_acquire), word = seen;
+
+	for (unsigned i = 0; (uint32_t)word && LOCK_TURN(word) == LOCK_TURN(seen); i++) {
+		if (lock_owner_gone(p))
+			return true;
+		if (i == HIDDEN_LOOKS)
+			return false;
+		sched_yield();
+		/* acquire: a rollback is counted before the lock is let go */
+		word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
+	}
+	return atomic_load_explicit(&p->live->rollbacks, memory_order_relaxed) == rollbacks;
+}
+
 unsigned slot_reap(struct pool *p, struct owner *o)
 {
+	uint64_t rollbacks;
 	uint64_t named[SLOTS_MAX / 64] = { 0 };
 	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 	unsigned freed = 0;
 
 	if (!slot_bury(p, o))
 		return 0;
+	rollbacks = atomic_load_explicit(&p->live->rollbacks, memory_order_acquire);
 	find_named(p, named);
+	if (!nothing_hidden(p, rollbacks))
+		return 0;
 	for (uint32_t i = 0; i < used; i++) {
 		struct meta_slot *s = pool_slot(p, i);
 		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);

@@ -69,6 +69,7 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		.time = flags & RECORD_CACHED && p->key.domain == OBS_SHM ?	/* there it names the next one */
 				OBS_UNKNOWN :
 				past(p->id.created + (uint32_t)r->time, present->time),
+		.quarantined = flags & RECORD_QUARANTINED,
 		.stamp = flags & RECORD_CACHED ? OBS_UNKNOWN : whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;

@@ -27,7 +27,7 @@
 
 static _Atomic(void *) deferred;
 
-#define CALL(extra) (&(const struct front_call){ &mem_pkg_pool, NULL, NULL, caller, (extra) })
+#define CALL(extra) (&(const struct front_call){ &mem_pkg_pool, NULL, NULL, caller, (extra), NULL })
 #define EXPORT __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
 

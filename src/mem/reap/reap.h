@@ -19,20 +19,16 @@
 int reap_registry(int dir);
 
 /**
- * reap_reclaim - memory.shm.on_death = reclaim: free what the dead of a shared pool left behind
+ * reap_pool - what the owners of one heap left behind
  *
- * A transaction a fragment. Who left in order is not dead, and what it shared stays. Returns how many went.
+ * Takes their locks, rolls back, finishes what was on its way, empties their magazines, frees what was OWNED, whether
+ * they left in order or were killed, and follows on_death for what the killed SHARED: keep, reclaim, or put apart. A
+ * transaction a fragment, so that it may be killed, and run by several at once. `o`: the caller's slot, which holds no
+ * lock. Cost: a look at each slot and, when one of them is gone, at each record, without the lock. Returns how many
+ * fragments went.
  */
-uint64_t reap_reclaim(struct pool *p, struct owner *o);
-
-/**
- * reap_slots - bury the dead of a shared pool
- *
- * Their locks are taken over, their open calls rolled back or finished, what is in their magazines goes to the manager,
- * and the slots that no fragment names any more are free again. Killed in between, it is repeated by the next one.
- * @o: a slot of the caller's in this pool. Without the pool's lock, which is taken for some 64 fragments at a time.
- * Returns how many slots were settled or freed.
- */
-unsigned reap_slots(struct pool *p, struct owner *o);
+uint64_t reap_pool(struct pool *p, struct owner *o);
+/** The same, and then all that the killed left goes, whatever on_death says: an operator's decision. @pid: 0 all. */
+uint64_t reap_release(struct pool *p, struct owner *o, int64_t pid);
 
 #endif
