@@ -54,7 +54,11 @@ struct pool {
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
 	struct region_file heirs;	/* shm: META once more, with a lock that forked children share; see shared.h */
 	bool seen;			/* META is a file in the registry */
-	uint64_t magazine_most;		/* shm: largest request that a magazine may serve, and 1; 0: they are closed */
+	/* shm, see slot_magazine.h */
+	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
+	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
+	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
+	uint64_t created;		/* as id->created */
 	char path[256];			/* of META; "" when not seen */
 	/* pkg only */
 	uint64_t data_size;
@@ -96,7 +100,10 @@ static inline void pool_follow(struct pool *p, uint64_t features)
 	bool closed = features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES);
 
 	p->features = features;
-	p->magazine_most = closed ? 0 : CACHED_MOST - TAIL_BYTES - (p->ops->flags & MEM_HEAD8);
+	p->created = p->id->created;
+	p->magazine_head = p->ops->flags & MEM_HEAD8;
+	p->magazine_most = closed ? 0 : CACHED_MOST - TAIL_BYTES - p->magazine_head;
+	p->magazine_quick = p->id->shards == 1 && !(features & FEATURE_STACKS) ? p->magazine_most : 0;
 }
 
 /** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */

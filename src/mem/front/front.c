@@ -111,14 +111,16 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 /* Without the lock; NULL: with it. */
 static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
 {
-	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) ?
-		       slot_take(call, size, site) :
+	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) &&
+			       size - 1 < call->p->magazine_most ?
+		       slot_take(call->p, call->o, size, site) :
 		       NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
 {
-	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && slot_put(call, ptr, site);
+	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && call->p->magazine_most &&
+	       slot_put(call->p, call->o, ptr, site);
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }

@@ -40,26 +40,21 @@ enum { SLOT_CACHED_MOST = 256 << 10 };	/* bytes in the magazines of one slot */
 /** Class that serves `size` bytes and a tail, or one that there is none of. */
 static inline uint64_t class_for(const struct pool *p, size_t size)
 {
-	return (size + TAIL_BYTES - 1 - (p->ops->flags & MEM_HEAD8)) / 16;
+	return (size + TAIL_BYTES - 1 - p->magazine_head) / 16;
 }
 
-static inline uint64_t class_usable(const struct pool *p, uint64_t class)
-{
-	return class * 16 + 16 + (p->ops->flags & MEM_HEAD8);
-}
+static inline uint64_t class_usable(const struct pool *p, uint64_t class) { return class * 16 + 16 + p->magazine_head; }
 
-/** A fragment for `size` bytes, or NULL: ask the manager. Of the slot's own thread. */
-static inline void *slot_take(const struct front_call *call, size_t size, uint32_t site)
+/** A fragment for `size` bytes, at most p->magazine_most, or NULL: ask the manager. Of the slot's own thread. */
+static inline void *slot_take(struct pool *p, struct owner *o, size_t size, uint32_t site)
 {
-	struct pool *p = call->p;
-	struct owner *o = call->o;
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
 	uint64_t class, word, usable, *of;
 	uint32_t index;
 	void *ptr;
 
-	if (UNLIKELY(size - 1 >= p->magazine_most) || UNLIKELY(m->op))
+	if (UNLIKELY(m->op))
 		return NULL;
 	SLOT_STORE(m->op, OP_BEGIN);		/* before the chain is looked at: it is ours from here on */
 	class = class_for(p, size);
@@ -75,9 +70,9 @@ static inline void *slot_take(const struct front_call *call, size_t size, uint32
 	ptr = (void *)(uintptr_t)r->address;
 	SLOT_STORE(m->op, OP(OP_ALLOC, index));
 	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) - 1, (uint32_t)r->time));
-	r->sizes = record_sizes(usable, size);
+	r->sizes = usable / 8 | (usable - size) << 34;
 	r->owner = site | slot_of(o) << 32;
-	r->time = seconds_since(p->id->created) | ++o->stamp << 32;
+	r->time = seconds_since(p->created) | ++o->stamp << 32;
 	*tail_of(ptr, usable) = index | p->generation;
 	o->cached -= usable;
 	SLOT_STORE(m->op, OP_NONE);
@@ -85,34 +80,34 @@ static inline void *slot_take(const struct front_call *call, size_t size, uint32
 }
 
 /** The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is. */
-static inline struct meta_record *may_put(const struct pool *p, const void *ptr)
+static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t *ret_usable)
 {
 	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail;
 	struct meta_record *r;
 
-	if (UNLIKELY(at >= p->heap.len || at % 16 || at < 16))
+	if (UNLIKELY(at >= p->heap.len) || UNLIKELY(at % 16) || UNLIKELY(at < 16))
 		return NULL;
 	usable = p->ops->usable(&p->heap, ptr);
-	if (UNLIKELY(usable > CACHED_MOST || usable < 16 || usable % 8))
+	if (UNLIKELY(usable - 16 > CACHED_MOST - 16) || UNLIKELY(usable % 16 != p->magazine_head))
 		return NULL;
 	tail = *tail_of(ptr, usable);
 	if (UNLIKELY((tail & ~0xffffffffull) != p->generation) || UNLIKELY((uint32_t)tail >= p->id->records_max))
 		return NULL;
 	r = &p->records[(uint32_t)tail];
-	if (UNLIKELY(r->address != (uintptr_t)ptr) || UNLIKELY(RECORD_USABLE(r->sizes) != usable) ||
-	    UNLIKELY(r->owner >> 48))
+	if (UNLIKELY(r->address != (uintptr_t)ptr) || UNLIKELY(RECORD_USABLE(r->sizes) != usable))
 		return NULL;
+	*ret_usable = usable;
 	return r;
 }
 
 /*
  * What another one owned may be claimed just now by who buries him, with the lock (shm_front_reclaim). For what is our
- * own nobody does: half of the cost of the pair would be the exchange.
+ * own nobody does: an exchange would be half of the cost of the pair. What has a flag is for the manager's call.
  */
 static inline bool own_it(struct meta_record *r, uint64_t slot)
 {
-	uint64_t was = *(const volatile uint64_t *)&r->owner,
-		 cached = (uint32_t)was | slot << 32 | (uint64_t)RECORD_CACHED << 48;
+	uint64_t was = *(const volatile uint64_t *)&r->owner;
+	uint64_t cached = (uint32_t)was | slot << 32 | (uint64_t)RECORD_CACHED << 48;
 
 	if (LIKELY(was >> 32 == slot)) {
 		r->owner = cached;
@@ -123,35 +118,30 @@ static inline bool own_it(struct meta_record *r, uint64_t slot)
 }
 
 /** true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. */
-static inline bool slot_put(const struct front_call *call, const void *ptr, uint32_t site)
+static inline bool slot_put(struct pool *p, struct owner *o, const void *ptr, uint32_t site)
 {
-	struct pool *p = call->p;
-	struct owner *o = call->o;
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
-	uint64_t class, word, usable;
+	uint64_t class, word, usable, *of;
 	uint32_t index;
 
-	if (UNLIKELY(!p->magazine_most) || UNLIKELY(m->op))
+	if (UNLIKELY(m->op))
 		return false;
 	SLOT_STORE(m->op, OP_BEGIN);
-	r = may_put(p, ptr);
+	r = may_put(p, ptr, &usable);
 	if (UNLIKELY(!r))
 		goto no;
-	usable = RECORD_USABLE(r->sizes);
 	class = usable / 16 - 1;
-	word = m->of[class][o->now[class]];
-	if (UNLIKELY(MAGAZINE_COUNT(word) >= o->depth) || UNLIKELY(usable != class_usable(p, class)) ||
-	    UNLIKELY(o->cached > SLOT_CACHED_MOST))
+	of = &m->of[class][o->now[class]];
+	word = *of;
+	if (UNLIKELY(MAGAZINE_COUNT(word) >= o->depth) || UNLIKELY(o->cached > SLOT_CACHED_MOST))
 		goto no;
 	index = (uint32_t)(r - p->records);
 	SLOT_STORE(m->op, OP(OP_FREE, index));
-	if (UNLIKELY(!own_it(r, slot_of(o)))) {
-		SLOT_STORE(m->op, OP_NONE);
-		return false;
-	}
+	if (UNLIKELY(!own_it(r, slot_of(o))))
+		goto no;
 	r->time = MAGAZINE_HEAD(word) | (uint64_t)site << 32;
-	SLOT_STORE(m->of[class][o->now[class]], MAGAZINE_WORD(MAGAZINE_COUNT(word) + 1, index));
+	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) + 1, index));
 	o->cached += usable;
 	SLOT_STORE(m->op, OP_NONE);
 	return true;
