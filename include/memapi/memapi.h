@@ -376,6 +376,15 @@ MEMAPI_EXPORT size_t shm_reap(void);
  * dead. How many fragments went. Who left in order is not among them. */
 MEMAPI_EXPORT size_t shm_release_dead(long pid);
 
+/**
+ * shm_trim - what is kept ready in magazines goes back to the manager, where neighbours join
+ *
+ * The calling thread's own and what nobody has at once; other threads and processes follow when they need the lock
+ * next. A request that finds no memory does the same. Nothing is promised to those who do not call: see `cached` in the
+ * stats.
+ */
+MEMAPI_EXPORT void shm_trim(void);
+
 /** The pool's one lock, for several _unsafe calls in a row. Each of them is still whole or not at all when killed. */
 MEMAPI_EXPORT void shm_lock(void);
 MEMAPI_EXPORT void shm_unlock(void);

@@ -601,6 +601,17 @@ void shm_unlock(void)
 	}
 }
 
+void shm_trim(void)
+{
+	struct front_call call = { .flags = 0 };
+
+	if (!ready(&mem_shm_pool))
+		return;
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		if (use_shard(&call, k) && !(call.o->holds | call.o->inside))
+			shm_front_trim(&call);
+}
+
 /* ---- the dead ---- */
 
 size_t shm_reap(void)

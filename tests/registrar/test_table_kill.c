@@ -122,7 +122,8 @@ static bool collect(const struct obs_fragment *f, void *arg)
 	struct fragments *all = arg;
 
 	MUST(all->count < FRAGMENTS_MAX);
-	all->at[all->count++] = f->address;
+	if (f->state == OBS_USED)	/* not what lies in a magazine */
+		all->at[all->count++] = f->address;
 	return true;
 }
 

@@ -89,6 +89,8 @@ void shm_front_deliver(const struct front_call *call, void *ptr);
 /** First half of a realloc: `size` bytes in place. ret->now NULL: they are to be had elsewhere, or ptr is bad. */
 struct front_old shm_front_resize(const struct front_call *call, void *ptr, size_t size);
 
+/** What is ready for this slot, and what is in the depot, goes to the manager; the others are asked to follow. */
+void shm_front_trim(const struct front_call *call);
 /** Magazines and op record of slot `number`, which is gone or our own and ends: what is there goes to the manager. */
 void shm_front_settle(struct pool *p, struct owner *o, uint32_t number);
 

@@ -264,6 +264,13 @@ bool slot_give_back(const struct front_call *call)
 	return any;
 }
 
+void shm_front_trim(const struct front_call *call)
+{
+	enter(call->p, call->o, 0);
+	slot_give_back(call);
+	leave(call->p, call->o, 0);
+}
+
 /* ---- after the owner ---- */
 
 /* Of a free that had not yet made the record its own, somebody else may have it by now. */
