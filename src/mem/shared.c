@@ -103,13 +103,14 @@ static int new_files(struct pool *p, int dir, struct making *m)
 	while (rc == -EEXIST && ++i < last);
 	if (rc)
 		return rc;
-	region_file_open(&p->data_file, fd);
 	m->incarnation = i;
 	name_shard(m);
+	rc = region_file_open(&p->data_file, fd);
 	unlinkat(dir, m->file, 0); /* of one who died in here, else DATA's name would be taken */
-	rc = meta_file_new(dir, m->file, meta_bytes_for(m->size), &fd);
 	if (rc == 0)
-		region_file_open(&p->meta_file, fd);
+		rc = meta_file_new(dir, m->file, meta_bytes_for(m->size), &fd);
+	if (rc == 0)
+		rc = region_file_open(&p->meta_file, fd);
 	return rc;
 }
 
@@ -199,8 +200,8 @@ static void remember_path(struct pool *p)
 	if (p != p->home)
 		return;
 	fd = open(p->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (fd != -1 && (region_file_open(&p->heirs, fd) || flock(fd, LOCK_SH | LOCK_NB) == -1))
-		close(fd);
+	if (fd != -1 && region_file_open(&p->heirs, fd) == 0 && flock(p->heirs.fd, LOCK_SH | LOCK_NB) == -1)
+		region_file_close(&p->heirs);
 }
 
 static void unlink_shard(int dir, const struct making *m)
