@@ -22,6 +22,7 @@
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
 #include "mem/meta/slot.h"
+#include "mem/reap/reap.h"
 #include "mem/shared.h"
 
 struct pool mem_shm_pools[SHARDS_MAX];
@@ -155,6 +156,7 @@ static int first_use(struct pool *p)
 	char own[24];
 
 	mem_register_handlers();
+	shm_front_need = reap_for_need;
 	if (wanted.name[0])
 		return wanted.create ? make(p, wanted.name, wanted.size) : attach(p, wanted.name);
 	if (c->shm_pool[0])

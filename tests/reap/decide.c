@@ -6,7 +6,7 @@
  * background, close what is not theirs, or die. What this kernel or user may not do is done to the slot's words
  * instead, and said.
  *
- * Usage: decide MANAGER [closed|sleep]. Exit status 0, or 1 with the line.
+ * Usage: decide MANAGER [closed|sleep|needy]. Exit status 0, or 1 with the line.
  */
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -511,6 +511,72 @@ static void a_killed_daemon_that_nobody_buried_is_dead(void)
 	close(up[0]), close(up[1]);
 }
 
+/* ---- who needs memory reaps ---- */
+
+static void *fill_with(size_t size)
+{
+	void *last = NULL, *p;
+
+	while ((p = shm_malloc(size))) {
+		*(void **)p = last;
+		last = p;
+	}
+	return last;
+}
+
+static void hoard(int gate)
+{
+	(void)fill_with(4000);
+	wait_at(gate);
+	shm_lock();
+	pause();
+}
+
+static uint64_t failures(void)
+{
+	uint64_t sum = 0;
+
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		sum += atomic_load(&mem_shm_pools[k].live->failures);
+	return sum;
+}
+
+/* on_death = reclaim and no daemon: the request that finds no memory takes what the dead one had, and does not fail. */
+static int needy(void)
+{
+	struct child c;
+	uint64_t before;
+
+	EXPECT(shm_create("needy", 16 << 20) == 0);
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		mem_shm_pools[k].id->on_death = ON_DEATH_RECLAIM;
+	c = start(hoard);
+	for (unsigned i = 0; i < 10000 && !failures(); i++)
+		nap(1);				/* it has all there is */
+	let_go_on(&c);
+	until_locked();
+	kill_it(&c);
+	before = failures();
+	EXPECT(shm_malloc(1 << 20) && failures() == before);
+	EXPECT(state_of(c.slot) == SLOT_FREE && atomic_load(&mem_shm_pool.live->reaped) == 1);
+	EXPECT(atomic_load(&mem_shm_pool.live->recoveries) == 1);
+	(void)fill_with(4000);			/* and a pool that is full of what the living have is full */
+	EXPECT(!shm_malloc(1 << 20) && failures() > before);
+	return 0;
+}
+
+static void a_request_in_need_reaps(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execl(self_path, self_path, manager, "needy", (char *)NULL);
+		_exit(127);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -524,9 +590,9 @@ int main(int argc, char **argv)
 		sleep(20);
 		return 0;
 	}
-	if (argc > 2)
-		return closed();
 	alarm(60);
+	if (argc > 2)
+		return strcmp(argv[2], "needy") == 0 ? needy() : closed();
 	EXPECT((turn = shm_mallocxz(sizeof *turn)));
 	a_stopped_one_lives();
 	one_that_executes_is_dead();
@@ -539,6 +605,7 @@ int main(int argc, char **argv)
 	a_foreign_namespace_for_real();
 	no_start_time_is_no_proof();
 	a_killed_daemon_that_nobody_buried_is_dead();
+	a_request_in_need_reaps();
 	puts("decide: the dead are dead, and nobody else");
 	return 0;
 }

@@ -103,6 +103,21 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 
 /* ---- the calls ---- */
 
+#ifdef MEM_DOMAIN_SHM
+bool (*shm_front_need)(struct pool *p, struct owner *o);
+#endif
+
+/* The dead have left something that serves others now. Not for a holder of all locks: it would wait for itself. */
+static inline bool reaped(const struct front_call *call)
+{
+#ifdef MEM_DOMAIN_SHM
+	return !(call->flags & FRONT_HELD) && shm_front_need && shm_front_need(call->p, call->o);
+#else
+	(void)call;
+	return false;
+#endif
+}
+
 /* What is ready for others goes back to the manager. false: there is nothing. */
 static inline bool give_back(struct pool *p)
 {
@@ -135,7 +150,8 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (UNLIKELY(record && !record_ready(p))) {
 		if (!may_go_unrecorded()) {
 			leave(p, call->flags);
-			return fail(call, size, VERDICT_EXHAUSTED);
+			return reaped(call) ? DOMAIN(front_alloc)(call, align, size) :
+					      fail(call, size, VERDICT_EXHAUSTED);
 		}
 		record = false;
 	}
@@ -146,7 +162,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		ptr = p->ops->alloc(&p->heap, align, need);
 	if (UNLIKELY(!ptr)) {
 		leave(p, call->flags);
-		return fail(call, size, VERDICT_EXHAUSTED);
+		return reaped(call) ? DOMAIN(front_alloc)(call, align, size) : fail(call, size, VERDICT_EXHAUSTED);
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	count_in(p, usable);

@@ -55,6 +55,12 @@ enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
 FRONT_DECLARE(pkg)
 FRONT_DECLARE(shm)
 
+/**
+ * Asked, without the lock, before a shared request fails for want of memory: what did the dead leave that may go? true:
+ * something went, and the request is tried again. Set by shm.c; true at most once for each owner that died.
+ */
+extern bool (*shm_front_need)(struct pool *p, struct owner *o);
+
 /** Free the fragment of a record if slot `number` still owns it. false: it does not, or the fragment is damaged. */
 bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number);
 

@@ -102,6 +102,20 @@ bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation)
 	return !in_use(p, number) || gone(p, number, &state) || (SLOT_GEN(state) & 0x7ffff) != generation;
 }
 
+bool slot_any_marked(const struct pool *p)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++) {
+		const struct meta_slot *s = pool_slot(p, i);
+
+		if (SLOT_STATE(atomic_load_explicit(&s->state, memory_order_acquire)) == SLOT_LIVE && !s->observer &&
+		    life_word(s) & FUTEX_OWNER_DIED)
+			return true;
+	}
+	return false;
+}
+
 bool slot_is_ours(const struct pool *p, uint32_t number)
 {
 	/* state's upper half: namespace and pid, there from the claim on */
@@ -212,8 +226,10 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 			return false;
 		s->until = clock_seconds();
 		to = with_state(state, SLOT_STATE(state) == SLOT_LIVE ? SLOT_DEAD : SLOT_FREE);
-		atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
-							memory_order_relaxed);
+		if (atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
+							    memory_order_relaxed) &&
+		    SLOT_STATE(to) == SLOT_DEAD && !s->observer)
+			atomic_fetch_add_explicit(&p->live->reaped, 1, memory_order_relaxed); /* read by humans */
 	}
 	return true;
 }
@@ -223,7 +239,7 @@ static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 {
 	uint64_t end = p->live->counters.records_used;
 
-	for (uint64_t i = 0; i < end; i++) {
+	for (uint64_t i = 0; i < end && i < p->live->records_committed && i < p->id->records_max; i++) {
 		const struct meta_record *r = &p->records[i];
 		uint32_t slot = (uint32_t)(*(const volatile uint64_t *)&r->owner >> 32) & 0xffff;
 

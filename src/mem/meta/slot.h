@@ -26,6 +26,8 @@ bool slot_gone(const struct pool *p, uint32_t number);
 bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation);
 /** Of a living slot: its owner is a thread of this process. */
 bool slot_is_ours(const struct pool *p, uint32_t number);
+/** Has the kernel marked one as dead that nobody has reaped yet? A look at memory, no system call. */
+bool slot_any_marked(const struct pool *p);
 /** Mark the gone as LEFT or DEAD, take their locks, free those that no record names. Returns how many were freed. */
 unsigned slot_reap(struct pool *p, struct owner *o);
 /** A raw clone() leaves the child without a robust list; give it back what its thread had. Async-signal-safe. */

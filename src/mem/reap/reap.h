@@ -25,4 +25,13 @@ int reap_registry(int dir);
  */
 uint64_t reap_reclaim(struct pool *p, struct owner *o);
 
+/**
+ * reap_for_need - what a request does before it fails for want of memory
+ *
+ * Without a system call it looks for owners that the kernel has marked as dead and nobody has reaped yet; only if there
+ * is one are they reaped, and what may go goes. true: something did. So a pool that is simply full costs a look at its
+ * slots, and each death pays for one look at the ledger.
+ */
+bool reap_for_need(struct pool *p, struct owner *o);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "mem/front/front.h"
+#include "mem/meta/slot.h"
 #include "mem/reap/reap.h"
 
 static bool dead(const struct pool *p, uint32_t number)
@@ -23,5 +24,18 @@ uint64_t reap_reclaim(struct pool *p, struct owner *o)
 		if (!(*(const volatile uint64_t *)&r->address & RECORD_FREE) && dead(p, number))
 			freed += shm_front_reclaim(&call, i, number);
 	}
+	return freed;
+}
+
+bool reap_for_need(struct pool *p, struct owner *o)
+{
+	uint64_t freed;
+
+	if (!slot_any_marked(p))
+		return false;
+	slot_reap(p, o);
+	freed = reap_reclaim(p, o);
+	if (freed)
+		slot_reap(p, o);	/* slots that nothing names any more */
 	return freed;
 }
