@@ -192,7 +192,10 @@ int watch_open(struct daemon *d)
 	if (!d->watch)
 		return -1;
 	d->watch->timer = event_new(d->base, -1, EV_PERSIST, on_watch, d);
-	return d->watch->timer && !event_add(d->watch->timer, &interval) ? 0 : -1;
+	if (!d->watch->timer || event_add(d->watch->timer, &interval))
+		return -1;
+	on_watch(-1, 0, d);		/* what is there already is no news */
+	return 0;
 }
 
 void watch_close(struct daemon *d)

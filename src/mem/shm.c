@@ -22,6 +22,7 @@
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
 #include "mem/meta/slot.h"
+#include "mem/meta/store.h"
 #include "mem/reap/reap.h"
 #include "mem/shared.h"
 
@@ -81,9 +82,9 @@ static int claim_in(struct pool *p, struct owner *ret_owner)
 {
 	int rc = slot_claim(p, false, ret_owner);
 
-	if (rc == -EAGAIN) {
-		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that, and
-		 * another may just have done it */
+	if (rc) {
+		/* full, or no memory for one more: those of the dead that nothing names any more; whoever reaps needs
+		 * no slot for that, and another may just have done it */
 		struct owner nobody = { 0 };
 
 		slot_reap(p, &nobody);
@@ -344,6 +345,22 @@ static void *not_ready(void)
 	return NULL;
 }
 
+/*
+ * A thread without a slot, for which there is no memory, cannot free: nobody could roll it back. The fragment stays its
+ * owner's, and the pool tells of a failure with nothing requested.
+ */
+COLD static void not_freed(struct pool *p)
+{
+	int saved = errno;
+
+	if (p->id)
+		note_failure(p, &(const struct meta_failure){ .time = clock_seconds(),
+							      .pid = process_self()->pid,
+							      .size = p->data_size,
+							      .verdict = VERDICT_EXHAUSTED });
+	errno = saved;
+}
+
 static inline void *allocate(const struct front_call *call, size_t align, size_t size)
 {
 	struct shards s;
@@ -363,7 +380,8 @@ static inline void release(const struct front_call *call, void *p)
 		return;
 	}
 	s = shards();
-	shm_shards_free(&s, call, p);
+	if (UNLIKELY(!shm_shards_free(&s, call, p)))
+		not_freed(&mem_shm_pool);
 }
 
 static inline void *reallocate(const struct front_call *call, void *p, size_t size)
@@ -412,8 +430,12 @@ void *mem_shm_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_shm_free(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(ready(&mem_shm_pool)))
+	if (!p)
+		return;
+	if (LIKELY(ready(&mem_shm_pool)))
 		release(CALL(0), p);
+	else
+		not_freed(&mem_shm_pool);
 }
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)

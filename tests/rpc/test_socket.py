@@ -749,8 +749,6 @@ def rows_have_what_was_promised(p):
 def a_recovery_is_told(p):
     p.start()
     with p.client() as c:
-        wait_for(lambda: c.call("status")["pools"])
-        time.sleep(1.2)			# it has looked once: what comes now is news
         a = p.app("hold-killed")
         pool = "shm:%d:1" % a.pid
         row = {r["pool"]: r for r in c.call("status")["pools"]}[pool]

@@ -33,12 +33,16 @@ void *DOMAIN(shards_alloc)(const struct shards *s, const struct front_call *call
 	return NULL;
 }
 
-void DOMAIN(shards_free)(const struct shards *s, const struct front_call *call, void *ptr)
+bool DOMAIN(shards_free)(const struct shards *s, const struct front_call *call, void *ptr)
 {
 	struct front_call here = *call;
 
-	if (ptr && where_it_lies(s, &here, ptr))
-		DOMAIN(front_free)(&here, ptr);
+	if (!ptr)
+		return true;
+	if (!where_it_lies(s, &here, ptr))
+		return false;
+	DOMAIN(front_free)(&here, ptr);
+	return true;
 }
 
 /* `here` has no room for it: another shard may. What it holds of `ptr` moves there. */
