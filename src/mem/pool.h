@@ -31,7 +31,7 @@ struct pool {
 	const struct mem_manager *manager;
 	const struct mem_manager_ops *ops;	/* of this domain's build */
 	struct mem_heap heap;
-	struct meta_identity *id;
+	struct meta_identity *id;	/* shm: `believed`, once it is made or attached */
 	struct meta_live *live;
 	unsigned char *meta;
 	uint64_t meta_bytes;		/* mapped */
@@ -45,6 +45,8 @@ struct pool {
 	struct region_file heirs;	/* shm: META once more, with a lock that forked children share; see shared.h */
 	bool seen;			/* META is a file in the registry */
 	char path[256];			/* of META; "" when not seen */
+	struct meta_identity
+		believed; /* shm: as it was when it was checked: who may write to META may write this, too */
 	/* pkg only */
 	uint64_t data_size;
 	struct mem_cursors pkg_cursors;

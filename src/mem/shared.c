@@ -204,6 +204,12 @@ static void remember_path(struct pool *p)
 		region_file_close(&p->heirs);
 }
 
+static void believe(struct pool *p, const struct meta_identity *id)
+{
+	p->believed = *id;
+	p->id = &p->believed;
+}
+
 static void unlink_shard(int dir, const struct making *m)
 {
 	char data[REGISTRY_NAME_MAX + sizeof ".data"];
@@ -286,8 +292,10 @@ int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *
 		rc = create_in(dir, spec, p, ret_owner);
 	close(dir);
 	for (unsigned i = 0; i < spec->shards; i++) {
-		if (rc == 0)
+		if (rc == 0) {
+			believe(&p[i], p[i].id);
 			remember_path(&p[i]);
+		}
 		else
 			p[i] = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 }; /* its addresses are gone */
 	}
@@ -363,6 +371,7 @@ static int attach_shard(int dir, const char *name, uint32_t incarnation, uint32_
 		return rc;
 	}
 	wire(p, at, id.size);
+	believe(p, &id);
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	if (atomic_load_explicit(&p->live->state, memory_order_acquire) == POOL_DAMAGED ||
 	    (shard && (p->id->group != p->home->id->group || p->id->shards != p->home->id->shards))) {

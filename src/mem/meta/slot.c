@@ -66,6 +66,8 @@ static bool certified_dead(const struct meta_slot *s, uint64_t state)
 	       process_fate(SLOT_PID(state), s->start_time, s->pid_namespace) == PROCESS_DEAD;
 }
 
+bool slot_certified(const struct meta_slot *copy, uint64_t state) { return certified_dead(copy, state); }
+
 static bool gone(const struct pool *p, uint32_t number, uint64_t *ret_state)
 {
 	const struct meta_slot *s = pool_slot(p, number);
@@ -180,7 +182,7 @@ int slot_claim(struct pool *p, bool observer, struct owner *ret_owner)
 	int rc = 0;
 
 	slot_mend_robust_list();
-	for (uint32_t i = 0; rc == 0; i++) {
+	for (uint32_t i = 0; rc == 0 && i < SLOTS_MAX; i++) {
 		uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 
 		if (i >= used)
@@ -191,7 +193,7 @@ int slot_claim(struct pool *p, bool observer, struct owner *ret_owner)
 			return 0;
 		}
 	}
-	return rc;
+	return rc ? rc : -EAGAIN;
 }
 
 void slot_leave(struct pool *p, struct owner *o)
@@ -254,6 +256,8 @@ unsigned slot_reap(struct pool *p, struct owner *o)
 	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 	unsigned candidates = 0, freed = 0;
 
+	if (used > SLOTS_MAX)
+		used = SLOTS_MAX;
 	for (uint32_t i = 0; i < used; i++)
 		candidates += mark_gone(p, o, i);
 	if (!candidates)

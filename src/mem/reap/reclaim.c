@@ -16,7 +16,7 @@ uint64_t reap_reclaim(struct pool *p, struct owner *o)
 
 	if (p->id->on_death != ON_DEATH_RECLAIM)
 		return 0;
-	for (uint64_t i = 0; i < end && i < p->live->records_committed; i++) {
+	for (uint64_t i = 0; i < end && i < p->live->records_committed && i < p->id->records_max; i++) {
 		const struct meta_record *r = &p->records[i];
 		uint32_t number = (uint32_t)(*(const volatile uint64_t *)&r->owner >> 32) & 0xffff;
 
