@@ -9,7 +9,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${BENCH_BIN:-$here/../build/release/bin}
 export BENCH_BIN="$bin"
-all="pairs fail start introspect serve"
+all="pairs fail start introspect serve recovery"
 names= against= keep=
 
 while [ $# -gt 0 ]; do

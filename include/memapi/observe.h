@@ -56,6 +56,8 @@ struct obs_stats {
 	uint64_t largest_free;		/* shards: of any */
 	uint64_t failures, untracked, untracked_bytes, stamp;
 	uint64_t takeovers, rollbacks, faults;
+	uint64_t recoveries,
+		reaped; /* shm: locks taken from the dead and told by obs_recoveries(); owners found dead */
 	unsigned users, dead;		/* slots of the living, and of those who left memory behind; shards: users of
 					 * shard 0, where each has one, and the most dead that any has */
 	unsigned slots;			/* shm: obs_owner() knows numbers below, of each shard */
@@ -172,6 +174,17 @@ typedef bool obs_failure_fn(const struct obs_failure *f, void *arg);
 MEMAPI_EXPORT int obs_failures(struct obs_pool *p, obs_failure_fn *fn, void *arg);
 typedef bool obs_fault_fn(const struct obs_fault *f, void *arg);
 MEMAPI_EXPORT int obs_faults(struct obs_pool *p, obs_fault_fn *fn, void *arg);
+
+/** A dead owner's lock was taken over, and its open call rolled back. */
+struct obs_recovery {
+	uint64_t time;			/* CLOCK_REALTIME, s */
+	int64_t pid, dead;		/* who did it, and for whom */
+	uint64_t stores;		/* rolled back; 0: the dead one was between two transactions */
+	uint64_t ns;			/* from the certified death to the free lock */
+};
+typedef bool obs_recovery_fn(const struct obs_recovery *r, void *arg);
+/** As obs_failures(). */
+MEMAPI_EXPORT int obs_recoveries(struct obs_pool *p, obs_recovery_fn *fn, void *arg);
 
 typedef void obs_error_fn(uint64_t address, const char *what, void *arg);
 /**

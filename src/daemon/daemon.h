@@ -5,6 +5,7 @@
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
  *	h_*.c		one family of methods each			pick.c visit.c rows.c tally.c page.c: theirs
  *	sample.c	live bytes by call site over time		hosted.c	pools that live while mmd does
+ *	watch.c		recoveries, and who holds a lock for how long
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -24,6 +25,7 @@
 
 struct mem_host;
 struct sampler;
+struct watch;
 
 struct daemon {
 	struct conf_options opts;	/* of the command line */
@@ -39,6 +41,7 @@ struct daemon {
 	struct event *reap;
 	bool pool_failed[CONF_POOLS];
 	struct sampler *sampler;
+	struct watch *watch;		/* watch.h; NULL: none */
 	struct places places;		/* of the handler that runs */
 	uint64_t started;		/* rpc_now() */
 	struct event *leave;		/* the restart, when the answer is out */

@@ -4,6 +4,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/pick.h"
+#include "daemon/watch.h"
 
 /* OBS_UNKNOWN in one row makes the sum unknown: half a sum would be a wrong number. */
 static void add(uint64_t *sum, uint64_t value)
@@ -41,21 +42,7 @@ static void counters(struct json_writer *w, const struct obs_stats *s)
 	row_count(w, "untracked", s->untracked);
 }
 
-/* The lock's holder, to see a stopped one: the same turn in two answers is one hold. */
-static void lock(struct json_writer *w, const struct obs_stats *s)
-{
-	jw_key(w, "lock");
-	if (!s->lock_pid) {
-		jw_null(w);
-		return;
-	}
-	jw_open(w, '{');
-	jw_key(w, "pid"), jw_int(w, s->lock_pid);
-	jw_key(w, "turn"), jw_uint(w, s->lock_turn);
-	jw_close(w, '}');
-}
-
-static void row(struct json_writer *w, const struct obs_info *i, const struct obs_stats *s)
+static void row(struct json_writer *w, struct daemon *d, const struct obs_info *i, const struct obs_stats *s)
 {
 	jw_open(w, '{');
 	row_pool(w, i);
@@ -63,13 +50,8 @@ static void row(struct json_writer *w, const struct obs_info *i, const struct ob
 	jw_key(w, "state"), jw_string(w, row_state(s->state));
 	counters(w, s);
 	jw_key(w, "tracking"), jw_string(w, row_tracking(s->tracking));
-	if (i->domain == OBS_SHM) {
-		jw_key(w, "users"), jw_uint(w, s->users);
-		jw_key(w, "dead"), jw_uint(w, s->dead);
-		jw_key(w, "takeovers"), jw_uint(w, s->takeovers);
-		jw_key(w, "rollbacks"), jw_uint(w, s->rollbacks);
-		lock(w, s);
-	}
+	if (i->domain == OBS_SHM)
+		watch_row(w, d, i, s);
 	jw_key(w, "faults"), jw_uint(w, s->faults);
 	jw_close(w, '}');
 }
@@ -91,7 +73,7 @@ void rpc_stats(struct rpc_call *call)
 
 		error = p ? obs_stats(p, &s) : -ENOENT;
 		if (!error) {
-			row(w, obs_info(p), &s);
+			row(w, d, obs_info(p), &s);
 			if (s.state == OBS_LIVE || s.state == OBS_DRAINING)
 				add_stats(&total, &s);
 		} else if (pick.one && pick.count == 1) {

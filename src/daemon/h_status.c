@@ -8,6 +8,7 @@
 #include "daemon/commit.h"
 #include "daemon/hosted.h"
 #include "daemon/pick.h"
+#include "daemon/watch.h"
 
 static void build(struct json_writer *w)
 {
@@ -37,7 +38,7 @@ static void daemon_row(struct json_writer *w, const struct daemon *d)
 	jw_close(w, '}');
 }
 
-static void pool_row(struct json_writer *w, const struct daemon *d, struct obs_pool *p)
+static void pool_row(struct json_writer *w, struct daemon *d, struct obs_pool *p)
 {
 	const struct obs_info *i = obs_info(p);
 	struct obs_stats s;
@@ -53,6 +54,8 @@ static void pool_row(struct json_writer *w, const struct daemon *d, struct obs_p
 		jw_key(w, "state"), jw_string(w, row_state(s.state));
 		if (s.state == OBS_DAMAGED)
 			row_text(w, "reason", s.reason);
+		if (i->domain == OBS_SHM)
+			watch_row(w, d, i, &s);
 	}
 	hosted_held_back(d, i, held_back, sizeof held_back);
 	row_text(w, "held_back", held_back);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/hosted.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/log.h"
 #include "mem/host.h"
 #include "memapi/memcore.h"
 
-enum { REAP_S = 1, RETRY_S = 10 };
+enum { REAP_S = 1, RETRY_S = 10, REAPER_S = 5 };
 
 /* A pool's own manager, or the shared one: as it was at mmd's start, since changes wait for the next. */
 static void want(struct daemon *d, unsigned i)
@@ -33,17 +35,27 @@ static void want(struct daemon *d, unsigned i)
 	d->pool_failed[i] = failed;
 }
 
+static pid_t in_child(void (*work)(void *), void *arg)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	signal(SIGALRM, SIG_DFL);
+	alarm(REAPER_S);
+	work(arg);
+	_exit(0);
+}
+
 static void on_reap(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
-	unsigned dead = mem_host_reap(d->host);
 	static unsigned turn;
 
 	(void)fd, (void)what;
+	(void)mem_host_reap(d->host, in_child);	/* watch.c tells who died, and what came of it */
 	if (++turn % RETRY_S == 0)
 		hosted_configure(d);
-	if (dead)
-		log_line(LOG_NOTICE, "%u owner%s of shared memory died", dead, dead == 1 ? "" : "s");
 }
 
 int hosted_open(struct daemon *d)

@@ -27,6 +27,7 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/sample.h"
+#include "daemon/watch.h"
 #include "memapi/memapi.h"
 #include "memapi/memcore.h"
 
@@ -296,7 +297,8 @@ static int make_parts(struct daemon *d, struct event *signals[3])
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;
-	if (!d->leave || obs_open(NULL, &d->obs) || jobs_open(d->base) || sampler_new(d, &d->sampler) || hosted_open(d))
+	if (!d->leave || obs_open(NULL, &d->obs) || jobs_open(d->base) || sampler_new(d, &d->sampler) ||
+	    watch_open(d) || hosted_open(d))
 		return -ENOMEM;
 	if (!add_signal(d, &signals[0], SIGTERM, on_end) || !add_signal(d, &signals[1], SIGINT, on_end) ||
 	    !add_signal(d, &signals[2], SIGHUP, on_hangup))
@@ -310,6 +312,7 @@ static void drop_parts(struct daemon *d, struct event *signals[3])
 	jobs_close();
 	sampler_free(d->sampler);
 	hosted_close(d);
+	watch_close(d);
 	obs_close(d->obs);
 	for (unsigned i = 0; i < 3; i++)
 		if (signals[i])

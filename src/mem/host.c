@@ -2,9 +2,14 @@
 #include "mem/host.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem/init.h"
@@ -18,8 +23,10 @@ struct hosted {
 	struct pool p[SHARDS_MAX];
 	struct owner o[SHARDS_MAX];
 	unsigned shards;
-	bool draining;
+	bool draining, damaged;		/* damaged: it is looked at no more */
 	const char *held_back;
+	pid_t reaper;			/* a child that reaps; 0: none */
+	unsigned waiting, turns;	/* slots that wait to be freed, as of the last reaper; looks since */
 };
 
 struct mem_host {
@@ -41,7 +48,54 @@ int mem_host_open(struct mem_host **ret_host)
 	return 0;
 }
 
+/* ---- what is read of it ---- */
+
+/*
+ * Who may write to META may write noise, or cut it off: a daemon reads it, and what it must touch it touches in a child
+ * that may fall.
+ */
+static bool read_meta(const struct pool *p, uint64_t at, void *to, size_t bytes)
+{
+	return pread(p->meta_file.fd, to, bytes, (off_t)at) == (ssize_t)bytes;
+}
+
+static bool whole(const struct pool *p)
+{
+	struct stat st;
+
+	return fstat(p->meta_file.fd, &st) == 0 && (uint64_t)st.st_size >= p->meta_bytes &&
+	       fstat(p->data_file.fd, &st) == 0 && (uint64_t)st.st_size >= p->data_size;
+}
+
+/* The living but for ourselves; those whom the kernel calls dead, and nobody yet; slots that wait to be freed. */
+struct crowd { unsigned living, dead, waiting; };
+
+static struct crowd crowd_of(const struct pool *p, const struct owner *own)
+{
+	struct crowd c = { 0 };
+	struct meta_live live;
+	struct meta_slot s;
+
+	if (!read_meta(p, META_LIVE, &live, sizeof live))
+		return c;
+	for (uint32_t i = 0; i < live.slots_used && i < SLOTS_MAX; i++) {
+		uint64_t state;
+
+		if (i == own->number ||
+		    !read_meta(p, META_SLOTS + (uint64_t)i * SLOT_BYTES, &s, offsetof(struct meta_slot, log)))
+			continue;
+		state = s.state;
+		if (SLOT_STATE(state) == SLOT_LIVE || SLOT_STATE(state) == SLOT_CLAIMING)
+			++*(slot_certified(&s, state) ? &c.dead : &c.living);
+		else if (SLOT_STATE(state) != SLOT_FREE)
+			c.waiting++;
+	}
+	return c;
+}
+
 /* ---- one pool ---- */
+
+static void bury_reaper(struct hosted *x, unsigned ms);
 
 static struct hosted *add(struct mem_host *h)
 {
@@ -60,8 +114,12 @@ static void let_go(struct mem_host *h, size_t i, bool drop)
 	unsigned shards = x->shards;
 
 	snprintf(name, sizeof name, "%s", x->p->id->name);
+	if (x->reaper > 0)
+		kill(x->reaper, SIGKILL);
+	bury_reaper(x, 1000);
 	for (unsigned k = 0; k < x->shards; k++)
-		slot_leave(&x->p[k], &x->o[k]);
+		if (whole(&x->p[k]))
+			slot_leave(&x->p[k], &x->o[k]);
 	shared_detach(x->p, x->shards);
 	if (drop)
 		shared_unlink(name, incarnation, shards);
@@ -69,12 +127,13 @@ static void let_go(struct mem_host *h, size_t i, bool drop)
 	h->pool[i] = h->pool[--h->count];
 }
 
-static unsigned users(const struct hosted *x) { return shared_users(x->p, x->o); }
+static unsigned users(const struct hosted *x) { return crowd_of(x->p, x->o).living; }
 
 static void set_state(struct hosted *x, enum pool_state state)
 {
 	for (unsigned k = 0; k < x->shards; k++)
-		atomic_store_explicit(&x->p[k].live->state, state, memory_order_release);
+		if (whole(&x->p[k]))
+			atomic_store_explicit(&x->p[k].live->state, state, memory_order_release);
 	x->draining = state == POOL_DRAINING;
 }
 
@@ -267,16 +326,92 @@ int mem_host_drop(struct mem_host *h, const char *name, bool force)
 	return !found ? -ENOENT : busy ? -EBUSY : 0;
 }
 
-static unsigned count_dead(const struct hosted *x)
-{
-	unsigned dead = 0;
+/* ---- reaping ---- */
 
-	for (uint32_t i = 0; i < x->p->live->slots_used && i < SLOTS_MAX; i++)
-		dead += SLOT_STATE(pool_slot(x->p, i)->state) == SLOT_LIVE && slot_gone(x->p, i);
+enum { REAPER_MS = 50, WAITING_EVERY = 10 };
+
+/* With slots of its own: in a child, whose death others would mend. */
+static void work(void *arg)
+{
+	struct hosted *x = arg;
+
+	for (unsigned k = x->shards; k--; ) {	/* who is new has a slot in shard 0 first */
+		struct owner o;
+
+		if (slot_claim(&x->p[k], true, &o))
+			return;
+		reap_pool(&x->p[k], &o);
+		slot_leave(&x->p[k], &o);
+	}
+}
+
+static void damaged(struct hosted *x, const char *why)
+{
+	struct meta_live *live = x->p->live;
+
+	x->damaged = true;
+	if (!whole(x->p))
+		return;			/* those who look see that for themselves */
+	snprintf(live->reason, sizeof live->reason, "%s", why);
+	atomic_store_explicit(&live->state, POOL_DAMAGED, memory_order_release);
+}
+
+/* Waits a little for the child. One that is not done by then is asked for the next time. */
+static void bury_reaper(struct hosted *x, unsigned ms)
+{
+	int status;
+
+	for (unsigned i = 0; x->reaper > 0; i++) {
+		pid_t pid = waitpid(x->reaper, &status, WNOHANG);
+		char why[80];
+
+		if (pid == 0 && i < ms) {
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+			continue;
+		}
+		if (pid == 0)
+			return;
+		x->reaper = 0;
+		if (pid > 0 && WIFSIGNALED(status) && WTERMSIG(status) != SIGALRM && WTERMSIG(status) != SIGKILL &&
+		    WTERMSIG(status) != SIGTERM) {
+			snprintf(why, sizeof why, "META or heap make no sense: who reaped it died of signal %d",
+				 WTERMSIG(status));
+			damaged(x, why);
+		}
+	}
+}
+
+/* Returns how many owners it found dead. */
+static unsigned reap(struct hosted *x, mem_host_child_fn *in_child)
+{
+	unsigned dead = 0, waiting = 0;
+
+	bury_reaper(x, 0);
+	if (x->damaged || x->reaper > 0)
+		return 0;
+	if (!whole(x->p)) {
+		damaged(x, "META or DATA is cut off");
+		return 0;
+	}
+	for (unsigned k = 0; k < x->shards; k++) {
+		struct crowd c = crowd_of(&x->p[k], &x->o[k]);
+
+		waiting += c.waiting;
+		dead = c.dead > dead ? c.dead : dead;
+	}
+	/* those that records still name are looked at now and then */
+	if (!dead && (!waiting || (waiting == x->waiting && ++x->turns % WAITING_EVERY)))
+		return 0;
+	x->waiting = waiting;
+	if (!in_child)
+		work(x);
+	else
+		x->reaper = in_child(work, x);
+	bury_reaper(x, REAPER_MS);
 	return dead;
 }
 
-unsigned mem_host_reap(struct mem_host *h)
+unsigned mem_host_reap(struct mem_host *h, mem_host_child_fn *in_child)
 {
 	static uint64_t last;
 	uint64_t now = clock_mono_seconds();
@@ -286,9 +421,7 @@ unsigned mem_host_reap(struct mem_host *h)
 	for (size_t i = h->count; i-- > 0;) {
 		struct hosted *x = h->pool[i];
 
-		dead += count_dead(x);
-		for (unsigned k = x->shards; k--; )	/* who is new has a slot in shard 0 first */
-			reap_pool(&x->p[k], &x->o[k]);
+		dead += reap(x, in_child);
 		if (x->draining && users(x) == 0)
 			let_go(h, i, true);
 	}

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { HOSTED_MAX = 64 };
 
@@ -53,9 +54,17 @@ int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *wh
 /** By name, all incarnations. -ENOENT; -EBUSY: it is used and not `force`d (then it drains and goes with its last
  * user). */
 int mem_host_drop(struct mem_host *h, const char *name, bool force);
-/** Once a second or so: takes locks from the dead, frees slots, drops drained pools, tidies the registry. Returns how
- * many owners died. */
-unsigned mem_host_reap(struct mem_host *h);
+/** Calls `work(arg)` in a child that ends with it, within seconds. Returns the child's pid, or -1. */
+typedef pid_t mem_host_child_fn(void (*work)(void *), void *arg);
+/**
+ * mem_host_reap - once a second or so: takes locks from the dead, frees slots, drops drained pools, tidies the registry
+ * @in_child: NULL: in this process, which then trusts everybody who may write to its pools
+ *
+ * META and heap may be noise, and the lock's holder may be stopped: a child may fall or hang over that, and the host
+ * goes on. A pool whose reaper dies of a signal of its own is marked as damaged. Waits for a child for 50 ms, and looks
+ * for it again the next time. Returns how many owners it found dead.
+ */
+unsigned mem_host_reap(struct mem_host *h, mem_host_child_fn *in_child);
 
 /** i from 0; false: no more. */
 bool mem_host_at(const struct mem_host *h, size_t i, struct mem_host_pool *ret_pool);

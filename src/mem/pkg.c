@@ -7,7 +7,6 @@
  * they are made, forked and left as one.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -96,22 +95,6 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	p->live->state = POOL_LIVE;
 }
 
-/* Programs count on low numbers: on the lowest free one, and on 0 to 2, which may be closed at their start. */
-static int out_of_the_way(int fd)
-{
-	static const int from[] = { 200, 20, 3 };	/* as the limit allows */
-
-	for (unsigned i = 0; i < sizeof from / sizeof *from; i++) {
-		int high = fcntl(fd, F_DUPFD_CLOEXEC, from[i]);
-
-		if (high != -1) {
-			close(fd);
-			return high;
-		}
-	}
-	return fd;
-}
-
 static void name_file(char *name, size_t bytes, uint32_t incarnation, uint32_t shard)
 {
 	int len = snprintf(name, bytes, ".pkg-%d-%u", process_self()->pid, incarnation);
@@ -147,11 +130,11 @@ static int new_file(struct pool *p, int dir, uint32_t *ret_incarnation)
 
 	if (rc)
 		return rc;
-	fd = out_of_the_way(fd);
-	region_file_open(&p->meta_file, fd);
-	rc = region_file_commit(&p->meta_file, NULL, 0, META_PKG_START);
+	rc = region_file_open(&p->meta_file, fd);
 	if (rc == 0)
-		rc = map_meta(p, fd);
+		rc = region_file_commit(&p->meta_file, NULL, 0, META_PKG_START);
+	if (rc == 0)
+		rc = map_meta(p, p->meta_file.fd);
 	if (rc == 0) {
 		fill_identity(p, *ret_incarnation);
 		rc = p == p->home ? open_others(p, dir) : 0;

@@ -41,7 +41,7 @@ struct pool {
 	const struct mem_manager *manager;
 	const struct mem_manager_ops *ops;	/* of this domain's build */
 	struct mem_heap heap;
-	struct meta_identity *id;
+	struct meta_identity *id;	/* shm: `believed`, once it is made or attached */
 	struct meta_live *live;
 	unsigned char *meta;
 	uint64_t meta_bytes;		/* mapped */
@@ -60,6 +60,8 @@ struct pool {
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
 	uint64_t created;		/* as id->created */
 	char path[256];			/* of META; "" when not seen */
+	struct meta_identity
+		believed; /* shm: as it was when it was checked: who may write to META may write this, too */
 	/* pkg only */
 	uint64_t data_size;
 	struct mem_cursors pkg_cursors;

@@ -103,13 +103,14 @@ static int new_files(struct pool *p, int dir, struct making *m)
 	while (rc == -EEXIST && ++i < last);
 	if (rc)
 		return rc;
-	region_file_open(&p->data_file, fd);
 	m->incarnation = i;
 	name_shard(m);
+	rc = region_file_open(&p->data_file, fd);
 	unlinkat(dir, m->file, 0); /* of one who died in here, else DATA's name would be taken */
-	rc = meta_file_new(dir, m->file, meta_bytes_for(m->size), &fd);
 	if (rc == 0)
-		region_file_open(&p->meta_file, fd);
+		rc = meta_file_new(dir, m->file, meta_bytes_for(m->size), &fd);
+	if (rc == 0)
+		rc = region_file_open(&p->meta_file, fd);
 	return rc;
 }
 
@@ -201,8 +202,14 @@ static void remember_path(struct pool *p)
 	if (p != p->home)
 		return;
 	fd = open(p->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (fd != -1 && (region_file_open(&p->heirs, fd) || flock(fd, LOCK_SH | LOCK_NB) == -1))
-		close(fd);
+	if (fd != -1 && region_file_open(&p->heirs, fd) == 0 && flock(p->heirs.fd, LOCK_SH | LOCK_NB) == -1)
+		region_file_close(&p->heirs);
+}
+
+static void believe(struct pool *p, const struct meta_identity *id)
+{
+	p->believed = *id;
+	p->id = &p->believed;
 }
 
 static void unlink_shard(int dir, const struct making *m)
@@ -287,8 +294,10 @@ int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *
 		rc = create_in(dir, spec, p, ret_owner);
 	close(dir);
 	for (unsigned i = 0; i < spec->shards; i++) {
-		if (rc == 0)
+		if (rc == 0) {
+			believe(&p[i], p[i].id);
 			remember_path(&p[i]);
+		}
 		else
 			p[i] = (struct pool){ .meta_file.fd = -1, .data_file.fd = -1 }; /* its addresses are gone */
 	}
@@ -364,6 +373,7 @@ static int attach_shard(int dir, const char *name, uint32_t incarnation, uint32_
 		return rc;
 	}
 	wire(p, at, id.size);
+	believe(p, &id);
 	pool_follow(p, atomic_load_explicit(&p->live->wanted, memory_order_relaxed));
 	if (atomic_load_explicit(&p->live->state, memory_order_acquire) == POOL_DAMAGED ||
 	    (shard && (p->id->group != p->home->id->group || p->id->shards != p->home->id->shards))) {

@@ -23,6 +23,7 @@
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
 #include "mem/meta/slot.h"
+#include "mem/meta/store.h"
 #include "mem/reap/reap.h"
 #include "mem/shared.h"
 #include "mem/shm.h"
@@ -88,9 +89,9 @@ static int claim_in(struct pool *p, struct owner *ret_owner)
 {
 	int rc = slot_claim(p, false, ret_owner);
 
-	if (rc == -EAGAIN) {
-		/* full: those of the dead that nothing names any more; whoever reaps needs no slot for that, and
-		 * another may just have done it */
+	if (rc) {
+		/* full, or no memory for one more: those of the dead that nothing names any more; whoever reaps needs
+		 * no slot for that, and another may just have done it */
 		struct owner nobody = { 0 };
 
 		slot_reap(p, &nobody);
@@ -367,6 +368,22 @@ static void *not_ready(void)
 	return NULL;
 }
 
+/*
+ * A thread without a slot, for which there is no memory, cannot free: nobody could roll it back. The fragment stays its
+ * owner's, and the pool tells of a failure with nothing requested.
+ */
+COLD static void not_freed(struct pool *p)
+{
+	int saved = errno;
+
+	if (p->id)
+		note_failure(p, &(const struct meta_failure){ .time = clock_seconds(),
+							      .pid = process_self()->pid,
+							      .size = p->data_size,
+							      .verdict = VERDICT_EXHAUSTED });
+	errno = saved;
+}
+
 static void *allocate_once(const struct front_call *call, size_t align, size_t size)
 {
 	struct shards s;
@@ -377,6 +394,16 @@ static void *allocate_once(const struct front_call *call, size_t align, size_t s
 	return shm_shards_alloc(&s, call, align, size);
 }
 
+/* A look at memory where nobody has died. Who holds the lock does not wait for himself. */
+COLD static void reap_for_memory(void)
+{
+	struct front_call call;
+
+	for (unsigned k = mem_shm_shards; k-- && !self.owner.holds; )
+		if (use_shard(&call, k))
+			reap_for_need(call.p, call.o);
+}
+
 /* The first try was quiet: a failure is told once, after what the dead hold was given back. */
 COLD static void *allocate_again(const struct front_call *call, size_t align, size_t size)
 {
@@ -384,8 +411,7 @@ COLD static void *allocate_again(const struct front_call *call, size_t align, si
 
 	if (errno != ENOMEM)
 		return NULL;
-	if (!self.owner.holds)
-		shm_reap();
+	reap_for_memory();
 	here.flags &= ~(unsigned)FRONT_QUIET;
 	return allocate_once(&here, align, size);
 }
@@ -425,7 +451,8 @@ static inline void release(const struct front_call *call, void *p)
 		return;
 	}
 	s = shards();
-	shm_shards_free(&s, call, p);
+	if (UNLIKELY(!shm_shards_free(&s, call, p)))
+		not_freed(&mem_shm_pool);
 }
 
 static inline void *reallocate_once(const struct front_call *call, void *p, size_t size)
@@ -447,8 +474,7 @@ static void *reallocate(const struct front_call *call, void *p, size_t size)
 	fresh = reallocate_once(&quiet, p, size);
 	if (LIKELY(fresh || (p && !size)) || errno != ENOMEM)
 		return fresh;
-	if (!self.owner.holds)
-		shm_reap();
+	reap_for_memory();
 	return reallocate_once(call, p, size);
 }
 
@@ -474,8 +500,12 @@ __attribute__((noinline)) static void free_long(void *ptr, const struct mem_site
 {
 	const struct front_call call = { &mem_shm_pool, &self.owner, site, caller, 0, NULL };
 
-	if (ptr && LIKELY(ready(&mem_shm_pool)))
+	if (!ptr)
+		return;
+	if (LIKELY(ready(&mem_shm_pool)))
 		release(&call, ptr);
+	else
+		not_freed(&mem_shm_pool);
 }
 
 void *mem_shm_malloc(size_t size, const struct mem_site *site)

@@ -30,13 +30,43 @@ END
 says nothing
 run -o csv status
 gives 0 <<'END'
-pool,domain,name,state,manager,pid,command,incarnation,held_back,shards
-shm:default:1,shm,default,live,qm,4711,mmd,1,keep = yes,4
-pkg:99:1,pkg,,crashed,fm,99,registrar,1,,
+pool,domain,name,state,manager,pid,command,incarnation,held_back,shards,users,dead,reaped,takeovers,rollbacks,lock_pid,lock_held
+shm:default:1,shm,default,live,qm,4711,mmd,1,keep = yes,4,,,,,,,
+pkg:99:1,pkg,,crashed,fm,99,registrar,1,,,,,,,,,
 END
 run -o json status
 gives 0 <<END
 $status
+END
+
+dead='{"schema":1,"version":"0.1.0","build":{},"daemon":{"pid":1,"uptime":1,"socket":"s","config":null},"managers":{"pkg":{"now":"fm","next":"fm","from":"default"},"shm":{"now":"fm","next":"fm","from":"default"}},"pools":[{"pool":"shm:a:1","domain":"shm","name":"a","pid":1,"command":"mmd","manager":"fm","shards":1,"incarnation":1,"state":"live","held_back":null,"users":3,"dead":1,"reaped":7,"takeovers":5,"rollbacks":4,"lock":{"pid":77,"turn":9,"held":12.5}},{"pool":"shm:b:1","domain":"shm","name":"b","pid":1,"command":"mmd","manager":"fm","shards":1,"incarnation":1,"state":"live","held_back":null,"users":3,"dead":0,"reaped":0,"takeovers":0,"rollbacks":0,"lock":null}],"skipped":[]}'
+serve <<END
+status $dead
+status $dead
+END
+run status
+gives 0 <<'END'
+daemon   mmd 0.1.0, pid 1, up 1s
+socket   s
+config   -
+build    -, commit -
+
+DOMAIN  NOW  AFTER RESTART  FROM
+pkg     fm   fm             default
+shm     fm   fm             default
+
+POOL     STATE  MANAGER  PID  COMMAND  HELD BACK
+shm:a:1  live   fm         1  mmd      -
+shm:b:1  live   fm         1  mmd      -
+
+OWNERS OF  USERS  DEAD  REAPED  TAKEOVERS  ROLLBACKS  LOCK PID  HELD
+shm:a:1        3     1       7          5          4        77  12.5
+END
+run -o csv status
+gives 0 <<'END'
+pool,domain,name,state,manager,pid,command,incarnation,held_back,shards,users,dead,reaped,takeovers,rollbacks,lock_pid,lock_held
+shm:a:1,shm,a,live,fm,1,mmd,1,,1,3,1,7,5,4,77,12.5
+shm:b:1,shm,b,live,fm,1,mmd,1,,1,3,0,0,0,0,,
 END
 
 stats='{"pools":[{"pool":"pkg:99:1","domain":"pkg","name":null,"pid":99,"command":"registrar","manager":"fm","state":"live","size":68719476736,"used":1048576,"real_used":1053000,"max_used":18446744073709551615,"free":0,"cached":512,"fragments":12345,"free_fragments":2,"largest_free":null,"failures":0,"untracked":3,"tracking":"off"}],"total":{"size":null,"used":1048576,"real_used":1053000,"max_used":null,"free":0,"cached":512,"fragments":12345,"free_fragments":2,"largest_free":null,"failures":0,"untracked":3}}'

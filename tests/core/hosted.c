@@ -118,11 +118,11 @@ static void what_the_dead_left(struct mem_host *h)
 	EXPECT(want(h, "reclaimed", 4 << 20, false, 1) == 0);
 	keeper = user("kept");
 	reclaimed = user("reclaimed");
-	mem_host_reap(h);
+	mem_host_reap(h, NULL);
 	EXPECT(used_of("reclaimed") > 0);	/* of the living nothing goes */
 	end(keeper);
 	end(reclaimed);
-	EXPECT(mem_host_reap(h) >= 2);
+	EXPECT(mem_host_reap(h, NULL) >= 2);
 	EXPECT(used_of("kept") > 0);
 	EXPECT(used_of("reclaimed") == 0);
 }
@@ -161,7 +161,7 @@ static void life(void)
 	EXPECT(ended_well(start("adopt", "a", STDOUT_FILENO)));
 	EXPECT(mem_host_drop(h, "nobody", false) == -ENOENT);
 	end(pid);
-	mem_host_reap(h);
+	mem_host_reap(h, NULL);
 	EXPECT(count(h, "a", true) == 0 && count(h, "a", false) == 1);
 	EXPECT(want(h, "b", 16 << 20, true, 0) == 0);
 	EXPECT(want(h, "b", 32 << 20, true, 0) == 0 && count(h, "b", false) == 1);	/* keep holds the change back */
@@ -169,7 +169,7 @@ static void life(void)
 	EXPECT(mem_host_drop(h, "b", false) == -EBUSY);
 	EXPECT(mem_host_drop(h, "b", true) == 0 && count(h, "b", true) == 1);
 	end(pid);
-	mem_host_reap(h);
+	mem_host_reap(h, NULL);
 	EXPECT(count(h, "b", true) == 0);
 	what_the_dead_left(h);
 	mem_host_close(h);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +63,26 @@ static int lose_child(void)
 	return waitpid(child, &status, 0) != child;
 }
 
+/* A child with the pool's lock, that is killed, or stopped until it is killed. */
+static int hold(int by)
+{
+	pid_t child;
+	int status;
+
+	kept = shm_malloc(16);
+	child = fork();
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);	/* a stopped one would stay */
+		kept = shm_malloc(100);
+		shm_lock();
+		raise(by);
+		pause();
+	}
+	if (waitpid(child, &status, WUNTRACED) != child || by == SIGSTOP)
+		return 0;
+	return !(kept = shm_malloc(16));
+}
+
 static int drain(void)
 {
 	pid_t child;
@@ -95,6 +116,8 @@ static int does(const char *word)
 		return many_sites((unsigned)strtoul(word + 6, NULL, 10));
 	if (!strcmp(word, "fork"))
 		return lose_child();
+	if (!strcmp(word, "hold-killed") || !strcmp(word, "hold-stopped"))
+		return hold(word[5] == 'k' ? SIGKILL : SIGSTOP);
 	if (!strcmp(word, "drain"))
 		return drain();
 	if (!strcmp(word, "fail"))

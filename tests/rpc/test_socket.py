@@ -746,6 +746,38 @@ def rows_have_what_was_promised(p):
 
 
 @test
+def a_recovery_is_told(p):
+    p.start()
+    with p.client() as c:
+        a = p.app("hold-killed")
+        pool = "shm:%d:1" % a.pid
+        row = {r["pool"]: r for r in c.call("status")["pools"]}[pool]
+        check(row["takeovers"] == 1 and row["dead"] == 1 and row["lock"] is None, row)
+        check({r["pool"]: r for r in c.call("stats")["pools"]}[pool]["takeovers"] == 1)
+        p.wait_log("%s: lock of dead owner" % pool)
+        check("taken over by %d, 0 stores rolled back, in " % a.pid in p.logged(), p.logged())
+        suspects = c.call("leaks", domain="shm", pool=pool, evidence="owner_dead")["suspects"]
+        check(len(suspects) == 1 and suspects[0]["site"]["function"] == "hold" and suspects[0]["count"] == 1 and
+              not suspects[0]["owner"]["alive"], suspects)
+
+
+@test
+def a_stopped_holder_is_told_with_its_time(p):
+    p.start()
+    a = p.app("hold-stopped")
+    with p.client() as c:
+        def lock():
+            return {r["pool"]: r for r in c.call("status")["pools"]}["shm:%d:1" % a.pid]["lock"]
+        first = lock()
+        check(first and first["pid"] not in (a.pid, 0) and first["held"] < 5, first)
+        os.kill(first["pid"], 0)
+        time.sleep(0.3)
+        second = lock()
+        check(second["turn"] == first["turn"] and 0.25 < second["held"] - first["held"] < 5, first, second)
+        os.kill(first["pid"], signal.SIGKILL)
+
+
+@test
 def a_dump_is_filtered_and_paged(p):
     p.start()
     a = p.app("shm=3000,40", "shm=100,1000", "fork")

@@ -276,6 +276,7 @@ static const char *reclaim(struct owner *o)
 				SLOT_STATE(pool_slot(p, i)->state) == SLOT_LEFT;
 		p->id->on_death = ON_DEATH_RECLAIM;
 		reap_pool(p, &o[k]);
+		p->id->on_death = ON_DEATH_KEEP;
 		if (!left && (c->fragments != CACHED_COUNT(slot_cached(p)) || c->used != CACHED_BYTES(slot_cached(p))))
 			return "what the dead had is not all reclaimed";
 		what = look_pool(p, true);

@@ -15,6 +15,26 @@ static const struct column status_pools[] = {
 	{ .head = "INCARNATION", .member = "incarnation", .kind = COUNT_OF, .hidden = true },
 	{ .head = "HELD BACK", .member = "held_back", .kind = ANY_OF, .may_lack = true, .elastic = 10, .spare = 1 },
 	{ .head = "SHARDS", .member = "shards", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "USERS", .member = "users", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "DEAD", .member = "dead", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "REAPED", .member = "reaped", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "TAKEOVERS", .member = "takeovers", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "ROLLBACKS", .member = "rollbacks", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "LOCK PID", .member = "lock.pid", .kind = COUNT_OF, .may_lack = true, .hidden = true },
+	{ .head = "HELD", .member = "lock.held", .kind = SECONDS_OF, .may_lack = true, .hidden = true },
+	{ 0 },
+};
+
+/* Of shared pools where somebody died, or holds the lock. */
+static const struct column status_owners[] = {
+	{ .head = "OWNERS OF", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
+	{ .head = "USERS", .member = "users", .kind = COUNT_OF },
+	{ .head = "DEAD", .member = "dead", .kind = COUNT_OF },
+	{ .head = "REAPED", .member = "reaped", .kind = COUNT_OF },
+	{ .head = "TAKEOVERS", .member = "takeovers", .kind = COUNT_OF },
+	{ .head = "ROLLBACKS", .member = "rollbacks", .kind = COUNT_OF },
+	{ .head = "LOCK PID", .member = "lock.pid", .kind = COUNT_OF, .may_lack = true },
+	{ .head = "HELD", .member = "lock.held", .kind = SECONDS_OF, .may_lack = true },
 	{ 0 },
 };
 
@@ -96,6 +116,35 @@ static void put_daemon(struct mmctl *m, struct json_object *status)
 	text_free(&t);
 }
 
+static bool counts(struct json_object *row, const char *name)
+{
+	struct json_object *value = NULL;
+
+	return json_at(row, name, &value) && json_object_get_int64(value) > 0;
+}
+
+/* A table of its own, and none where there is nothing to tell. */
+static enum exit_code show_owners(struct mmctl *m, struct json_object *status)
+{
+	struct json_object *pools = NULL, *object = json_object_new_object(), *told = json_object_new_array();
+	enum exit_code code = RC_OK;
+
+	json_object_object_add(object, "pools", told);
+	if (json_at(status, "pools", &pools) && json_object_is_type(pools, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(pools); i++) {
+			struct json_object *row = json_object_array_get_idx(pools, i);
+
+			if (counts(row, "dead") || counts(row, "reaped") || counts(row, "takeovers") || counts(row, "lock.pid"))
+				json_object_array_add(told, json_object_get(row));
+		}
+	if (json_object_array_length(told)) {
+		fputc('\n', m->style.out);
+		code = show_rows(m, object, "pools", status_owners, NULL);
+	}
+	json_object_put(object);
+	return code;
+}
+
 static enum exit_code show_status(struct mmctl *m, struct json_object *status)
 {
 	struct json_object *skipped = array_of(m, status, "skipped");
@@ -112,6 +161,8 @@ static enum exit_code show_status(struct mmctl *m, struct json_object *status)
 		return code;
 	fputc('\n', m->style.out);
 	code = show_rows(m, status, "pools", status_pools, NULL);
+	if (!code)
+		code = show_owners(m, status);
 	if (code || !json_object_array_length(skipped))
 		return code;
 	fputc('\n', m->style.out);

@@ -33,12 +33,16 @@ void *DOMAIN(shards_alloc)(const struct shards *s, const struct front_call *call
 	return NULL;
 }
 
-void DOMAIN(shards_free)(const struct shards *s, const struct front_call *call, void *ptr)
+bool DOMAIN(shards_free)(const struct shards *s, const struct front_call *call, void *ptr)
 {
 	struct front_call here = *call;
 
-	if (ptr && where_it_lies(s, &here, ptr))
-		DOMAIN(front_free)(&here, ptr);
+	if (!ptr)
+		return true;
+	if (!where_it_lies(s, &here, ptr))
+		return false;
+	DOMAIN(front_free)(&here, ptr);
+	return true;
 }
 
 /* `here` has no room for it: another shard may. What it holds of `ptr` moves there. */
@@ -69,7 +73,7 @@ void *DOMAIN(shards_realloc)(const struct shards *s, const struct front_call *ca
 	fresh = DOMAIN(front_realloc)(&here, ptr, size);
 	if (fresh || !size || errno != ENOMEM)
 		return fresh;
-	here.flags &= ~(unsigned)FRONT_QUIET;
+	here.flags = call->flags & ~(unsigned)FRONT_XF;
 	fresh = move_away(s, &here, ptr, size);
 	if (!fresh && call->flags & FRONT_XF)
 		DOMAIN(front_free)(&here, ptr);

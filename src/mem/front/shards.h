@@ -23,7 +23,8 @@ struct shards {
 
 #define SHARDS_DECLARE(domain)											\
 	void *domain##_shards_alloc(const struct shards *s, const struct front_call *call, size_t align, size_t size); \
-	void domain##_shards_free(const struct shards *s, const struct front_call *call, void *ptr);		\
+	/* false: no slot to be had where it lies, it was not freed */					\
+	bool domain##_shards_free(const struct shards *s, const struct front_call *call, void *ptr);		\
 	void *domain##_shards_realloc(const struct shards *s, const struct front_call *call, void *ptr, size_t size); \
 	size_t domain##_shards_usable(const struct shards *s, const struct front_call *call, const void *ptr);
 

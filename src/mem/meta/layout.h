@@ -7,6 +7,7 @@
  *	8 KiB	roots		the manager's own words (shm; in pkg they are private memory at identity.roots)
  *	256 KiB	failures, faults	two rings
  *	384 KiB	depot		shm: magazines that no slot has
+ *	448 KiB	recoveries	a third
  *	512 KiB	sites		interned places in code, append only
  *	16 MiB	slots		one an owner: identity, life mutex, undo log, magazines
  *	64 MiB	records		one a fragment: their array is the ledger
@@ -46,6 +47,7 @@ enum {
 	META_FAILURES = 0x40000,
 	META_FAULTS = 0x50000,
 	META_DEPOT = 0x60000,
+	META_RECOVERIES = 0x70000,
 	META_SITES = 0x80000,
 	META_SLOTS = 0x1000000,
 	META_RECORDS = 0x4000000,
@@ -118,6 +120,8 @@ struct meta_live {
 	_Atomic uint64_t repair; /* slot + 1 of who rolls back a dead owner; the lock names the dead one meanwhile */
 	_Atomic uint64_t takeovers, rollbacks;	/* counters, read by humans */
 	uint64_t turn;			/* pkg: odd while a call changes the heap */
+	_Atomic uint64_t recoveries;	/* shm: ever; the next place in their ring */
+	_Atomic uint64_t reaped;	/* shm: owners ever found dead */
 	/* -- the holder, in transactions -- */
 	_Alignas(64) struct meta_counters counters;
 	uint64_t records_committed;	/* records that have memory behind them; grows outside of transactions */
@@ -162,6 +166,16 @@ struct meta_fault {
 	uint64_t kind;			/* enum mem_fault_kind */
 	uint64_t address, site, alloc_site, free_site;	/* sites: 0 not known */
 	uint64_t pad[8];
+};
+
+/* A dead owner's lock was taken over. */
+struct meta_recovery {
+	_Atomic uint64_t seq;
+	uint64_t time;			/* CLOCK_REALTIME, s */
+	int64_t pid, dead;		/* who did it, and for whom */
+	uint64_t stores;		/* rolled back; 0: the dead one was between two transactions */
+	uint64_t ns;			/* from the certified death to the free lock */
+	uint64_t pad[10];
 };
 
 /* A place in code. Interned under the lock; the bytes are written before the chain leads to them. */
@@ -278,6 +292,7 @@ _Static_assert(offsetof(struct meta_live, cursors) == 384, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, named) == 640, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");
 _Static_assert(META_SITES + sizeof(struct meta_sites) <= META_SLOTS, "META_LAYOUT");
 _Static_assert(META_SLOTS + SLOTS_MAX * SLOT_BYTES <= META_RECORDS, "META_LAYOUT");

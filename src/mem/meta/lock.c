@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mem/meta/process.h"
 #include "mem/meta/slot.h"
+#include "mem/meta/store.h"
 
 enum { PAUSES_MOST = 1024, SLEEP_NS = 1000000 };
 
@@ -91,18 +93,19 @@ static void damaged(struct pool *p, const char *why)
 	atomic_store_explicit(&p->live->state, POOL_DAMAGED, memory_order_release);
 }
 
-/* The lock names a dead owner, and only we may change that. */
-static void roll_back(struct pool *p, uint64_t word)
+/* The lock names a dead owner, and only we may change that. Returns how many stores were undone. */
+static unsigned roll_back(struct pool *p, uint64_t word)
 {
 	struct meta_slot *dead = pool_slot(p, LOCK_SLOT(word) - 1);
 	struct undo_log *log = &dead->log;
+	unsigned stores = 0;
 
 	if ((SLOT_GEN(atomic_load_explicit(&dead->state, memory_order_acquire)) & 0x7ffff) != LOCK_GEN(word)) {
 		damaged(p, "the lock named a slot that was given on"); /* its log is another's by now */
 	} else {
 		if (!lock_log_sound(p, log)) {
 			damaged(p, "the undo log of a dead owner leads out of the pool");
-		} else if (undo_count(log)) {
+		} else if ((stores = undo_count(log))) {
 			undo_rollback(log, 0);
 			atomic_fetch_add_explicit(&p->live->rollbacks, 1, memory_order_relaxed); /* read by humans */
 		}
@@ -112,6 +115,15 @@ static void roll_back(struct pool *p, uint64_t word)
 	atomic_store_explicit(&p->live->lock, word & ~0xffffffffull, memory_order_release);
 	atomic_fetch_add_explicit(&p->live->takeovers, 1, memory_order_relaxed);
 	futex_wake(&p->live->lock, INT_MAX);
+	return stores;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 /* One at a time; the word is a slot and its generation, as in a lock. */
@@ -127,17 +139,26 @@ static bool begin_repair(struct pool *p, struct owner *o)
 
 static void take_over(struct pool *p, struct owner *o)
 {
-	uint64_t word;
+	uint64_t word, from = now_ns();
+	struct meta_recovery done = { 0 };
 
 	if (!begin_repair(p, o))
 		return;
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
 	if (owner_gone(p, word)) { /* asked again: another repairer may have been here */
-		roll_back(p, word);
+		done.dead = SLOT_PID(
+			atomic_load_explicit(&pool_slot(p, LOCK_SLOT(word) - 1)->state, memory_order_relaxed));
+		done.stores = roll_back(p, word);
+		done.ns = now_ns() - from;
 		/* relaxed: for this thread's next call, or another's; in shard 0, which they all look at */
 		atomic_fetch_or_explicit(&(p->home ? p->home : p)->features, POOL_REAP_DUE, memory_order_relaxed);
 	}
 	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
+	if (done.dead) { /* others are at work again by now */
+		done.time = clock_seconds();
+		done.pid = process_self()->pid;
+		note_recovery(p, &done);
+	}
 }
 
 COLD void lock_wait(struct pool *p, struct owner *o)

@@ -55,16 +55,30 @@ static ssize_t read_proc(int32_t pid, const char *file, char *buf, size_t bytes)
 	return n;
 }
 
-uint64_t process_start_time(int32_t pid)
+/* Field 22 of stat, and whether it is a dead one whose parent has not asked yet. */
+static uint64_t read_start_time(int32_t pid, bool *ret_zombie)
 {
-	char buf[512], *at;
+	char buf[512], *at, *end;
+	uint64_t threads = 0;
 
-	if (read_proc(pid, "stat", buf, sizeof buf) <= 0 || !(at = strrchr(buf, ')')))
+	if (read_proc(pid, "stat", buf, sizeof buf) <= 0 || !(at = end = strrchr(buf, ')')))
 		return 0;
-	for (unsigned field = 2; field < 22; field++) /* the command may hold blanks and brackets: count from its end */
+	for (unsigned field = 2; field < 22; field++) { /* the command may hold blanks and brackets: from its end */
 		if (!(at = strchr(at + 1, ' ')))
 			return 0;
+		if (field == 19)
+			threads = strtoull(at + 1, NULL, 10);
+	}
+	/* a leader that ended before its threads is a zombie too, and lives on in them */
+	*ret_zombie = end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X') && threads <= 1;
 	return strtoull(at + 1, NULL, 10);
+}
+
+uint64_t process_start_time(int32_t pid)
+{
+	bool zombie;
+
+	return read_start_time(pid, &zombie);
 }
 
 static uint64_t namespace_of_self(void)
@@ -117,13 +131,16 @@ const struct process_self *process_self(void)
 
 enum process_fate process_fate(int32_t pid, uint64_t start_time, uint64_t pid_namespace)
 {
+	bool zombie = false;
 	uint64_t now;
 
 	if (pid <= 0 || !pid_namespace || pid_namespace != process_self()->pid_namespace)
 		return PROCESS_NOT_KNOWN;
 	if (kill(pid, 0) == -1 && errno == ESRCH)
 		return PROCESS_DEAD;
-	now = process_start_time(pid);
+	now = read_start_time(pid, &zombie);
+	if (zombie)	/* or its pid was given on, and that one is dead too */
+		return PROCESS_DEAD;
 	if (!now || !start_time)
 		return PROCESS_NOT_KNOWN;
 	return now == start_time ? PROCESS_LIVES : PROCESS_DEAD;

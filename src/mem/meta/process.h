@@ -33,7 +33,8 @@ void process_read_self(struct process_self *ret_self);
 
 enum process_fate { PROCESS_LIVES, PROCESS_DEAD, PROCESS_NOT_KNOWN };
 /**
- * The second proof of a death: pid, start time, pid namespace. Only ESRCH or another start time is a proof;
+ * The second proof of a death: pid, start time, pid namespace. Only ESRCH, another start time, or a process that has
+ * ended and whose parent has not asked yet (a supervisor may never) is a proof;
  * another namespace, or no permission to look, is PROCESS_NOT_KNOWN.
  */
 enum process_fate process_fate(int32_t pid, uint64_t start_time, uint64_t pid_namespace);

@@ -69,6 +69,8 @@ static bool certified_dead(const struct meta_slot *s, uint64_t state)
 	       process_fate(SLOT_PID(state), s->start_time, s->pid_namespace) == PROCESS_DEAD;
 }
 
+bool slot_certified(const struct meta_slot *copy, uint64_t state) { return certified_dead(copy, state); }
+
 static bool gone(const struct pool *p, uint32_t number, uint64_t *ret_state)
 {
 	const struct meta_slot *s = pool_slot(p, number);
@@ -103,6 +105,20 @@ bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation)
 	uint64_t state;
 
 	return !in_use(p, number) || gone(p, number, &state) || (SLOT_GEN(state) & 0x7ffff) != generation;
+}
+
+bool slot_any_marked(const struct pool *p)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++) {
+		const struct meta_slot *s = pool_slot(p, i);
+
+		if (SLOT_STATE(atomic_load_explicit(&s->state, memory_order_acquire)) == SLOT_LIVE && !s->observer &&
+		    life_word(s) & FUTEX_OWNER_DIED)
+			return true;
+	}
+	return false;
 }
 
 bool slot_is_ours(const struct pool *p, uint32_t number)
@@ -171,7 +187,7 @@ int slot_claim(struct pool *p, bool observer, struct owner *ret_owner)
 	int rc = 0;
 
 	slot_mend_robust_list();
-	for (uint32_t i = 0; rc == 0; i++) {
+	for (uint32_t i = 0; rc == 0 && i < SLOTS_MAX; i++) {
 		uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 
 		if (i >= used)
@@ -182,7 +198,7 @@ int slot_claim(struct pool *p, bool observer, struct owner *ret_owner)
 			return 0;
 		}
 	}
-	return rc;
+	return rc ? rc : -EAGAIN;
 }
 
 void slot_leave(struct pool *p, struct owner *o)
@@ -217,8 +233,10 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 			return false;
 		s->until = clock_seconds();
 		to = with_state(state, SLOT_STATE(state) == SLOT_LIVE ? SLOT_DEAD : SLOT_FREE);
-		atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
-							memory_order_relaxed);
+		if (atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
+							    memory_order_relaxed) &&
+		    SLOT_STATE(to) == SLOT_DEAD && !s->observer)
+			atomic_fetch_add_explicit(&p->live->reaped, 1, memory_order_relaxed); /* read by humans */
 	}
 	return SLOT_STATE(state) != SLOT_FREE;
 }
@@ -228,7 +246,7 @@ static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 {
 	uint64_t end = p->live->counters.records_used;
 
-	for (uint64_t i = 0; i < end; i++) {
+	for (uint64_t i = 0; i < end && i < p->live->records_committed && i < p->id->records_max; i++) {
 		const struct meta_record *r = &p->records[i];
 		uint32_t slot = (uint32_t)(*(const volatile uint64_t *)&r->owner >> 32) & 0xffff;
 
@@ -244,6 +262,8 @@ unsigned slot_bury(struct pool *p, struct owner *o)
 	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 	unsigned gone_now = 0;
 
+	if (used > SLOTS_MAX)
+		used = SLOTS_MAX;
 	for (uint32_t i = 0; i < used; i++)
 		gone_now += mark_gone(p, o, i);
 	return gone_now;

@@ -20,6 +20,8 @@
 int slot_claim(struct pool *p, bool observer, struct owner *ret_owner);
 /** Leave in order: the slot holds no lock; its fragments stay. */
 void slot_leave(struct pool *p, struct owner *o);
+/** Of a copy of a LIVE or CLAIMING slot, which may say anything. */
+bool slot_certified(const struct meta_slot *copy, uint64_t state);
 /** Tell that the kernel certifies the death of the owner, or that it left. */
 bool slot_gone(const struct pool *p, uint32_t number);
 /** The same for the generation that a lock word names: a slot that was given on is not its owner. */
@@ -32,6 +34,8 @@ unsigned slot_bury(struct pool *p, struct owner *o);
 bool slot_settled(const struct pool *p, uint32_t number);
 /** What is in the magazines of all slots and in the depot: CACHED_BYTES, CACHED_COUNT. In motion: of no one moment. */
 uint64_t slot_cached(const struct pool *p);
+/** Has the kernel marked one as dead that nobody has buried yet? A look at memory, no system call. */
+bool slot_any_marked(const struct pool *p);
 /** Bury the gone, and free the slots of those that are settled and that no record names. Returns how many were freed.
  */
 unsigned slot_reap(struct pool *p, struct owner *o);

@@ -192,7 +192,9 @@ static bool rings_ready(struct pool *p)
 	if (atomic_load_explicit(&p->live->rings_committed, memory_order_acquire))
 		return true;
 	if (commit(p, META_FAILURES, META_FAILURES + RING_MAX * sizeof(struct meta_failure)) ||
-	    commit(p, META_FAULTS, META_FAULTS + RING_MAX * sizeof(struct meta_fault)))
+	    commit(p, META_FAULTS, META_FAULTS + RING_MAX * sizeof(struct meta_fault)) ||
+	    (p->id->domain == MEM_SHM &&
+	     commit(p, META_RECOVERIES, META_RECOVERIES + RING_MAX * sizeof(struct meta_recovery))))
 		return false;
 	/* release: whoever sees 1 may touch the pages */
 	atomic_store_explicit(&p->live->rings_committed, 1, memory_order_release);
@@ -225,4 +227,12 @@ COLD void note_fault(struct pool *p, const struct meta_fault *f)
 
 	if (rings_ready(p))
 		ring_put(p->meta + META_FAULTS, sizeof *f, place, f);
+}
+
+COLD void note_recovery(struct pool *p, const struct meta_recovery *r)
+{
+	uint64_t place = atomic_fetch_add_explicit(&p->live->recoveries, 1, memory_order_relaxed);
+
+	if (rings_ready(p))
+		ring_put(p->meta + META_RECOVERIES, sizeof *r, place, r);
 }

@@ -101,5 +101,6 @@ _Static_assert(KNOWN_SITES == KNOWN_WAYS << 13 && SITES_MAX <= 1 << 15, "known_l
 /* Lock-free: a place in the ring is taken first, `seq` is written last. No lock needed. */
 void note_failure(struct pool *p, const struct meta_failure *f);
 void note_fault(struct pool *p, const struct meta_fault *f);
+void note_recovery(struct pool *p, const struct meta_recovery *r);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Failed requests and faults: two rings of the last RING_MAX entries.
+ * Failed requests, faults and recoveries: rings of the last RING_MAX entries each.
  *
  * The entry of the k-th event lies at place k % RING_MAX and has seq k + 1, written last. A ring is read twice: what
  * has the right seq and is the same in both copies was whole. Each shard has its own two; they are told as one, by
@@ -168,4 +168,28 @@ static bool fault_tell(const struct meta_failure *entry, void *arg)
 int obs_faults(struct obs_pool *p, obs_fault_fn *fn, void *arg)
 {
 	return rings_tell(p, offsetof(struct meta_live, faults), META_FAULTS, fault_tell, &(struct faults){ fn, arg });
+}
+
+struct recoveries { obs_recovery_fn *fn; void *arg; };
+
+static bool recovery_tell(const struct meta_failure *entry, void *arg)
+{
+	const struct recoveries *to = arg;
+	struct meta_recovery r;
+
+	memcpy(&r, entry, sizeof r);
+	return to->fn(&(struct obs_recovery){ .time = r.time,
+					      .pid = pid_of(r.pid),
+					      .dead = pid_of(r.dead),
+					      .stores = r.stores,
+					      .ns = r.ns },
+		      to->arg);
+}
+
+int obs_recoveries(struct obs_pool *p, obs_recovery_fn *fn, void *arg)
+{
+	if (p->key.domain != OBS_SHM)
+		return 0;
+	return rings_tell(p, offsetof(struct meta_live, recoveries), META_RECOVERIES, recovery_tell,
+			  &(struct recoveries){ fn, arg });
 }

@@ -174,6 +174,8 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	s.faults = live.faults;
 	s.takeovers = live.takeovers;
 	s.rollbacks = live.rollbacks;
+	s.recoveries = p->key.domain == OBS_SHM ? live.recoveries : 0;
+	s.reaped = p->key.domain == OBS_SHM ? live.reaped : 0;
 	s.users = p->key.domain == OBS_SHM ? crowd.living : s.state == OBS_LIVE;
 	s.dead = crowd.dead;
 	s.slots = (unsigned)least(live.slots_used, p->key.domain == OBS_SHM ? SLOTS_MAX : 1);
@@ -214,6 +216,8 @@ static void add_shard(struct obs_stats *sum, const struct obs_stats *s, unsigned
 	add(&sum->stamp, s->stamp);
 	add(&sum->takeovers, s->takeovers);
 	add(&sum->rollbacks, s->rollbacks);
+	add(&sum->recoveries, s->recoveries);
+	sum->reaped = s->reaped > sum->reaped ? s->reaped : sum->reaped; /* one has a slot in each */
 	add(&sum->faults, s->faults);
 	sum->real_used = sum->committed == OBS_UNKNOWN ? OBS_UNKNOWN : sum->committed - sum->cached - sum->free;
 	sum->largest_free = s->largest_free > sum->largest_free ? s->largest_free : sum->largest_free;

@@ -31,4 +31,13 @@ uint64_t reap_pool(struct pool *p, struct owner *o);
 /** The same, and then all that the killed left goes, whatever on_death says: an operator's decision. @pid: 0 all. */
 uint64_t reap_release(struct pool *p, struct owner *o, int64_t pid);
 
+/**
+ * reap_for_need - what a request does before it fails for want of memory
+ *
+ * Without a system call it looks for owners that the kernel has marked as dead and nobody has reaped yet; only if there
+ * is one are they reaped, and what may go goes. true: something did. So a pool that is simply full costs a look at its
+ * slots, and each death pays for one look at the ledger.
+ */
+bool reap_for_need(struct pool *p, struct owner *o);
+
 #endif

@@ -49,7 +49,7 @@ static uint64_t decide(struct pool *p, struct owner *o, bool decided, int64_t pi
 	const struct front_call call = { .p = p, .o = o };
 	uint64_t end = p->live->counters.records_used, freed = 0;
 
-	for (uint64_t i = 0; i < end && i < p->live->records_committed; i++) {
+	for (uint64_t i = 0; i < end && i < p->live->records_committed && i < p->id->records_max; i++) {
 		const struct meta_record *r = &p->records[i];
 		uint64_t owner = *(const volatile uint64_t *)&r->owner, state;
 		uint32_t number = (uint32_t)(owner >> 32) & 0xffff;
@@ -65,17 +65,21 @@ static uint64_t decide(struct pool *p, struct owner *o, bool decided, int64_t pi
 	return freed;
 }
 
+static bool left_something(const struct pool *p, uint32_t number)
+{
+	unsigned state = SLOT_STATE(state_of(p, number));
+
+	return (state == SLOT_LEFT || state == SLOT_DEAD) && !slot_settled(p, number);
+}
+
 /* What is in their magazines, or was on its way. */
 static void settle(struct pool *p, struct owner *o)
 {
 	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 
-	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++) {
-		unsigned state = SLOT_STATE(state_of(p, i));
-
-		if ((state == SLOT_LEFT || state == SLOT_DEAD) && !slot_settled(p, i))
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+		if (left_something(p, i))
 			shm_front_settle(p, o, i);
-	}
 }
 
 static uint64_t reap(struct pool *p, struct owner *o, bool decided, int64_t pid)
@@ -98,3 +102,13 @@ static uint64_t reap(struct pool *p, struct owner *o, bool decided, int64_t pid)
 
 uint64_t reap_pool(struct pool *p, struct owner *o) { return reap(p, o, false, 0); }
 uint64_t reap_release(struct pool *p, struct owner *o, int64_t pid) { return reap(p, o, true, pid); }
+
+bool reap_for_need(struct pool *p, struct owner *o)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	bool due = slot_any_marked(p);
+
+	for (uint32_t i = 0; !due && i < used && i < SLOTS_MAX; i++)
+		due = left_something(p, i);
+	return due && (reap_pool(p, o), true);
+}

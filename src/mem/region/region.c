@@ -102,12 +102,34 @@ void region_release(void *at, uint64_t bytes)
 		munmap(at, bytes);
 }
 
+/* Programs count on low numbers: on the lowest free one, and on 0 to 2, which may be closed at their start. */
+static int out_of_the_way(int fd)
+{
+	static const int from[] = { 200, 20, 3 };	/* as the limit allows */
+
+	for (unsigned i = 0; i < sizeof from / sizeof *from; i++) {
+		int high = fcntl(fd, F_DUPFD_CLOEXEC, from[i]);
+
+		if (high != -1) {
+			close(fd);
+			return high;
+		}
+	}
+	return fd;
+}
+
 int region_file_open(struct region_file *f, int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) == -1)
-		return -errno;
+	*f = (struct region_file){ .fd = -1 };
+	fd = out_of_the_way(fd);
+	if (fstat(fd, &st) == -1) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
 	*f = (struct region_file){ fd, st.st_dev, st.st_ino };
 	return 0;
 }

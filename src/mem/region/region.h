@@ -31,7 +31,11 @@ void region_release(void *at, uint64_t bytes);
 /** A file that the application might have closed behind our back, and opened another with its number. */
 struct region_file { int fd; uint64_t device, inode; };
 
-int region_file_open(struct region_file *f, int fd);	/* remembers which file it is */
+/**
+ * Takes `fd`, moves it out of the way of the program's low numbers (f->fd is another one), and remembers which file it
+ * is. When it fails the descriptor is closed.
+ */
+int region_file_open(struct region_file *f, int fd);
 /**
  * Put memory behind [offset, offset + bytes) of the file, whose mapping of it is at `at`. Falls back to
  * MADV_POPULATE_WRITE when the descriptor is no longer ours. -ENOSPC, -ENOMEM: there is no more.
