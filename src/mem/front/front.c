@@ -259,6 +259,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		front_fault(call, MEM_WILD_FREE, ptr, index);
 		return;
 	}
+	make_room(call, usable);
 	deliver_other(call);
 	if (UNLIKELY(r && r->owner >> 48 & RECORD_QUARANTINED)) {
 		leave(p, call->o, call->flags);
