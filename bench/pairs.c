@@ -387,7 +387,7 @@ static void print_all(const struct bench_options *o)
 		}
 }
 
-/* ---- the goals of issue 3 ---- */
+/* ---- goals ---- */
 
 static const struct cell *cell_of(const char *name, unsigned w, enum how how)
 {
@@ -425,6 +425,10 @@ static bool goals(const struct bench_options *o)
 			 &cell_of("shm fm", 0, ONE)->to_boost, 0.5);
 	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B, 2 processes: <= 0.5 x Boost rbtree_best_fit",
 			 &cell_of("shm fm", 0, PROCESSES)->to_boost, 0.5);
+	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B: <= 0.8 x glibc's private pair", &cell_of("shm fm", 0, ONE)->to_glibc, 0.8);
+	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B, 2 processes: <= 0.8 x glibc's private pair",
+			 &cell_of("shm fm", 0, PROCESSES)->to_glibc, 0.8);
+	ok &= bench_goal(o, "pairs", "pkg fm, lifo 64 B: <= 0.7 x glibc", &cell_of("pkg fm", 0, ONE)->to_glibc, 0.7);
 	for (unsigned r = 0; r < row_count; r++)
 		for (unsigned w = 0; w < 2 && rows[r].track && !rows[r].shared; w++)
 			ok &= tracking_goal(o, rows[r].manager, w);

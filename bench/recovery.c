@@ -147,6 +147,7 @@ static const char *play(const struct job *job)
 	snprintf(size, sizeof size, "%zu", job->fragments * 160 + (32u << 20));
 	setenv("MEMAPI_SHM_SIZE", size, 1);
 	setenv("MEMAPI_SHARDS", "1", 1);
+	setenv("MEMAPI_MAGAZINES", "no", 1);	/* the holder shall hold the lock */
 	if (shm_init_manager(job->manager))
 		return memapi_error();
 	for (size_t i = 0; i < job->fragments; i++)

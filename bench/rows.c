@@ -32,10 +32,6 @@ static void *shm_alloc(size_t size) { return mem_shm_malloc(size, NULL); }
 static void shm_release(void *p) { mem_shm_free(p, NULL); }
 static void *shm_again(void *p, size_t size) { return mem_shm_realloc(p, size, NULL); }
 
-static void *shm_alloc_site(size_t size) { return mem_shm_malloc(size, MEM_SITE); }
-static void shm_release_site(void *p) { mem_shm_free(p, MEM_SITE); }
-static void *shm_again_site(void *p, size_t size) { return mem_shm_realloc(p, size, MEM_SITE); }
-
 static void set_size(const char *key, size_t bytes)
 {
 	char text[24];
@@ -49,6 +45,7 @@ static const char *pkg_setup(const struct row *row, size_t bytes)
 {
 	(void)bytes;				/* pkg heaps have no limit unless one is set, like glibc's */
 	setenv("MEMAPI_TRACK", row->track ? "sites" : "off", 1);
+	setenv("MEMAPI_MAGAZINES", row->bare ? "no" : "yes", 1);
 	return pkg_init_manager(row->manager) ? memapi_error() : NULL;
 }
 
@@ -56,6 +53,7 @@ static const char *shm_setup(const struct row *row, size_t bytes)
 {
 	set_size("MEMAPI_SHM_SIZE", bytes);
 	setenv("MEMAPI_TRACK", "sites", 1);	/* shm always records */
+	setenv("MEMAPI_MAGAZINES", row->bare ? "no" : "yes", 1);
 	return shm_init_manager(row->manager) ? memapi_error() : NULL;
 }
 
@@ -65,8 +63,11 @@ static const struct row pkg_track_row = { "pkg %s, tracking", pkg_setup, pkg_all
 					  .threads = true, .track = true };
 static const struct row shm_row = { "shm %s", shm_setup, shm_alloc, shm_release, shm_again, .shared = true,
 				    .threads = true };
-static const struct row shm_site_row = { "shm %s, sites", shm_setup, shm_alloc_site, shm_release_site, shm_again_site,
-					 .shared = true, .threads = true, .track = true };
+/* Every call through the manager. */
+static const struct row pkg_bare_row = { "pkg %s, no magazines", pkg_setup, pkg_alloc, pkg_release, pkg_again,
+					 .threads = true, .bare = true };
+static const struct row shm_bare_row = { "shm %s, no magazines", shm_setup, shm_alloc, shm_release, shm_again,
+					 .shared = true, .threads = true, .bare = true };
 
 static struct row manager_row(const struct row *kind, const char *manager)
 {
@@ -85,14 +86,15 @@ unsigned rows_all(struct row *rows)
 
 	rows[n++] = glibc_row;
 	row_boost(&rows[n++]);
-	for (size_t i = 0; (m = mem_manager_at(i)) && n + 4 <= ROWS_MAX; i++) {
+	for (size_t i = 0; (m = mem_manager_at(i)) && n + 5 <= ROWS_MAX; i++) {
 		if (m->pkg) {
 			rows[n++] = manager_row(&pkg_row, m->name);
 			rows[n++] = manager_row(&pkg_track_row, m->name);
+			rows[n++] = manager_row(&pkg_bare_row, m->name);
 		}
 		if (m->shm) {
 			rows[n++] = manager_row(&shm_row, m->name);
-			rows[n++] = manager_row(&shm_site_row, m->name);
+			rows[n++] = manager_row(&shm_bare_row, m->name);
 		}
 	}
 	return n;

@@ -20,7 +20,8 @@ struct row {
 	bool shared;			/* one heap for all processes, else one in each */
 	bool threads;			/* several threads may use it */
 	char manager[32];		/* of memapi */
-	bool track;
+	bool track;			/* with call sites */
+	bool bare;			/* without magazines */
 };
 
 enum { ROWS_MAX = 64 };
