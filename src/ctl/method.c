@@ -8,7 +8,7 @@
 #include "ctl/limits.h"
 
 static const char *const domains[] = { "pkg", "shm", NULL };
-static const char *const states[] = { "used", "free", "cached", NULL };
+static const char *const states[] = { "used", "free", "cached", "quarantined", NULL };
 static const char *const groups[] = { "site", "module", "size", "owner", NULL };
 static const char *const evidences[] = { "owner_dead", "at_exit", "growing", NULL };
 static const char *const modes[] = { "off", "sites", "stacks", NULL };

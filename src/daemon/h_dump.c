@@ -26,6 +26,7 @@ enum { LOOK = 1024, LOOK_LATE = 32, TRIES = 200 };
 
 struct filter {
 	int state;			/* enum obs_frag_state, -1: any */
+	bool quarantined;		/* ... of the used ones those that are */
 	char site[256];			/* "": any */
 	int64_t owner;			/* 0: any */
 	uint64_t min_size, latest;	/* latest: time of the youngest, OBS_UNKNOWN: any */
@@ -84,7 +85,9 @@ static bool wants(struct dump *s, const struct obs_fragment *f)
 {
 	const struct filter *want = &s->filter;
 
-	if ((want->state >= 0 && f->state != (enum obs_frag_state)want->state) || f->size < want->min_size)
+	if ((want->state >= 0 &&
+	     (f->state != (enum obs_frag_state)want->state || f->quarantined != want->quarantined)) ||
+	    f->size < want->min_size)
 		return false;
 	if ((s->at.phase == FREE) != (f->state == OBS_FREE) && s->at.phase != HEAP)
 		return false;
@@ -287,7 +290,11 @@ static void read_filter(struct rpc_call *call, struct filter *f)
 	const char *state = rpc_text(call, "state"), *site = rpc_text(call, "site");
 	double older = rpc_seconds(call, "older_than", -1);
 
-	f->state = !state ? -1 : !strcmp(state, "used") ? OBS_USED : !strcmp(state, "free") ? OBS_FREE : OBS_CACHED;
+	f->quarantined = state && !strcmp(state, "quarantined");
+	f->state = !state				       ? -1 :
+		   !strcmp(state, "used") || f->quarantined ? OBS_USED :
+		   !strcmp(state, "free")		       ? OBS_FREE :
+							 OBS_CACHED;
 	snprintf(f->site, sizeof f->site, "%s", site ? site : "");
 	f->owner = (int64_t)rpc_uint(call, "owner", 0);
 	f->min_size = rpc_uint(call, "min_size", 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pool.list, pool.drop: shared pools that this daemon, or one before it, made for others. */
+/* pool.list, pool.drop, pool.release: shared pools that this daemon, or one before it, made for others. */
+#include <errno.h>
 #include <string.h>
 
 #include "daemon/hosted.h"
@@ -77,5 +78,27 @@ void rpc_pool_drop(struct rpc_call *call)
 	jw_key(call->out, "draining"), jw_open(call->out, '[');
 	write_ids(call, name, true);
 	jw_close(call->out, ']');
+	jw_close(call->out, '}');
+}
+
+/* Memory that is in use nowhere, as far as the kernel knows: the operator says so. */
+void rpc_pool_release(struct rpc_call *call)
+{
+	struct daemon *d = daemon_of(call);
+	const char *name = rpc_text(call, "name");
+	uint64_t freed;
+	int rc = hosted_release(d, name, (int64_t)rpc_uint(call, "pid", 0), &freed);
+
+	if (rc == -ENOENT)
+		rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+	else if (rc == -EUCLEAN)
+		rpc_fail(call, RPC_DAMAGED, "name", "a pool that is not damaged");
+	else if (rc)
+		rpc_fail(call, RPC_HELD_BACK, "name", "a pool that nobody reaps just now: try again");
+	if (rc)
+		return;
+	jw_open(call->out, '{');
+	jw_key(call->out, "name"), jw_string(call->out, name);
+	row_count(call->out, "released", freed);
 	jw_close(call->out, '}');
 }

@@ -47,6 +47,11 @@ static pid_t in_child(void (*work)(void *), void *arg)
 	_exit(0);
 }
 
+int hosted_release(struct daemon *d, const char *name, int64_t pid, uint64_t *ret_freed)
+{
+	return mem_host_release(d->host, name, pid, in_child, ret_freed);
+}
+
 static void on_reap(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;

@@ -13,6 +13,8 @@
 int hosted_open(struct daemon *d);
 /** The end: unused pools without `keep` go, unless it is a restart. */
 void hosted_close(struct daemon *d);
+/** As mem_host_release(). */
+int hosted_release(struct daemon *d, const char *name, int64_t pid, uint64_t *ret_freed);
 /** After the configuration changed: pools that are new in it are made. What runs stays on its manager. */
 void hosted_configure(struct daemon *d);
 

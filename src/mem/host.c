@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -409,6 +410,59 @@ static unsigned reap(struct hosted *x, mem_host_child_fn *in_child)
 		x->reaper = in_child(work, x);
 	bury_reaper(x, REAPER_MS);
 	return dead;
+}
+
+/* What a child is told, and what it answers in memory that both see. */
+struct release { struct hosted *x; int64_t pid; _Atomic uint64_t freed, done; };
+
+static void release(void *arg)
+{
+	struct release *r = arg;
+	struct owner o;
+
+	for (unsigned k = r->x->shards; k--; ) {
+		if (slot_claim(&r->x->p[k], true, &o))
+			return;
+		r->freed += reap_release(&r->x->p[k], &o, r->pid);
+		slot_leave(&r->x->p[k], &o);
+	}
+	r->done = 1;
+}
+
+static int release_one(struct hosted *x, int64_t pid, mem_host_child_fn *in_child, uint64_t *freed)
+{
+	struct release *r;
+
+	bury_reaper(x, REAPER_MS);
+	if (x->damaged || !whole(x->p))
+		return -EUCLEAN;
+	if (x->reaper > 0)
+		return -EBUSY;
+	r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r == MAP_FAILED)
+		return -ENOMEM;
+	r->x = x;
+	r->pid = pid;
+	x->reaper = in_child(release, r);
+	bury_reaper(x, REAPER_MS);
+	*freed = r->done && *freed != UINT64_MAX ? *freed + r->freed : UINT64_MAX;
+	munmap(r, sizeof *r);
+	return x->damaged ? -EUCLEAN : 0;
+}
+
+int mem_host_release(struct mem_host *h, const char *name, int64_t pid, mem_host_child_fn *in_child,
+		     uint64_t *ret_freed)
+{
+	int rc = -ENOENT, one;
+
+	*ret_freed = 0;
+	for (size_t i = 0; i < h->count; i++) {
+		if (strcmp(h->pool[i]->p->id->name, name) != 0)
+			continue;
+		one = release_one(h->pool[i], pid, in_child, ret_freed);
+		rc = rc == -ENOENT || one ? one : rc;
+	}
+	return rc;
 }
 
 unsigned mem_host_reap(struct mem_host *h, mem_host_child_fn *in_child)

@@ -57,6 +57,15 @@ int mem_host_drop(struct mem_host *h, const char *name, bool force);
 /** Calls `work(arg)` in a child that ends with it, within seconds. Returns the child's pid, or -1. */
 typedef pid_t mem_host_child_fn(void (*work)(void *), void *arg);
 /**
+ * mem_host_release - an operator's decision: what killed processes left in pool `name` goes, whatever on_death says
+ * @pid: of the killed one; 0: of all
+ * @in_child: as for mem_host_reap()
+ * Returns -ENOENT; -EBUSY: a child is still at work on this pool; -EUCLEAN: it is damaged; else 0 and in *ret_freed the
+ * fragments that went, UINT64_MAX: more of them are still going.
+ */
+int mem_host_release(struct mem_host *h, const char *name, int64_t pid, mem_host_child_fn *in_child,
+		     uint64_t *ret_freed);
+/**
  * mem_host_reap - once a second or so: takes locks from the dead, frees slots, drops drained pools, tidies the registry
  * @in_child: NULL: in this process, which then trusts everybody who may write to its pools
  *

@@ -39,7 +39,7 @@ offers 'mmctl track o' 'off on'
 offers 'mmctl track on ' 'pkg shm'
 offers 'mmctl call manager.' 'manager.get manager.list manager.reset manager.set'
 offers 'mmctl help po' 'pool'
-offers 'mmctl help pool ' 'list drop'
+offers 'mmctl help pool ' 'list drop release'
 
 # What only the daemon knows, on the socket that the line names.
 serve <<'END'

@@ -328,6 +328,8 @@ failures {"failures":[{"time":1700000000,"pool":"shm:a:1","pid":99,"site":$site,
 track {"pools":[{"pool":"pkg:99:1","tracking":"sites"},{"pool":"pkg:98:1","tracking":null,"reason":"No such process"}]}
 pool.list {"pools":[{"pool":"shm:a:1","name":"a","manager":"fm","incarnation":1,"state":"live","size":67108864,"used":64,"users":2,"keep":false,"on_death":"keep","held_back":null}]}
 pool.drop {"name":"a","dropped":["shm:a:1"]}
+pool.release {"name":"a","released":12}
+pool.release {"name":"a","released":null}
 manager.list {"managers":[{"name":"fm","source":"built in","domains":["pkg","shm"],"capabilities":["aligned","extend"],"advice":"mixed sizes","default":true},{"name":"qm","source":"built in","domains":["pkg","shm"],"capabilities":[],"advice":"debugging","default":false}]}
 manager.get {$managers,"held_back":null}
 manager.set {$managers,"held_back":"environment: MEMAPI_SHM_MANAGER=fm"}
@@ -374,6 +376,16 @@ gives 0 <<'END'
 DROPPED
 shm:a:1
 END
+run pool release a --pid 99
+gives 0 <<'END'
+POOL  RELEASED
+a           12
+END
+run pool release a
+gives 0 <<'END'
+POOL  RELEASED
+a            -
+END
 run manager list
 gives 0 <<'END'
 NAME  DEFAULT  DOMAINS   SOURCE    CAPABILITIES     ADVICE
@@ -413,6 +425,8 @@ failures {}
 track {"pid":99,"mode":"sites","domain":"pkg"}
 pool.list {}
 pool.drop {"name":"a"}
+pool.release {"pid":99,"name":"a"}
+pool.release {"name":"a"}
 manager.list {}
 manager.get {}
 manager.set {"name":"qm","domain":"pkg"}

@@ -644,6 +644,7 @@ MEMBERS = {				# design: what each result must have; a list: of rows
     "track": {"pools": [{"pool", "tracking"}]},
     "pool.list": {"pools": [{"pool", "name"}]},
     "pool.drop": {"dropped": None},
+    "pool.release": {"name": None, "released": None},
     "manager.list": {"managers": [{"name", "source", "domains", "capabilities", "advice", "default"}]},
     "manager.get": {"pkg": {"now", "next", "from"}, "shm": {"now", "next", "from"}},
     "manager.set": {"pkg": {"now", "next", "from"}, "shm": {"now", "next", "from"}},
@@ -972,6 +973,27 @@ def a_dropped_pool_drains(p):
         r = c.call("pool.drop", name="default")
         check(r["dropped"] == ["shm:default:2"] and r["draining"] == [], r)
         check(c.error("pool.drop", name="nonesuch")["code"] == -32001)
+
+
+@test
+def what_the_killed_left_is_released(p):
+    p.configure("[pool.apart]\non_death = quarantine\n")
+    p.start()
+    a = p.app("shm=100,40", MEMAPI_SHM_POOL="apart")
+    b = p.app("shm=7,40", MEMAPI_SHM_POOL="apart")
+    with p.client() as c:
+        left = lambda: c.call("stats", pool="shm:apart:1")["pools"][0]["fragments"]
+        check(left() == 107, left())
+        check(c.call("pool.release", name="apart") == {"name": "apart", "released": 0})    # the living keep theirs
+        a.kill()
+        a.wait()
+        wait_for(lambda: c.call("dump", domain="shm", pool="shm:apart:1", state="quarantined")["fragments"])
+        check(left() == 107, left())
+        check(c.call("pool.release", name="apart", pid=b.pid)["released"] == 0)
+        check(c.call("pool.release", name="apart", pid=a.pid)["released"] == 100)
+        check(left() == 7, left())
+        check(c.error("pool.release", name="nonesuch")["code"] == -32001)
+        b.kill()
 
 
 @test

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What can be chosen and switched: manager list|get|set|reset, pool list|drop, track. */
+/* What can be chosen and switched: manager list|get|set|reset, pool list|drop|release, track. */
 #include "mmctl.h"
 
 #include <string.h>
@@ -109,6 +109,26 @@ enum exit_code verb_pool_drop(struct mmctl *m)
 	code = show_dropped(m, result);
 	json_object_put(result);
 	return code;
+}
+
+static const struct column released_columns[] = {
+	{ .head = "POOL", .member = "name", .kind = TEXT_OF },
+	{ .head = "RELEASED", .member = "released", .kind = COUNT_OF, .may_lack = true },
+	{ 0 },
+};
+
+enum exit_code verb_pool_release(struct mmctl *m)
+{
+	struct json_object *result;
+	struct render r;
+	enum exit_code code = ask_own(m, &result);
+
+	if (code)
+		return code;
+	render_open(&r, &m->style, "released", released_columns);
+	render_row(&r, result);
+	json_object_put(result);
+	return finish(m, &r, RC_OK, NULL);
 }
 
 /* ---- the choice ---- */
