@@ -125,14 +125,21 @@ static bool begin_repair(struct pool *p, struct owner *o)
 						       memory_order_relaxed);
 }
 
+static bool still_named(const struct pool *p, uint64_t word)
+{
+	return !((atomic_load_explicit(&p->live->lock, memory_order_acquire) ^ word) & ~LOCK_WAITERS);
+}
+
 static void take_over(struct pool *p, struct owner *o)
 {
 	uint64_t word;
 
 	if (!begin_repair(p, o))
 		return;
+	/* asked again: another repairer may have been here. And looked at again after the answer: who let go and died
+	 * then is gone, too, and the lock may be a living one's. */
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
-	if (owner_gone(p, word)) { /* asked again: another repairer may have been here */
+	if (owner_gone(p, word) && still_named(p, word)) {
 		roll_back(p, word);
 		/* relaxed: for this thread's next call, or another's; in shard 0, which they all look at */
 		atomic_fetch_or_explicit(&(p->home ? p->home : p)->features, POOL_REAP_DUE, memory_order_relaxed);
