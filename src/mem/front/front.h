@@ -79,9 +79,11 @@ FRONT_DECLARE(shm)
 
 /**
  * What becomes of the fragment of a record if slot `number`, whose owner is gone, still owns it: free, or put apart.
- * false: it does not, or the fragment is damaged.
+ * @state: of the slot, when that was decided: LEFT or DEAD
+ * false: it does not, its slot's op record is not settled, or the fragment is damaged.
  */
-bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number, bool quarantine);
+bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number, uint64_t state,
+		       bool quarantine);
 /** The fragment becomes the caller's, OWNED or not, in a transaction. false: no fragment in use begins there. */
 bool shm_front_own(const struct front_call *call, void *ptr, bool owned);
 /** The transaction that ends the making of an OWNED fragment: call->to->dst names it, and it is SHARED. */

@@ -13,16 +13,17 @@
 
 /*
  * Asked with the lock. A slot whose owner is gone is not given on while a record names it, and only who has the lock
- * makes a record name another: so what was true before the lock may be wrong, and what is true now stays true.
+ * makes a record name another: so what was true before the lock may be wrong, and what is true now stays true. `state`:
+ * of the slot when its policy was asked. Another state, or generation, is another owner, to be asked about anew.
+ *
+ * The fragment that the dead one's op record names is finish()'s: freed here, its record could be another's by then.
  */
-static bool gone_owner(const struct pool *p, const struct meta_record *r, uint32_t number)
+static bool gone_owner(const struct pool *p, const struct meta_record *r, uint32_t number, uint64_t state)
 {
-	unsigned state;
-
-	if ((r->owner >> 32 & 0xffff) != number || number >= SLOTS_MAX)
-		return false;
-	state = SLOT_STATE(atomic_load_explicit(&pool_slot(p, number)->state, memory_order_acquire));
-	return state == SLOT_DEAD || state == SLOT_LEFT;
+	return (r->owner >> 32 & 0xffff) == number && number < SLOTS_MAX &&
+	       atomic_load_explicit(&pool_slot(p, number)->state, memory_order_acquire) == state &&
+	       (SLOT_STATE(state) == SLOT_DEAD || SLOT_STATE(state) == SLOT_LEFT) &&
+	       slot_magazines(p, number)->op == OP_NONE;
 }
 
 /*
@@ -38,7 +39,8 @@ static bool claim(struct meta_record *r, uint32_t number)
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number, bool quarantine)
+bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number, uint64_t state,
+		       bool quarantine)
 {
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
@@ -48,7 +50,7 @@ bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t 
 	bool its;
 
 	enter(p, call->o, call->flags);
-	its = record < c->records_used && !(r->address & RECORD_FREE) && gone_owner(p, r, number) &&
+	its = record < c->records_used && !(r->address & RECORD_FREE) && gone_owner(p, r, number, state) &&
 	      look_up(p, (void *)r->address, &named, &usable) == GOOD && named == r && claim(r, number);
 	if (its && quarantine) {
 		HEAP_SET(h, r->owner, r->owner | (uint64_t)RECORD_QUARANTINED << 48);

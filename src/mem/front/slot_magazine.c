@@ -304,7 +304,8 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 	struct meta_slot *s = pool_slot(p, number);
 	struct meta_magazines *m = slot_magazines(p, number);
 	uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
-	bool still = true;
+	/* given on since the caller looked: a living one's magazines, which it uses without the lock */
+	bool still = s == o->slot || SLOT_STATE(state) == SLOT_LEFT || SLOT_STATE(state) == SLOT_DEAD;
 
 	for (unsigned class = 0; still && class <= MAGAZINE_CLASSES; class ++) {
 		enter(p, o, 0);

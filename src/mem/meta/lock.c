@@ -137,6 +137,11 @@ static bool begin_repair(struct pool *p, struct owner *o)
 						       memory_order_relaxed);
 }
 
+static bool still_named(const struct pool *p, uint64_t word)
+{
+	return !((atomic_load_explicit(&p->live->lock, memory_order_acquire) ^ word) & ~LOCK_WAITERS);
+}
+
 static void take_over(struct pool *p, struct owner *o)
 {
 	uint64_t word, from = now_ns();
@@ -144,8 +149,10 @@ static void take_over(struct pool *p, struct owner *o)
 
 	if (!begin_repair(p, o))
 		return;
+	/* asked again: another repairer may have been here. And looked at again after the answer: who let go and died
+	 * then is gone, too, and the lock may be a living one's. */
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
-	if (owner_gone(p, word)) { /* asked again: another repairer may have been here */
+	if (owner_gone(p, word) && still_named(p, word)) {
 		done.dead = SLOT_PID(
 			atomic_load_explicit(&pool_slot(p, LOCK_SLOT(word) - 1)->state, memory_order_relaxed));
 		done.stores = roll_back(p, word);

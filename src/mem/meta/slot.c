@@ -12,7 +12,7 @@
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 
-enum { HIDDEN_LOOKS = 100 };
+enum { HIDDEN_LOOKS = 100, REAP_AT_ONCE = 256 };
 
 static uint32_t own_space(void) { return (uint32_t)process_self()->pid_namespace & 0x3ff; }
 
@@ -241,6 +241,14 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 	return SLOT_STATE(state) != SLOT_FREE;
 }
 
+static void name_slot(uint64_t named[SLOTS_MAX / 64], uint64_t owner)
+{
+	uint32_t slot = (uint32_t)(owner >> 32) & 0xffff;
+
+	if (slot < SLOTS_MAX)
+		named[slot / 64] |= 1ull << slot % 64;
+}
+
 /* Owners of records. The gone make no new ones, so that a look without the lock can only see too many. */
 static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 {
@@ -248,13 +256,35 @@ static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 
 	for (uint64_t i = 0; i < end && i < p->live->records_committed && i < p->id->records_max; i++) {
 		const struct meta_record *r = &p->records[i];
-		uint32_t slot = (uint32_t)(*(const volatile uint64_t *)&r->owner >> 32) & 0xffff;
+		uint64_t owner = *(const volatile uint64_t *)&r->owner;
 
 		/* in a magazine it is of no owner: where it lies is what counts */
 		if (!(*(const volatile uint64_t *)&r->address & RECORD_FREE) &&
-		    !(*(const volatile uint64_t *)&r->owner >> 48 & RECORD_CACHED) && slot < SLOTS_MAX)
-			named[slot / 64] |= 1ull << slot % 64;
+		    !(owner >> 48 & RECORD_CACHED))
+			name_slot(named, owner);
 	}
+}
+
+/* Who died with the lock hides names until somebody rolls back: what its log would bring back is named, too. */
+static bool find_hidden(const struct pool *p, uint64_t word, uint64_t named[SLOTS_MAX / 64])
+{
+	const struct undo_log *log = &pool_slot(p, LOCK_SLOT(word) - 1)->log;
+	unsigned n;
+
+	if (LOCK_SLOT(word) - 1 >= SLOTS_MAX || !lock_log_sound(p, log))
+		return false;
+	n = undo_count(log);
+	for (unsigned i = 0; i < n && i < UNDO_MAX; i++) {
+		const uint64_t *at = log->e[i].word;
+		uint64_t offset = (uintptr_t)at - (uintptr_t)p->records, number = offset / sizeof *p->records;
+
+		if (number >= p->id->records_max)
+			continue;
+		name_slot(named, *(const volatile uint64_t *)&p->records[number].owner);
+		if (at == &p->records[number].owner)
+			name_slot(named, log->e[i].old);
+	}
+	return true;
 }
 
 unsigned slot_bury(struct pool *p, struct owner *o)
@@ -291,16 +321,21 @@ uint64_t slot_cached(const struct pool *p)
 
 /*
  * A transaction that was open while we looked may have hidden a name, and when it is rolled back a record has that
- * owner again. true: each of them ended, and none was rolled back. (Of a dead holder that we cannot repair: the others
- * count.)
+ * owner again. true: each of them ended, and none was rolled back; or its holder is dead, and `named` has what it hid.
  */
-static bool nothing_hidden(const struct pool *p, uint64_t rollbacks)
+static bool nothing_hidden(const struct pool *p, uint64_t rollbacks, uint64_t named[SLOTS_MAX / 64])
 {
 	uint64_t seen = atomic_load_explicit(&p->live->lock, memory_order_acquire), word = seen;
 
 	for (unsigned i = 0; (uint32_t)word && LOCK_TURN(word) == LOCK_TURN(seen); i++) {
-		if (lock_owner_gone(p))
-			return true;
+		if (lock_owner_gone(p)) {
+			if (!find_hidden(p, word, named))
+				return false;
+			/* acquire: nobody else has repaired meanwhile, so that it was this log */
+			if (((atomic_load_explicit(&p->live->lock, memory_order_acquire) ^ word) & ~LOCK_WAITERS))
+				return false;
+			break;
+		}
 		if (i == HIDDEN_LOOKS)
 			return false;
 		sched_yield();
@@ -310,29 +345,47 @@ static bool nothing_hidden(const struct pool *p, uint64_t rollbacks)
 	return atomic_load_explicit(&p->live->rollbacks, memory_order_relaxed) == rollbacks;
 }
 
-unsigned slot_reap(struct pool *p, struct owner *o)
+/*
+ * Those from `first` to `end`. Their states are from before the look at the records: a slot that was given on since,
+ * and whose next owner is gone, too, is another's, and what that one owns was not looked for.
+ */
+static unsigned reap_some(struct pool *p, uint32_t first, uint32_t end)
 {
-	uint64_t rollbacks;
-	uint64_t named[SLOTS_MAX / 64] = { 0 };
-	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
-	unsigned freed = 0;
+	uint64_t states[REAP_AT_ONCE], named[SLOTS_MAX / 64] = { 0 };
+	uint64_t rollbacks = atomic_load_explicit(&p->live->rollbacks, memory_order_acquire);
+	unsigned gone_now = 0, freed = 0;
 
-	if (!slot_bury(p, o))
+	for (uint32_t i = first; i < end; i++) {
+		states[i - first] = atomic_load_explicit(&pool_slot(p, i)->state, memory_order_acquire);
+		gone_now += SLOT_STATE(states[i - first]) == SLOT_LEFT || SLOT_STATE(states[i - first]) == SLOT_DEAD;
+	}
+	if (!gone_now)
 		return 0;
-	rollbacks = atomic_load_explicit(&p->live->rollbacks, memory_order_acquire);
 	find_named(p, named);
-	if (!nothing_hidden(p, rollbacks))
+	if (!nothing_hidden(p, rollbacks, named))
 		return 0;
-	for (uint32_t i = 0; i < used; i++) {
-		struct meta_slot *s = pool_slot(p, i);
-		uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
+	for (uint32_t i = first; i < end; i++) {
+		uint64_t state = states[i - first];
 
 		if ((SLOT_STATE(state) != SLOT_LEFT && SLOT_STATE(state) != SLOT_DEAD) || named[i / 64] >> i % 64 & 1 ||
 		    !slot_settled(p, i))
 			continue;
-		freed += atomic_compare_exchange_strong_explicit(&s->state, &state,
-								 with_state(state, SLOT_FREE),
-								 memory_order_acq_rel, memory_order_relaxed);
+		freed += atomic_compare_exchange_strong_explicit(&pool_slot(p, i)->state, &state,
+								 with_state(state, SLOT_FREE), memory_order_acq_rel,
+								 memory_order_relaxed);
 	}
+	return freed;
+}
+
+unsigned slot_reap(struct pool *p, struct owner *o)
+{
+	uint64_t used = atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
+	uint32_t end = used < SLOTS_MAX ? (uint32_t)used : SLOTS_MAX;
+	unsigned freed = 0;
+
+	if (!slot_bury(p, o))
+		return 0;
+	for (uint32_t i = 0; i < end; i += REAP_AT_ONCE)
+		freed += reap_some(p, i, end - i < REAP_AT_ONCE ? end : i + REAP_AT_ONCE);
 	return freed;
 }

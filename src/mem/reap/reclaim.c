@@ -60,7 +60,7 @@ static uint64_t decide(struct pool *p, struct owner *o, bool decided, int64_t pi
 		state = state_of(p, number);
 		fate = decided ? decision(owner >> 48, state, pid) : policy(p, owner >> 48, state);
 		if (fate != STAYS)
-			freed += shm_front_reclaim(&call, i, number, fate == QUARANTINE) && fate == GOES;
+			freed += shm_front_reclaim(&call, i, number, state, fate == QUARANTINE) && fate == GOES;
 	}
 	return freed;
 }
@@ -92,6 +92,7 @@ static uint64_t reap(struct pool *p, struct owner *o, bool decided, int64_t pid)
 	slot_reap(p, o);	/* gives slots free that nothing names */
 	if (!any_gone(p))
 		return 0;
+	settle(p, o);		/* slot_reap() buries, too */
 	freed = decide(p, o, false, 0);
 	if (decided)
 		freed += decide(p, o, true, pid);
