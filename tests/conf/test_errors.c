@@ -112,7 +112,7 @@ Test(errors, an_unknown_key_is_told_with_its_neighbours)
 	     "FILE:1: memory: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, "
 	     "memory.pkg.size, memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, "
 	     "memory.shm.on_death, memory.debug, memory.track, "
-	     "memory.safety, memory.keep_exited, memory.module_path");
+	     "memory.magazines, memory.safety, memory.keep_exited, memory.module_path");
 	SAYS("[pool.big]\nmemory.manager = fm", "FILE:2: [pool.big] memory.manager: unknown key, allowed: " POOL_KEYS);
 }
 
@@ -239,7 +239,8 @@ Test(errors, environment_and_command_line_say_which_of_them_it_was)
 	static const char *const said[] = {
 		"--memory.track: \"yes\" found, allowed: off, sites, stacks",
 		"--memory.size: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, memory.pkg.size, "
-		"memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, memory.safety, "
+		"memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, "
+		"memory.magazines, memory.safety, "
 		"memory.keep_exited, memory.module_path",
 		"--memory.track: no value found, allowed: --memory.track=VALUE",
 		"--x: unknown key, allowed: keys of memory, control and leaks",
