@@ -24,13 +24,14 @@ one() {	# MODEL SEARCH EXPECTED DEFINES
 	all) compile+=(-DSAFETY -DCOLLAPSE) ;;
 	safe) compile+=(-DSAFETY -DCOLLAPSE) arguments+=(-E) ;;
 	ends) compile+=(-DNP -DNFAIR=6 -DCOLLAPSE) arguments+=(-l -f) ;;
-	bits) compile+=(-DSAFETY -DBITSTATE) arguments+=(-E -w32 -k3) covered=bitstate ;;
+	bits) compile+=(-DSAFETY -DBITSTATE) arguments+=(-E -w32 -k3 -Q5) covered=bitstate ;;
 	*) echo "runs: no such search: $search" >&2; return 2 ;;
 	esac
 	rm -rf "${tmp:?}"/*
 	cp "$here/$model.pml" "$tmp"
 	# shellcheck disable=SC2086	# defines are words
 	(cd "$tmp" && spin -a $defines "$model.pml" && gcc "${compile[@]}" -o pan pan.c) >"$tmp/made" 2>&1 || {
+		echo "models: could not be made: $model $defines" >&2
 		cat "$tmp/made" >&2
 		return 2
 	}
