@@ -186,6 +186,9 @@ COLD static int get_ready(void)
 	return rc;
 }
 
+/* It holds the lock, or a signal handler has interrupted a call of its: to wait for it would be to wait for itself. */
+static bool busy(const struct owner *o) { return o->holds | o->inside; }
+
 /* All shards. Who holds the lock reaps later: a fragment goes back in a transaction of its own. */
 static bool reap_if_due(struct pool *p)
 {
@@ -193,7 +196,7 @@ static bool reap_if_due(struct pool *p)
 
 	if (!(p->features & POOL_REAP_DUE))
 		return true;
-	if (self.owner.holds)
+	if (busy(&self.owner))
 		return false;
 	/* relaxed: it speaks of META, and is set again when there is more */
 	atomic_fetch_and_explicit(&p->features, ~POOL_REAP_DUE, memory_order_relaxed);
@@ -638,7 +641,7 @@ void shm_trim(void)
 	if (!ready(&mem_shm_pool))
 		return;
 	for (unsigned k = 0; k < mem_shm_shards; k++)
-		if (use_shard(&call, k) && !(call.o->holds | call.o->inside))
+		if (use_shard(&call, k) && !busy(call.o))
 			shm_front_trim(&call);
 }
 
@@ -650,7 +653,7 @@ size_t shm_reap(void)
 	size_t freed = 0;
 
 	for (unsigned k = mem_shm_shards; k--; ) /* who is new has a slot in shard 0 first */
-		if (ready(&mem_shm_pool) && use_shard(&call, k) && !call.o->holds)
+		if (ready(&mem_shm_pool) && use_shard(&call, k) && !busy(call.o))
 			freed += reap_pool(call.p, call.o);
 	return freed;
 }
@@ -661,7 +664,7 @@ size_t shm_release_dead(long pid)
 	size_t freed = 0;
 
 	for (unsigned k = mem_shm_shards; k--; )
-		if (ready(&mem_shm_pool) && use_shard(&call, k) && !call.o->holds)
+		if (ready(&mem_shm_pool) && use_shard(&call, k) && !busy(call.o))
 			freed += reap_release(call.p, call.o, pid);
 	return freed;
 }
