@@ -408,6 +408,20 @@ static inline uint64_t bytes_for(const struct pool *p, uint64_t size)
 	return mem_round(p->ops, size + (records(p) ? TAIL_BYTES : 0));
 }
 
+/* The fragment of a record that is believed goes to the manager. In a transaction. */
+static inline void fragment_drop(struct pool *p, struct meta_record *r, uint32_t site)
+{
+	struct mem_heap *h = &p->heap;
+	struct meta_counters *c = COUNTERS(p);
+	uint64_t usable = RECORD_USABLE(r->sizes);
+	void *ptr = (void *)(uintptr_t)r->address;
+
+	HEAP_SET(h, c->used, c->used - usable);
+	HEAP_SET(h, c->fragments, c->fragments - 1);
+	record_drop(p, r, usable, site);
+	p->ops->free(h, ptr);
+}
+
 /* ---- what a pointer is ---- */
 
 enum verdict { GOOD, NOT_RECORDED, BAD };

@@ -55,12 +55,7 @@ bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t 
 	if (its && quarantine) {
 		HEAP_SET(h, r->owner, r->owner | (uint64_t)RECORD_QUARANTINED << 48);
 	} else if (its) {
-		void *ptr = (void *)r->address;
-
-		HEAP_SET(h, c->used, c->used - usable);
-		HEAP_SET(h, c->fragments, c->fragments - 1);
-		record_drop(p, r, usable, 0);
-		p->ops->free(h, ptr);
+		fragment_drop(p, r, 0);
 	}
 	leave(p, call->o, call->flags);
 	return its;

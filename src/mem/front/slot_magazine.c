@@ -7,20 +7,6 @@ enum { DEPOT_SHARE = 16, RESERVE_SHARE = 8 };
 
 /* ---- a fragment, a chain ---- */
 
-/* A fragment whose record says that it is in a magazine, or on its way, goes to the manager. In a transaction. */
-static void give_up(struct pool *p, struct meta_record *r)
-{
-	struct mem_heap *h = &p->heap;
-	struct meta_counters *c = COUNTERS(p);
-	uint64_t usable = RECORD_USABLE(r->sizes);
-	void *ptr = (void *)(uintptr_t)r->address;
-
-	HEAP_SET(h, c->used, c->used - usable);
-	HEAP_SET(h, c->fragments, c->fragments - 1);
-	record_drop(p, r, usable, (uint32_t)(r->time >> 32));
-	p->ops->free(h, ptr);
-}
-
 /* false: the chain leads to what cannot be in it. */
 static bool sound(const struct pool *p, uint32_t index)
 {
@@ -43,7 +29,7 @@ static uint64_t empty(struct pool *p, uint64_t *chain)
 		} else {
 			bytes += RECORD_USABLE(r->sizes);
 			HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) - 1, (uint32_t)r->time));
-			give_up(p, r);
+			fragment_drop(p, r, (uint32_t)(r->time >> 32));
 		}
 		HEAP_COMMIT(h);
 	}
@@ -293,7 +279,7 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 		class = RECORD_USABLE(r->sizes) / 16 - 1;
 		if (!(MAGAZINE_COUNT(m->of[class][0]) && MAGAZINE_HEAD(m->of[class][0]) == index) &&
 		    !(MAGAZINE_COUNT(m->of[class][1]) && MAGAZINE_HEAD(m->of[class][1]) == index))
-			give_up(p, r);
+			fragment_drop(p, r, (uint32_t)(r->time >> 32));
 	}
 	HEAP_SET(h, m->op, OP_NONE);
 	HEAP_COMMIT(h);
