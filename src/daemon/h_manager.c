@@ -73,22 +73,12 @@ static void manager_row(struct json_writer *w, const struct mem_manager *m)
 	jw_close(w, '}');
 }
 
-static void on_skip(const char *file, const char *reason, void *arg)
-{
-	struct json_writer *w = arg;
-
-	jw_open(w, '{');
-	jw_key(w, "file"), jw_string(w, file);
-	jw_key(w, "reason"), jw_string(w, reason);
-	jw_close(w, '}');
-}
-
 void rpc_manager_list(struct rpc_call *call)
 {
 	struct json_writer *w = call->out, skipped = { 0 };
 	const struct mem_manager *m;
 
-	mem_modules_load(daemon_of(call)->conf.module_path, on_skip, &skipped);
+	mem_modules_load(daemon_of(call)->conf.module_path, row_skip, &skipped);
 	jw_open(w, '{');
 	jw_key(w, "managers"), jw_open(w, '[');
 	for (size_t i = 0; (m = mem_manager_at(i)); i++)

@@ -65,16 +65,6 @@ static void pool_row(struct json_writer *w, struct daemon *d, struct obs_pool *p
 	jw_close(w, '}');
 }
 
-static void on_skip(const char *file, const char *reason, void *arg)
-{
-	struct json_writer *w = arg;
-
-	jw_open(w, '{');
-	jw_key(w, "file"), jw_string(w, file);
-	jw_key(w, "reason"), jw_string(w, reason);
-	jw_close(w, '}');
-}
-
 void rpc_status(struct rpc_call *call)
 {
 	struct daemon *d = daemon_of(call);
@@ -82,7 +72,7 @@ void rpc_status(struct rpc_call *call)
 	char held_back[1200];
 	struct obs_pool *p;
 
-	pick_scan(d, on_skip, &skipped);
+	pick_scan(d, row_skip, &skipped);
 	jw_open(w, '{');
 	jw_key(w, "schema"), jw_uint(w, RPC_SCHEMA);
 	jw_key(w, "version"), jw_string(w, MMD_VERSION);

@@ -123,3 +123,13 @@ const struct obs_owner *places_owner(struct places *pl, uint32_t slot)
 	}
 	return &pl->owner[at];
 }
+
+void row_skip(const char *file, const char *reason, void *arg)
+{
+	struct json_writer *w = arg;
+
+	jw_open(w, '{');
+	jw_key(w, "file"), jw_string(w, file);
+	jw_key(w, "reason"), jw_string(w, reason);
+	jw_close(w, '}');
+}

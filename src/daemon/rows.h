@@ -15,6 +15,8 @@
 void row_count(struct json_writer *w, const char *key, uint64_t value);
 void row_text(struct json_writer *w, const char *key, const char *text);
 void row_bool(struct json_writer *w, const char *key, bool value);
+/** {file, reason} of what was skipped; `arg` is the writer. */
+void row_skip(const char *file, const char *reason, void *arg);
 /** "site": {file, function, line, module, address}, or null */
 void row_site(struct json_writer *w, const struct obs_site *site);
 /** "owner": {pid, command, alive}, or null */

@@ -153,6 +153,15 @@ expect 'the example in pkg' "$(ask pkg module:stack)" module:stack
 expect 'the example in shm' "$(ask shm module:stack)" module:stack
 MEMAPI_MODULE_PATH=$path MEMAPI_CONFIG=/dev/null "$bin/modules_calls" module:stack 20000 || bad=1
 
+start_mmd() {
+	"$bin/mmd" --socket "$MMD_SOCKET" 2>"$work/log" &
+	mmd_pid=$!
+	for ((i = 0; i < 100; i++)); do
+		"$bin/mmctl" status >/dev/null 2>&1 && break
+		sleep 0.05
+	done
+}
+
 cat >"$conf" <<CONF
 memory.module_path = $path
 memory.pkg.manager = module:stack
@@ -160,12 +169,7 @@ memory.pkg.manager = module:stack
 manager = module:stack
 size = 4M
 CONF
-"$bin/mmd" --socket "$MMD_SOCKET" 2>"$work/log" &
-mmd_pid=$!
-for ((i = 0; i < 100; i++)); do
-	"$bin/mmctl" status >/dev/null 2>&1 && break
-	sleep 0.05
-done
+start_mmd
 mmctl() { "$bin/mmctl" "$@" 2>&1; }
 has 'mmd on a module' "$(mmctl -o json manager get)" '"now":"module:stack"'
 expect 'a program in its pool' "$(MEMAPI_SHM_POOL=stacked ask shm)" module:stack
@@ -197,12 +201,7 @@ rm -f "$conf"
 unset MEMAPI_MODULE_PATH
 rm -rf "$XDG_STATE_HOME"
 printf 'memory.pkg.manager = sys\n' >"$conf"
-"$bin/mmd" --socket "$MMD_SOCKET" 2>"$work/log" &
-mmd_pid=$!
-for ((i = 0; i < 100; i++)); do
-	"$bin/mmctl" status >/dev/null 2>&1 && break
-	sleep 0.05
-done
+start_mmd
 list=$(mmctl -o json manager list)
 stats=$(mmctl -o json stats pkg)
 for word in size real_used free free_fragments largest_free committed; do
