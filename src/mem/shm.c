@@ -53,12 +53,15 @@ static struct owner others[SLOTS_MAX][SHARDS_MAX - 1];
 
 static struct owner *owner_in(unsigned k) { return k ? &others[self.owner.number][k - 1] : &self.owner; }
 
+/* It holds the lock, or a signal handler has interrupted a call of its: to wait for it would be to wait for itself. */
+static bool busy(const struct owner *o) { return o->holds | o->inside; }
+
 static void leave_all(void)
 {
 	for (unsigned k = mem_shm_shards; k--; ) { /* shard 0 last: its slot says whose the others are */
 		struct owner *o = owner_in(k);
 
-		if (o->slot && !o->holds && !slot_settled(&mem_shm_pools[k], o->number))
+		if (o->slot && !busy(o) && !slot_settled(&mem_shm_pools[k], o->number))
 			shm_front_settle(&mem_shm_pools[k], o, o->number);
 		slot_leave(&mem_shm_pools[k], o);
 	}
@@ -185,9 +188,6 @@ COLD static int get_ready(void)
 	mem_setup_unlock();
 	return rc;
 }
-
-/* It holds the lock, or a signal handler has interrupted a call of its: to wait for it would be to wait for itself. */
-static bool busy(const struct owner *o) { return o->holds | o->inside; }
 
 /* All shards. Who holds the lock reaps later: a fragment goes back in a transaction of its own. */
 static bool reap_if_due(struct pool *p)
