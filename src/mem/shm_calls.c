@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The calls on the shared pool: to a magazine by the short way, else through the front end, in whichever shard. */
+#define MEM_DOMAIN_SHM 1		/* the short way is the domain's */
+
+#include <errno.h>
+
+#include "mem/base/compiler.h"
+#include "mem/front/shards.h"
+#include "mem/front/slot_magazine.h"
+#include "mem/meta/lock.h"
+#include "mem/meta/process.h"
+#include "mem/meta/store.h"
+#include "mem/reap/reap.h"
+#include "mem/shm.h"
+
+static struct shards shards(void)
+{
+	return (struct shards){ mem_shm_pools, mem_shm_shards, mem_shm_self.owner.number % mem_shm_shards,
+				mem_shm_use_shard };
+}
+
+#define CALL(extra)                                                                                                  \
+	(&(const struct front_call){ &mem_shm_pool, &mem_shm_self.owner, site, __builtin_return_address(0), (extra), \
+				     NULL })
+
+static void *not_ready(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+/*
+ * A thread without a slot, for which there is no memory, cannot free: nobody could roll it back. The fragment stays its
+ * owner's, and the pool tells of a failure with nothing requested.
+ */
+COLD static void not_freed(struct pool *p)
+{
+	int saved = errno;
+
+	if (p->id)
+		note_failure(p, &(const struct meta_failure){ .time = clock_seconds(),
+							      .pid = process_self()->pid,
+							      .size = p->data_size,
+							      .verdict = VERDICT_EXHAUSTED });
+	errno = saved;
+}
+
+static void *allocate_once(const struct front_call *call, size_t align, size_t size)
+{
+	struct shards s;
+
+	if (LIKELY(mem_shm_shards == 1))
+		return shm_front_alloc(call, align, size);
+	s = shards();
+	return shm_shards_alloc(&s, call, align, size);
+}
+
+/* A look at memory where nobody has died. Who holds the lock does not wait for himself. */
+COLD static void reap_for_memory(void)
+{
+	struct front_call call;
+
+	for (unsigned k = mem_shm_shards; k-- && !mem_shm_self.owner.holds; )
+		if (mem_shm_use_shard(&call, k))
+			reap_for_need(call.p, call.o);
+}
+
+/* The first try was quiet: a failure is told once, after what the dead hold was given back. */
+COLD static void *allocate_again(const struct front_call *call, size_t align, size_t size)
+{
+	struct front_call here = *call;
+
+	if (errno != ENOMEM)
+		return NULL;
+	reap_for_memory();
+	here.flags &= ~(unsigned)FRONT_QUIET;
+	return allocate_once(&here, align, size);
+}
+
+static inline void *allocate(const struct front_call *call, size_t align, size_t size)
+{
+	void *ptr = allocate_once(call, align, size);
+
+	return LIKELY(ptr) ? ptr : allocate_again(call, align, size);
+}
+
+void *mem_shm_allocate(const struct front_call *call, size_t align, size_t size)
+{
+	struct front_call here = *call;
+
+	here.p = &mem_shm_pool;
+	here.o = &mem_shm_self.owner;
+	here.flags |= FRONT_QUIET;
+	return allocate(&here, align, size);
+}
+
+bool mem_shm_find(struct front_call *call, const void *ptr)
+{
+	if (!shm_ready(&mem_shm_pool) ||
+	    !mem_shm_use_shard(call, mem_shm_shards > 1 ? shards_find(mem_shm_pools, mem_shm_shards, ptr) : 0))
+		return false;
+	call->flags = (call->flags & ~(unsigned)FRONT_HELD) | (call->o->holds ? FRONT_HELD : 0);
+	return true;
+}
+
+static inline void release(const struct front_call *call, void *p)
+{
+	struct shards s;
+
+	if (LIKELY(mem_shm_shards == 1)) {
+		shm_front_free(call, p);
+		return;
+	}
+	s = shards();
+	if (UNLIKELY(!shm_shards_free(&s, call, p)))
+		not_freed(&mem_shm_pool);
+}
+
+static inline void *reallocate_once(const struct front_call *call, void *p, size_t size)
+{
+	struct shards s;
+
+	if (LIKELY(mem_shm_shards == 1))
+		return shm_front_realloc(call, p, size);
+	s = shards();
+	return shm_shards_realloc(&s, call, p, size);
+}
+
+static void *reallocate(const struct front_call *call, void *p, size_t size)
+{
+	struct front_call quiet = *call;
+	void *fresh;
+
+	quiet.flags = FRONT_QUIET;
+	fresh = reallocate_once(&quiet, p, size);
+	if (LIKELY(fresh || (p && !size)) || errno != ENOMEM)
+		return fresh;
+	reap_for_memory();
+	return reallocate_once(call, p, size);
+}
+
+/*
+ * The short way: nothing has changed since the last call, its place in code is known, and a magazine can serve it.
+ * Half of the instructions of a call that goes through the front end.
+ */
+static inline bool quick(const struct pool *p)
+{
+	return LIKELY(mem_shm_self.epoch == *epoch_word) && LIKELY(mem_shm_self.epoch) &&
+	       LIKELY(!(mem_shm_self.owner.holds | mem_shm_self.owner.inside)) &&
+	       LIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) == p->features);
+}
+
+__attribute__((noinline)) static void *malloc_long(size_t size, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { &mem_shm_pool, &mem_shm_self.owner, site, caller, FRONT_QUIET, NULL };
+
+	return LIKELY(shm_ready(&mem_shm_pool)) ? allocate(&call, 16, size) : not_ready();
+}
+
+__attribute__((noinline)) static void free_long(void *ptr, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { &mem_shm_pool, &mem_shm_self.owner, site, caller, 0, NULL };
+
+	if (!ptr)
+		return;
+	if (LIKELY(shm_ready(&mem_shm_pool)))
+		release(&call, ptr);
+	else
+		not_freed(&mem_shm_pool);
+}
+
+void *mem_shm_malloc(size_t size, const struct mem_site *site)
+{
+	struct pool *p = &mem_shm_pool;
+	uint32_t number;
+	void *ptr;
+
+	if (LIKELY(quick(p)) && LIKELY(size - 1 < p->magazine_quick)) {
+		number = site_known(p, site, __builtin_return_address(0));
+		if (LIKELY(number)) {
+			ptr = slot_take(p, &mem_shm_self.owner, size, number);
+			if (LIKELY(ptr))
+				return ptr;
+		}
+	}
+	return malloc_long(size, site, __builtin_return_address(0));
+}
+
+void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
+{
+	return LIKELY(shm_ready(&mem_shm_pool)) ? allocate(CALL(FRONT_ZERO | FRONT_QUIET), 16, size) : not_ready();
+}
+
+void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site)
+{
+	return LIKELY(shm_ready(&mem_shm_pool))
+		       ? allocate(CALL(FRONT_QUIET | (mem_shm_self.owner.holds ? FRONT_HELD : 0)), 16, size)
+		       : not_ready();
+}
+
+void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site)
+{
+	if (!align || align & (align - 1)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return LIKELY(shm_ready(&mem_shm_pool)) ? allocate(CALL(FRONT_QUIET), align < 16 ? 16 : align, size)
+						: not_ready();
+}
+
+void *mem_shm_realloc(void *p, size_t size, const struct mem_site *site)
+{
+	return LIKELY(shm_ready(&mem_shm_pool)) ? reallocate(CALL(0), p, size) : not_ready();
+}
+
+void *mem_shm_reallocxf(void *p, size_t size, const struct mem_site *site)
+{
+	return LIKELY(shm_ready(&mem_shm_pool)) ? reallocate(CALL(FRONT_XF), p, size) : not_ready();
+}
+
+void mem_shm_free(void *ptr, const struct mem_site *site)
+{
+	struct pool *p = &mem_shm_pool;
+	uint32_t number;
+
+	if (LIKELY(quick(p)) && LIKELY(p->magazine_quick)) {
+		number = site_known(p, site, __builtin_return_address(0));
+		if (LIKELY(number) && LIKELY(slot_put(p, &mem_shm_self.owner, ptr, number)))
+			return;
+	}
+	free_long(ptr, site, __builtin_return_address(0));
+}
+
+void mem_shm_free_unsafe(void *p, const struct mem_site *site)
+{
+	if (p && LIKELY(shm_ready(&mem_shm_pool)))
+		release(CALL(mem_shm_self.owner.holds ? FRONT_HELD : 0), p);
+}
+
+void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
+{
+	void *fresh;
+
+	if (UNLIKELY(!shm_ready(&mem_shm_pool)))
+		return not_ready();
+	if (mem_shm_self.owner.holds)
+		return allocate_once(CALL(0), 16, size); /* refused there, with a record */
+	shm_lock();
+	release(CALL(FRONT_HELD), p);
+	fresh = allocate_once(CALL(FRONT_HELD), 16, size);
+	shm_unlock();
+	return fresh;
+}
+
+size_t shm_usable(const void *p)
+{
+	const struct mem_site *site = NULL;
+	struct shards s;
+
+	if (!p || !shm_ready(&mem_shm_pool))
+		return 0;
+	if (LIKELY(mem_shm_shards == 1))
+		return shm_front_usable(CALL(mem_shm_self.owner.holds ? FRONT_HELD : 0), p);
+	s = shards();
+	return shm_shards_usable(&s, CALL(mem_shm_self.owner.holds ? FRONT_HELD : 0), p);
+}
+
+/* All locks, in the order of the shards; of a shard that we cannot get a slot in, not: there we allocate nothing. */
+void shm_lock(void)
+{
+	struct front_call call;
+
+	if (!shm_ready(&mem_shm_pool))
+		return;
+	for (unsigned k = 0; k < mem_shm_shards; k++) {
+		if (!mem_shm_use_shard(&call, k))
+			continue;
+		if (!call.o->holds)
+			lock_take(call.p, call.o);
+		call.o->holds++;
+	}
+}
+
+void shm_unlock(void)
+{
+	if (!shm_ready(&mem_shm_pool))
+		return;
+	for (unsigned k = mem_shm_shards; k--; ) {
+		struct owner *o = mem_shm_owner_in(k);
+
+		if (o->holds && --o->holds == 0)
+			lock_leave(&mem_shm_pools[k]);
+	}
+}
+
+void shm_trim(void)
+{
+	struct front_call call = { .flags = 0 };
+
+	if (!shm_ready(&mem_shm_pool))
+		return;
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		if (mem_shm_use_shard(&call, k) && !shm_busy(call.o))
+			shm_front_trim(&call);
+}
+
+/* ---- the dead ---- */
+
+size_t shm_reap(void)
+{
+	struct front_call call;
+	size_t freed = 0;
+
+	for (unsigned k = mem_shm_shards; k--; ) /* who is new has a slot in shard 0 first */
+		if (shm_ready(&mem_shm_pool) && mem_shm_use_shard(&call, k) && !shm_busy(call.o))
+			freed += reap_pool(call.p, call.o);
+	return freed;
+}
+
+size_t shm_release_dead(long pid)
+{
+	struct front_call call;
+	size_t freed = 0;
+
+	for (unsigned k = mem_shm_shards; k--; )
+		if (shm_ready(&mem_shm_pool) && mem_shm_use_shard(&call, k) && !shm_busy(call.o))
+			freed += reap_release(call.p, call.o, pid);
+	return freed;
+}
