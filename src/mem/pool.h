@@ -28,12 +28,12 @@ struct owner {
 	struct owner *home;		/* the same thread in shard 0, where it is another one; or NULL */
 	/* its magazines, see front/slot_magazine.h: where they lie, and what this thread knows of their use */
 	struct meta_magazines *magazines;
+	struct meta_magazines *open;	/* the same, or NULL: holds or inside, or the thread has no slot */
 	uint64_t stamp;			/* of the last record that it wrote */
 	uint64_t cached;		/* bytes in them */
 	uint64_t trim;			/* of live.trim, as it was followed */
 	uint32_t depth;			/* fragments that one chain may have */
 	bool waited;			/* for the lock, since the magazines were looked after */
-	uint8_t now[MAGAZINE_CLASSES];	/* chain of the pair that is used */
 	uint8_t batch[MAGAZINE_CLASSES];	/* fragments that the next refill brings */
 };
 
@@ -58,7 +58,10 @@ struct pool {
 	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
 	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
-	uint64_t created;		/* as id->created */
+	uint64_t magazine_put;		/* != 0: what is freed, too, by size_word */
+	struct mem_size_word size_word;	/* of the manager */
+	uint64_t created, records_max;	/* as in id */
+	uint64_t first, reach;		/* (address - first) / 16 < reach: with what a small fragment has, it lies in the heap */
 	char path[256];			/* of META; "" when not seen */
 	struct meta_identity
 		believed; /* shm: as it was when it was checked: who may write to META may write this, too */
@@ -96,6 +99,13 @@ static inline bool pool_holds(const struct pool *p, const void *at)
 	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
 }
 
+/** shm: the heap has grown to heap.len. */
+static inline void pool_reaches(struct pool *p)
+{
+	p->first = (uintptr_t)p->heap.base + 16;
+	p->reach = p->heap.len > CACHED_MOST + 16 ? (p->heap.len - CACHED_MOST - 16) / 16 : 0;
+}
+
 /** shm: what this process follows of live.wanted, and what that means for magazines. */
 static inline void pool_follow(struct pool *p, uint64_t features)
 {
@@ -106,6 +116,9 @@ static inline void pool_follow(struct pool *p, uint64_t features)
 	p->magazine_head = p->ops->flags & MEM_HEAD8;
 	p->magazine_most = closed ? 0 : CACHED_MOST - TAIL_BYTES - p->magazine_head;
 	p->magazine_quick = p->id->shards == 1 && !(features & FEATURE_STACKS) ? p->magazine_most : 0;
+	p->size_word = p->ops->size_word;
+	p->magazine_put = p->size_word.mask ? p->magazine_quick : 0;
+	p->records_max = p->id->records_max;
 }
 
 /** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */

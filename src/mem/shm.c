@@ -54,6 +54,7 @@ static void leave_all(void)
 
 		if (o->slot && !shm_busy(o) && !slot_settled(&mem_shm_pools[k], o->number))
 			shm_front_settle(&mem_shm_pools[k], o, o->number);
+		o->open = NULL;
 		slot_leave(&mem_shm_pools[k], o);
 	}
 }

@@ -145,9 +145,7 @@ static void *reallocate(const struct front_call *call, void *p, size_t size)
  */
 static inline bool quick(const struct pool *p)
 {
-	return LIKELY(mem_shm_self.epoch == *epoch_word) && LIKELY(mem_shm_self.epoch) &&
-	       LIKELY(!(mem_shm_self.owner.holds | mem_shm_self.owner.inside)) &&
-	       LIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) == p->features);
+	return LIKELY(mem_shm_self.epoch == *epoch_word) && LIKELY(mem_shm_self.owner.open) && LIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) == p->features);
 }
 
 __attribute__((noinline)) static void *malloc_long(size_t size, const struct mem_site *site, const void *caller)
@@ -172,13 +170,13 @@ __attribute__((noinline)) static void free_long(void *ptr, const struct mem_site
 void *mem_shm_malloc(size_t size, const struct mem_site *site)
 {
 	struct pool *p = &mem_shm_pool;
-	uint32_t number;
+	uint32_t number, now = seconds_now(p);	/* first: what follows needs no register saved */
 	void *ptr;
 
 	if (LIKELY(quick(p)) && LIKELY(size - 1 < p->magazine_quick)) {
 		number = site_known(p, site, __builtin_return_address(0));
 		if (LIKELY(number)) {
-			ptr = slot_take(p, &mem_shm_self.owner, size, number);
+			ptr = slot_take(p, &mem_shm_self.owner, size, number, now);
 			if (LIKELY(ptr))
 				return ptr;
 		}
@@ -223,9 +221,9 @@ void mem_shm_free(void *ptr, const struct mem_site *site)
 	struct pool *p = &mem_shm_pool;
 	uint32_t number;
 
-	if (LIKELY(quick(p)) && LIKELY(p->magazine_quick)) {
+	if (LIKELY(quick(p)) && LIKELY(p->magazine_put) && LIKELY(may_be_small(p, ptr))) {
 		number = site_known(p, site, __builtin_return_address(0));
-		if (LIKELY(number) && LIKELY(slot_put(p, &mem_shm_self.owner, ptr, number)))
+		if (LIKELY(number) && LIKELY(slot_put(p, &mem_shm_self.owner, ptr, mem_size_word(&p->size_word, ptr), number)))
 			return;
 	}
 	free_long(ptr, site, __builtin_return_address(0));
@@ -278,6 +276,7 @@ void shm_lock(void)
 		if (!call.o->holds)
 			lock_take(call.p, call.o);
 		call.o->holds++;
+		call.o->open = NULL;
 	}
 }
 
@@ -288,8 +287,10 @@ void shm_unlock(void)
 	for (unsigned k = mem_shm_shards; k--; ) {
 		struct owner *o = mem_shm_owner_in(k);
 
-		if (o->holds && --o->holds == 0)
+		if (o->holds && --o->holds == 0) {
 			lock_leave(&mem_shm_pools[k]);
+			o->open = o->magazines;
+		}
 	}
 }
 

@@ -3,9 +3,14 @@
 #ifndef BASE_COMPILER_H
 #define BASE_COMPILER_H
 
+#include <stdint.h>
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define COLD __attribute__((noinline, cold))
+
+/* The upper half of a word, loaded or stored alone: a memory access that the rest of the word takes no part in. */
+#define UPPER(word) (((volatile uint32_t *)&(word))[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__])
 
 /* Of a struct, from the address of one of its members. */
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))

@@ -113,14 +113,16 @@ static inline void *take_ready(const struct front_call *call, size_t align, size
 {
 	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) &&
 			       size - 1 < call->p->magazine_most ?
-		       slot_take(call->p, call->o, size, site) :
+		       slot_take(call->p, call->o, size, site, seconds_now(call->p)) :
 		       NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
 {
-	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && call->p->magazine_most &&
-	       slot_put(call->p, call->o, ptr, site);
+	const struct pool *p = call->p;
+
+	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && p->magazine_most && may_be_small(p, ptr) &&
+	       slot_put(p, call->o, ptr, p->ops->usable(&p->heap, ptr), site);
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }

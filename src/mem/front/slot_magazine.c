@@ -7,12 +7,14 @@ enum { DEPOT_SHARE = 16, RESERVE_SHARE = 8 };
 
 /* ---- a fragment, a chain ---- */
 
-/* false: the chain leads to what cannot be in it. */
-static bool sound(const struct pool *p, uint32_t index)
+/* false: the chain leads to what cannot be in it, or would not end. */
+static bool sound(const struct pool *p, uint64_t chain)
 {
-	const struct meta_record *r = &p->records[index];
+	const struct meta_record *r = &p->records[MAGAZINE_HEAD(chain)];
 
-	return index < COUNTERS(p)->records_used && !(r->address & RECORD_FREE) && r->owner >> 48 & RECORD_CACHED;
+	return MAGAZINE_HEAD(chain) < COUNTERS(p)->records_used && !(r->address & RECORD_FREE) &&
+	       r->owner >> 48 & RECORD_CACHED &&
+	       MAGAZINE_COUNT(RECORD_CHAIN(r->time)) == MAGAZINE_COUNT(chain) - 1;
 }
 
 /* Returns the bytes that the manager got. A damaged chain is given up: its fragments stay out, and `check` tells. */
@@ -24,12 +26,12 @@ static uint64_t empty(struct pool *p, uint64_t *chain)
 	while (MAGAZINE_COUNT(*chain)) {
 		struct meta_record *r = &p->records[MAGAZINE_HEAD(*chain)];
 
-		if (UNLIKELY(!sound(p, MAGAZINE_HEAD(*chain)))) {
+		if (UNLIKELY(!sound(p, *chain))) {
 			HEAP_SET(h, *chain, 0);
 		} else {
 			bytes += RECORD_USABLE(r->sizes);
-			HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) - 1, (uint32_t)r->time));
-			fragment_drop(p, r, (uint32_t)(r->time >> 32));
+			HEAP_SET(h, *chain, RECORD_CHAIN(r->time));
+			fragment_drop(p, r, RECORD_FREED_AT(r->time));
 		}
 		HEAP_COMMIT(h);
 	}
@@ -74,7 +76,7 @@ static bool empty_own(struct pool *p, struct owner *o)
 static bool from_depot(struct pool *p, struct owner *o, uint64_t class)
 {
 	struct mem_heap *h = &p->heap;
-	uint64_t *place = pool_depot(p)->of[class], *of = &o->magazines->of[class][o->now[class]], bytes;
+	uint64_t *place = pool_depot(p)->of[class], *of = &o->magazines->of[class][0], bytes;
 
 	if (!p->live->cached)
 		return false;
@@ -161,29 +163,39 @@ static bool refill_one(const struct front_call *call, uint64_t need, uint64_t us
 	index = (uint32_t)*tail_of(ptr, usable);
 	r = &p->records[index];
 	r->owner |= (uint64_t)RECORD_CACHED << 48;	/* not logged: a record that is free again has none of these */
-	r->time = MAGAZINE_HEAD(*chain);
+	r->time = *chain << 16;
 	HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, index));
 	HEAP_COMMIT(h);
 	return true;
+}
+
+static void exchange(struct mem_heap *h, uint64_t *pair)
+{
+	uint64_t first = pair[0];
+
+	HEAP_SET(h, pair[0], pair[1]);
+	HEAP_SET(h, pair[1], first);
+	HEAP_COMMIT(h);
 }
 
 static void refill(const struct front_call *call, uint64_t class, uint64_t need)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
-	uint64_t *pair = o->magazines->of[class], *chain, usable = class_usable(p, class);
+	uint64_t *pair = o->magazines->of[class], usable = class_usable(p, class);
 	unsigned n = o->batch[class];
 
-	if (MAGAZINE_COUNT(pair[!o->now[class]])) {
-		o->now[class] ^= 1;
+	if (MAGAZINE_COUNT(pair[0]))
+		return;
+	if (MAGAZINE_COUNT(pair[1])) {
+		exchange(&p->heap, pair);
 		return;
 	}
-	chain = &pair[o->now[class]];
-	if (MAGAZINE_COUNT(*chain) || from_depot(p, o, class))
+	if (from_depot(p, o, class))
 		return;
 	o->batch[class] = (uint8_t)(n ? (2 * n < o->depth ? 2 * n : o->depth) : 1);
 	while (n-- && o->cached < SLOT_CACHED_MOST && plenty(p)) {
-		if (!refill_one(call, need, usable, chain)) {
+		if (!refill_one(call, need, usable, pair)) {
 			o->batch[class] = 0;
 			break;
 		}
@@ -199,6 +211,7 @@ void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 	if (call->flags & FRONT_HELD || o->magazines->op)
 		return;
 	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
+	pool_reaches(p);
 	o->stamp = COUNTERS(p)->stamp;
 	if (follow(p, o) && size - 1 < p->magazine_most)
 		refill(call, class_for(p, size), need);
@@ -207,18 +220,18 @@ void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 
 static void unload(struct pool *p, struct owner *o, uint64_t class)
 {
-	uint64_t *pair = o->magazines->of[class], *other = &pair[!o->now[class]];
+	uint64_t *pair = o->magazines->of[class];
 
 	if (o->cached > SLOT_CACHED_MOST) {
 		o->cached -= empty(p, &pair[0]);
 		o->cached -= empty(p, &pair[1]);
 		return;
 	}
-	if (MAGAZINE_COUNT(pair[o->now[class]]) < o->depth)
+	if (MAGAZINE_COUNT(pair[0]) < o->depth)
 		return;
-	if (MAGAZINE_COUNT(*other) && !to_depot(p, o, class, other))
-		o->cached -= empty(p, other);
-	o->now[class] ^= 1;
+	if (MAGAZINE_COUNT(pair[1]) && !to_depot(p, o, class, &pair[1]))
+		o->cached -= empty(p, &pair[1]);
+	exchange(&p->heap, pair);
 }
 
 void slot_unload(const struct front_call *call, uint64_t usable)
@@ -229,6 +242,7 @@ void slot_unload(const struct front_call *call, uint64_t usable)
 	if (call->flags & FRONT_HELD || o->magazines->op)
 		return;
 	SLOT_STORE(o->magazines->op, OP_BEGIN);
+	pool_reaches(p);
 	if (follow(p, o) && usable <= CACHED_MOST && usable / 16 && usable == class_usable(p, usable / 16 - 1))
 		unload(p, o, usable / 16 - 1);
 	SLOT_STORE(o->magazines->op, OP_NONE);
@@ -272,14 +286,15 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 	struct mem_heap *h = &p->heap;
 	uint32_t index = OP_RECORD(m->op);
 	struct meta_record *r = &p->records[index];
-	uint64_t class;
+	uint64_t *pair, chain;
 
 	if (index < COUNTERS(p)->records_used && under_way(m->op, r, number) && !(r->address & RECORD_FREE) &&
 	    RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
-		class = RECORD_USABLE(r->sizes) / 16 - 1;
-		if (!(MAGAZINE_COUNT(m->of[class][0]) && MAGAZINE_HEAD(m->of[class][0]) == index) &&
-		    !(MAGAZINE_COUNT(m->of[class][1]) && MAGAZINE_HEAD(m->of[class][1]) == index))
-			fragment_drop(p, r, (uint32_t)(r->time >> 32));
+		pair = m->of[RECORD_USABLE(r->sizes) / 16 - 1];
+		chain = RECORD_CHAIN(r->time);		/* if that is what it still has, or has already */
+		if (!(MAGAZINE_COUNT(pair[0]) && MAGAZINE_HEAD(pair[0]) == index) &&
+		    !(MAGAZINE_COUNT(pair[1]) && MAGAZINE_HEAD(pair[1]) == index))
+			fragment_drop(p, r, chain == pair[0] ? RECORD_FREED_AT(r->time) : 0);
 	}
 	HEAP_SET(h, m->op, OP_NONE);
 	HEAP_COMMIT(h);

@@ -4,11 +4,12 @@
  * the pool's lock (Bonwick, "Magazines and Vmem", 2001; here two chains a size, and a depot of full ones in the pool).
  *
  *	slot 3  of[c][0]  3 | r7 -> r2 -> r9		chains of records, newest first, the count in the same word
- *		of[c][1]  0
+ *		of[c][1]  0				the other one
  *		op        ALLOC | r7
  *	depot   of[c][k]  8 | r4 -> …			full ones that nobody has
  *
- * For the manager a fragment in a chain is in use. Its record keeps its place and says RECORD_CACHED.
+ * For the manager a fragment in a chain is in use. Its record keeps its place, says RECORD_CACHED, and has in `time`
+ * the chain's word as it was before: 2 | r2 in r7.
  *
  * kill: a chain's word changes by one store, which moves a fragment in or out. What else a call changes lies between
  * two stores to `op`, which names the record, so that whoever repairs a dead slot knows the one fragment that may be on
@@ -31,10 +32,6 @@
 	UNDO_KILL_POINT();					\
 } while (0)
 
-#define OP(kind, index) ((uint64_t)(index) << 32 | (kind))
-#define OP_KIND(op) ((unsigned)(op) & 0xff)
-#define OP_RECORD(op) ((uint32_t)((op) >> 32))
-
 enum { SLOT_CACHED_MOST = 256 << 10 };	/* bytes in the magazines of one slot */
 
 /** Class that serves `size` bytes and a tail, or one that there is none of. */
@@ -45,20 +42,29 @@ static inline uint64_t class_for(const struct pool *p, size_t size)
 
 static inline uint64_t class_usable(const struct pool *p, uint64_t class) { return class * 16 + 16 + p->magazine_head; }
 
-/** A fragment for `size` bytes, at most p->magazine_most, or NULL: ask the manager. Of the slot's own thread. */
-static inline void *slot_take(struct pool *p, struct owner *o, size_t size, uint32_t site)
+/* Upper half of a record's owner: flags and slot. */
+static inline uint32_t slot_half(uint32_t flags, uint32_t slot) { return flags << 16 | slot; }
+
+/* By time(), the cheapest clock there is. Who reads it takes what is before the pool was made for just now. */
+static inline uint32_t seconds_now(const struct pool *p) { return (uint32_t)time(NULL) - (uint32_t)p->created; }
+
+/**
+ * A fragment for `size` bytes, at most p->magazine_most, or NULL: ask the manager. Of the slot's own thread.
+ * @now: seconds_now(), which costs a third less when it is asked before anything else
+ */
+static inline void *slot_take(const struct pool *p, struct owner *o, size_t size, uint32_t site, uint32_t now)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
-	uint64_t class, word, usable, *of;
+	uint64_t class, word, *of;
 	uint32_t index;
-	void *ptr;
+	char *ptr;
 
 	if (UNLIKELY(m->op))
 		return NULL;
 	SLOT_STORE(m->op, OP_BEGIN);		/* before the chain is looked at: it is ours from here on */
 	class = class_for(p, size);
-	of = &m->of[class][o->now[class]];
+	of = &m->of[class][0];
 	word = *of;
 	index = MAGAZINE_HEAD(word);
 	r = &p->records[index];
@@ -66,81 +72,84 @@ static inline void *slot_take(struct pool *p, struct owner *o, size_t size, uint
 		SLOT_STORE(m->op, OP_NONE);
 		return NULL;
 	}
-	usable = class_usable(p, class);
-	ptr = (void *)(uintptr_t)r->address;
-	SLOT_STORE(m->op, OP(OP_ALLOC, index));
-	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) - 1, (uint32_t)r->time));
-	r->sizes = usable / 8 | (usable - size) << 34;
-	r->owner = site | slot_of(o) << 32;
-	r->time = seconds_since(p->created) | ++o->stamp << 32;
-	*tail_of(ptr, usable) = index | p->generation;
-	o->cached -= usable;
+	SLOT_STORE(m->op, word);		/* OP_ALLOC */
+	SLOT_STORE(*of, RECORD_CHAIN(r->time));
+	ptr = (char *)(uintptr_t)r->address;
+	UPPER(r->sizes) = (uint32_t)size << 2;	/* as record_sizes(); `usable` is there, and so small that it fits */
+	r->owner = site | (uint64_t)o->number << 32;
+	r->time = now | ++o->stamp << 32;
+	*tail_of(ptr, class_usable(p, class)) = index | p->generation;
+	o->cached -= class_usable(p, class);
 	SLOT_STORE(m->op, OP_NONE);
 	return ptr;
 }
 
-/** The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is. */
-static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t *ret_usable)
+/**
+ * The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is.
+ * @usable: what its head says, which is not believed: record and tail have to agree
+ */
+static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t usable)
 {
-	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail;
 	struct meta_record *r;
+	uint64_t index;
 
-	if (UNLIKELY(at >= p->heap.len) || UNLIKELY(at % 16) || UNLIKELY(at < 16))
+	if (UNLIKELY(usable - 16 > CACHED_MOST - 16))
 		return NULL;
-	usable = p->ops->usable(&p->heap, ptr);
-	if (UNLIKELY(usable - 16 > CACHED_MOST - 16) || UNLIKELY(usable % 16 != p->magazine_head))
+	index = *tail_of(ptr, usable) ^ p->generation;
+	if (UNLIKELY(index >= p->records_max))
 		return NULL;
-	tail = *tail_of(ptr, usable);
-	if (UNLIKELY((tail & ~0xffffffffull) != p->generation) || UNLIKELY((uint32_t)tail >= p->id->records_max))
-		return NULL;
-	r = &p->records[(uint32_t)tail];
-	if (UNLIKELY(r->address != (uintptr_t)ptr) || UNLIKELY(RECORD_USABLE(r->sizes) != usable))
-		return NULL;
-	*ret_usable = usable;
-	return r;
+	r = &p->records[index];
+	return LIKELY(r->address == (uintptr_t)ptr) && LIKELY((uint32_t)r->sizes == (uint32_t)(usable / 8)) ? r : NULL;
+}
+
+/** Whether what stands before and behind a small fragment may be looked at. */
+static inline bool may_be_small(const struct pool *p, const void *ptr)
+{
+	uint64_t at = (uintptr_t)ptr - p->first;
+
+	return LIKELY((at >> 4 | at << 60) < p->reach);
 }
 
 /*
  * What another one owned may be claimed just now by who buries him, with the lock (shm_front_reclaim). For what is our
  * own nobody does: an exchange would be half of the cost of the pair. What has a flag is for the manager's call.
  */
-static inline bool own_it(struct meta_record *r, uint64_t slot)
+static inline bool own_it(struct meta_record *r, uint32_t slot)
 {
-	uint64_t was = *(const volatile uint64_t *)&r->owner;
-	uint64_t cached = (uint32_t)was | slot << 32 | (uint64_t)RECORD_CACHED << 48;
+	uint64_t was;
 
-	if (LIKELY(was >> 32 == slot)) {
-		r->owner = cached;
+	if (LIKELY(UPPER(r->owner) == slot_half(0, slot))) {
+		UPPER(r->owner) = slot_half(RECORD_CACHED, slot);
 		return true;
 	}
-	return !(was >> 48) && __atomic_compare_exchange_n(&r->owner, &was, cached, false, __ATOMIC_ACQ_REL,
-							   __ATOMIC_RELAXED);
+	was = *(const volatile uint64_t *)&r->owner;
+	return !(was >> 48) && __atomic_compare_exchange_n(&r->owner, &was,
+							   (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, slot) << 32,
+							   false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/** true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. */
-static inline bool slot_put(struct pool *p, struct owner *o, const void *ptr, uint32_t site)
+/** true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. @usable: as may_put() */
+static inline bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t usable, uint32_t site)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
-	uint64_t class, word, usable, *of;
-	uint32_t index;
+	uint64_t word, *of, index;
 
 	if (UNLIKELY(m->op))
 		return false;
 	SLOT_STORE(m->op, OP_BEGIN);
-	r = may_put(p, ptr, &usable);
+	r = may_put(p, ptr, usable);
 	if (UNLIKELY(!r))
 		goto no;
-	class = usable / 16 - 1;
-	of = &m->of[class][o->now[class]];
+	of = &m->of[usable / 16 - 1][0];
 	word = *of;
 	if (UNLIKELY(MAGAZINE_COUNT(word) >= o->depth) || UNLIKELY(o->cached > SLOT_CACHED_MOST))
 		goto no;
-	index = (uint32_t)(r - p->records);
+	index = (uint64_t)(r - p->records);
 	SLOT_STORE(m->op, OP(OP_FREE, index));
-	if (UNLIKELY(!own_it(r, slot_of(o))))
+	if (UNLIKELY(!own_it(r, o->number)))
 		goto no;
-	r->time = MAGAZINE_HEAD(word) | (uint64_t)site << 32;
+	r->time = word << 16 | site;
 	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) + 1, index));
 	o->cached += usable;
 	SLOT_STORE(m->op, OP_NONE);
