@@ -111,18 +111,23 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 /* Without the lock; NULL: with it. */
 static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
 {
+	const struct pool *p = call->p;
+	void *ptr;
+
 	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) &&
-			       size - 1 < call->p->magazine_most ?
-		       slot_take(call->p, call->o, size, site, seconds_now(call->p)) :
+			       size - 1 < p->magazine_most && slot_take(p, call->o, size, site, seconds_now(p), &ptr) ?
+		       ptr :
 		       NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
 {
 	const struct pool *p = call->p;
+	uint64_t at = (uintptr_t)ptr - p->first;
 
-	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && p->magazine_most && may_be_small(p, ptr) &&
-	       slot_put(p, call->o, ptr, p->ops->usable(&p->heap, ptr), site);
+	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && p->magazine_most && at % 16 == 0 &&
+	       at < p->heap.len - CACHED_MOST - 16 &&
+	       slot_put(p, call->o, ptr, p->ops->usable(&p->heap, ptr) - 16, site);
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }

@@ -50,7 +50,7 @@ bool DOMAIN(front_grow)(struct pool *p, uint64_t need);
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	o->inside++;
-	o->open = NULL;
+	o->open = OWNER_CLOSED;
 	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before the lock has us as its owner */
 	if (!(flags & FRONT_HELD))
 		lock_take(p, o);
@@ -65,7 +65,7 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 		lock_leave(p);
 	atomic_signal_fence(memory_order_seq_cst);
 	o->inside--;
-	o->open = o->holds ? NULL : o->magazines;
+	o->open = o->holds ? OWNER_CLOSED : o->epoch;
 }
 
 static inline void publish_all(struct pool *p) { (void)p; } /* META is where they are */

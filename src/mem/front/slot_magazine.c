@@ -65,10 +65,46 @@ static bool empty_own(struct pool *p, struct owner *o)
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++) {
 		bytes += empty(p, &o->magazines->of[class][0]);
 		bytes += empty(p, &o->magazines->of[class][1]);
-		o->batch[class] = 0;
+		o->batch[class] = o->seen[class] = 0;
 	}
 	o->cached = 0;
 	return bytes != 0;
+}
+
+/* ---- a slot's pairs ---- */
+
+/* What is in a size's pair is counted when it is looked at: takes and puts do not count. */
+static void look(struct pool *p, struct owner *o, uint64_t class)
+{
+	const uint64_t *pair = o->magazines->of[class];
+	uint64_t count = MAGAZINE_COUNT(pair[0]) + MAGAZINE_COUNT(pair[1]);
+
+	o->cached += (count - o->seen[class]) * class_usable(p, class);
+	o->seen[class] = (uint8_t)count;
+}
+
+static uint64_t depth_of(const struct pool *p, const struct owner *o, uint64_t class)
+{
+	uint64_t most = CHAIN_MOST / class_usable(p, class);
+
+	return most < o->depth ? most : o->depth;
+}
+
+/* `chain` with as much room as it should have now. */
+static uint64_t with_room(uint64_t chain, uint64_t depth)
+{
+	uint64_t count = MAGAZINE_COUNT(chain);
+
+	return MAGAZINE_WORD(count, count < depth ? depth - count : 0, MAGAZINE_HEAD(chain));
+}
+
+/* The chain in use becomes `now`, and the one beside it `beside`. */
+static void set_pair(struct pool *p, struct owner *o, uint64_t class, uint64_t now, uint64_t beside)
+{
+	uint64_t over = class_usable(p, class) - 16;
+
+	HEAP_SET(&p->heap, *chain_of(o->magazines, over), with_room(now, depth_of(p, o, class)));
+	HEAP_SET(&p->heap, *chain_beside(o->magazines, over), beside);
 }
 
 /* ---- the depot ---- */
@@ -76,25 +112,24 @@ static bool empty_own(struct pool *p, struct owner *o)
 static bool from_depot(struct pool *p, struct owner *o, uint64_t class)
 {
 	struct mem_heap *h = &p->heap;
-	uint64_t *place = pool_depot(p)->of[class], *of = &o->magazines->of[class][0], bytes;
+	uint64_t *place = pool_depot(p)->of[class];
 
 	if (!p->live->cached)
 		return false;
 	for (unsigned k = 0; k < DEPOT_DEEP; k++) {
 		if (!MAGAZINE_COUNT(place[k]))
 			continue;
-		bytes = bytes_in(p, class, place[k]);
-		HEAP_SET(h, p->live->cached, p->live->cached - CACHED(MAGAZINE_COUNT(place[k]), bytes));
-		HEAP_SET(h, *of, place[k]);
+		HEAP_SET(h, p->live->cached,
+			 p->live->cached - CACHED(MAGAZINE_COUNT(place[k]), bytes_in(p, class, place[k])));
+		set_pair(p, o, class, place[k], 0);
 		HEAP_SET(h, place[k], 0);
 		HEAP_COMMIT(h);
-		o->cached += bytes;
 		return true;
 	}
 	return false;
 }
 
-static bool to_depot(struct pool *p, struct owner *o, uint64_t class, uint64_t *chain)
+static bool to_depot(struct pool *p, uint64_t class, uint64_t *chain)
 {
 	struct mem_heap *h = &p->heap;
 	uint64_t *place = pool_depot(p)->of[class], bytes = bytes_in(p, class, *chain);
@@ -107,7 +142,6 @@ static bool to_depot(struct pool *p, struct owner *o, uint64_t class, uint64_t *
 		HEAP_SET(h, place[k], *chain);
 		HEAP_SET(h, *chain, 0);
 		HEAP_COMMIT(h);
-		o->cached -= bytes;
 		return true;
 	}
 	return false;
@@ -143,7 +177,7 @@ static bool plenty(const struct pool *p)
 }
 
 /* One more from the manager, which does not count as handed out. false: there is none of just this size. */
-static bool refill_one(const struct front_call *call, uint64_t need, uint64_t usable, uint64_t *chain)
+static bool refill_one(const struct front_call *call, uint64_t need, uint64_t usable, uint64_t *chain, uint64_t depth)
 {
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
@@ -163,44 +197,46 @@ static bool refill_one(const struct front_call *call, uint64_t need, uint64_t us
 	index = (uint32_t)*tail_of(ptr, usable);
 	r = &p->records[index];
 	r->owner |= (uint64_t)RECORD_CACHED << 48;	/* not logged: a record that is free again has none of these */
-	r->time = *chain << 16;
-	HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, index));
+	r->time = with_room(*chain, depth) << 16;
+	HEAP_SET(h, *chain, with_room(MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, 0, index), depth));
 	HEAP_COMMIT(h);
 	return true;
 }
 
-static void exchange(struct mem_heap *h, uint64_t *pair)
+static void refill_from_manager(const struct front_call *call, uint64_t class, uint64_t need)
 {
-	uint64_t first = pair[0];
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+	uint64_t usable = class_usable(p, class), depth = depth_of(p, o, class), bytes = o->cached;
+	uint64_t *chain = chain_of(o->magazines, usable - 16);
+	uint64_t n = o->batch[class];
 
-	HEAP_SET(h, pair[0], pair[1]);
-	HEAP_SET(h, pair[1], first);
-	HEAP_COMMIT(h);
+	o->batch[class] = (uint8_t)(n ? (2 * n < depth ? 2 * n : depth) : 1);
+	for (; n-- && bytes < SLOT_CACHED_MOST && plenty(p); bytes += usable)
+		if (!refill_one(call, need, usable, chain, depth)) {
+			o->batch[class] = 0;
+			break;
+		}
 }
 
 static void refill(const struct front_call *call, uint64_t class, uint64_t need)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
-	uint64_t *pair = o->magazines->of[class], usable = class_usable(p, class);
-	unsigned n = o->batch[class];
+	uint64_t over = class_usable(p, class) - 16;
+	uint64_t now = *chain_of(o->magazines, over), beside = *chain_beside(o->magazines, over);
 
-	if (MAGAZINE_COUNT(pair[0]))
+	if (MAGAZINE_COUNT(now))
 		return;
-	if (MAGAZINE_COUNT(pair[1])) {
-		exchange(&p->heap, pair);
+	if (MAGAZINE_COUNT(beside)) {
+		set_pair(p, o, class, beside, now);
+		HEAP_COMMIT(&p->heap);
 		return;
 	}
-	if (from_depot(p, o, class))
-		return;
-	o->batch[class] = (uint8_t)(n ? (2 * n < o->depth ? 2 * n : o->depth) : 1);
-	while (n-- && o->cached < SLOT_CACHED_MOST && plenty(p)) {
-		if (!refill_one(call, need, usable, pair)) {
-			o->batch[class] = 0;
-			break;
-		}
-		o->cached += usable;
-	}
+	look(p, o, class);
+	if (!from_depot(p, o, class))
+		refill_from_manager(call, class, need);
+	look(p, o, class);
 }
 
 void slot_refill(const struct front_call *call, size_t size, uint64_t need)
@@ -212,7 +248,7 @@ void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 		return;
 	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
 	pool_reaches(p);
-	o->stamp = COUNTERS(p)->stamp;
+	o->stamp = (uint32_t)COUNTERS(p)->stamp;
 	if (follow(p, o) && size - 1 < p->magazine_most)
 		refill(call, class_for(p, size), need);
 	SLOT_STORE(o->magazines->op, OP_NONE);
@@ -220,18 +256,22 @@ void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 
 static void unload(struct pool *p, struct owner *o, uint64_t class)
 {
-	uint64_t *pair = o->magazines->of[class];
+	uint64_t over = class_usable(p, class) - 16, *chain = chain_of(o->magazines, over);
+	uint64_t *beside = chain_beside(o->magazines, over);
 
+	look(p, o, class);
 	if (o->cached > SLOT_CACHED_MOST) {
-		o->cached -= empty(p, &pair[0]);
-		o->cached -= empty(p, &pair[1]);
-		return;
+		empty(p, chain);
+		empty(p, beside);
+	} else if (MAGAZINE_COUNT(*chain) >= depth_of(p, o, class)) {
+		if (MAGAZINE_COUNT(*beside) && !to_depot(p, class, beside))
+			empty(p, beside);
+		set_pair(p, o, class, *beside, *chain);
+	} else { /* not used yet, or depths have changed */
+		HEAP_SET(&p->heap, *chain, with_room(*chain, depth_of(p, o, class)));
 	}
-	if (MAGAZINE_COUNT(pair[0]) < o->depth)
-		return;
-	if (MAGAZINE_COUNT(pair[1]) && !to_depot(p, o, class, &pair[1]))
-		o->cached -= empty(p, &pair[1]);
-	exchange(&p->heap, pair);
+	HEAP_COMMIT(&p->heap);
+	look(p, o, class);
 }
 
 void slot_unload(const struct front_call *call, uint64_t usable)
@@ -271,6 +311,33 @@ void shm_front_trim(const struct front_call *call)
 	leave(call->p, call->o, 0);
 }
 
+/* ---- a free of what is another slot's ---- */
+
+/*
+ * It may be claimed just now by who buries its owner, with the lock (shm_front_reclaim): whose exchange of the owner's
+ * word comes first has it.
+ */
+bool slot_put_other(const struct pool *p, struct owner *o, uint64_t index, uint64_t over, uint32_t site)
+{
+	struct meta_magazines *m = o->magazines;
+	struct meta_record *r = &p->records[index];
+	uint64_t was = *(const volatile uint64_t *)&r->owner, word, *of = chain_of(m, over);
+
+	if (was >> 48)
+		return false;
+	SLOT_STORE(m->op, OP(OP_FREE, index));
+	word = *of;
+	if (LIKELY(word & MAGAZINE_ROOMS) &&
+	    LIKELY(__atomic_compare_exchange_n(&r->owner, &was,
+					       (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, o->number) << 32, false,
+					       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
+		slot_push(m, r, index, of, word, site);
+		return true;
+	}
+	SLOT_STORE(m->op, OP_NONE);
+	return false;
+}
+
 /* ---- after the owner ---- */
 
 /* Of a free that had not yet made the record its own, somebody else may have it by now. */
@@ -294,7 +361,7 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 		chain = RECORD_CHAIN(r->time);		/* if that is what it still has, or has already */
 		if (!(MAGAZINE_COUNT(pair[0]) && MAGAZINE_HEAD(pair[0]) == index) &&
 		    !(MAGAZINE_COUNT(pair[1]) && MAGAZINE_HEAD(pair[1]) == index))
-			fragment_drop(p, r, chain == pair[0] ? RECORD_FREED_AT(r->time) : 0);
+			fragment_drop(p, r, chain == pair[0] || chain == pair[1] ? RECORD_FREED_AT(r->time) : 0);
 	}
 	HEAP_SET(h, m->op, OP_NONE);
 	HEAP_COMMIT(h);

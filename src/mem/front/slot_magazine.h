@@ -32,104 +32,133 @@
 	UNDO_KILL_POINT();					\
 } while (0)
 
-enum { SLOT_CACHED_MOST = 256 << 10 };	/* bytes in the magazines of one slot */
+/*
+ * Bytes in the magazines of one slot, and in one chain. Between two looks at a size, which has the lock, what is there
+ * may grow by one chain; so that all of them are bounded by 64 chains more.
+ */
+enum { SLOT_CACHED_MOST = 256 << 10, CHAIN_MOST = 8 << 10 };
+
+/* Usable bytes less 16 stand for the size: `over`. Of class c: 16 c, and 8 more where heads have 8 bytes. */
+static inline uint64_t over_for(const struct pool *p, size_t size) { return ((size + p->fit_up) & ~15ull) - p->fit_down; }
 
 /** Class that serves `size` bytes and a tail, or one that there is none of. */
-static inline uint64_t class_for(const struct pool *p, size_t size)
-{
-	return (size + TAIL_BYTES - 1 - p->magazine_head) / 16;
-}
+static inline uint64_t class_for(const struct pool *p, size_t size) { return over_for(p, size) / 16; }
 
 static inline uint64_t class_usable(const struct pool *p, uint64_t class) { return class * 16 + 16 + p->magazine_head; }
+
+/** The chain in use, and the other one of its pair. */
+static inline uint64_t *chain_of(struct meta_magazines *m, uint64_t over)
+{
+	return (uint64_t *)(void *)((char *)m->of + over);
+}
+
+static inline uint64_t *chain_beside(struct meta_magazines *m, uint64_t over) { return chain_of(m, over ^ 8); }
 
 /* Upper half of a record's owner: flags and slot. */
 static inline uint32_t slot_half(uint32_t flags, uint32_t slot) { return flags << 16 | slot; }
 
 /* By time(), the cheapest clock there is. Who reads it takes what is before the pool was made for just now. */
-static inline uint32_t seconds_now(const struct pool *p) { return (uint32_t)time(NULL) - (uint32_t)p->created; }
+static inline uint32_t seconds_now(const struct pool *p)
+{
+	uint32_t now = (uint32_t)time(NULL);
+
+	return now - (uint32_t)p->created;
+}
 
 /**
- * A fragment for `size` bytes, at most p->magazine_most, or NULL: ask the manager. Of the slot's own thread.
+ * A fragment for `size` bytes, at most p->magazine_most. Of the slot's own thread. false: ask the manager.
  * @now: seconds_now(), which costs a third less when it is asked before anything else
  */
-static inline void *slot_take(const struct pool *p, struct owner *o, size_t size, uint32_t site, uint32_t now)
+static inline bool slot_take(const struct pool *p, struct owner *o, size_t size, uint32_t site, uint32_t now,
+			     void **ret_ptr)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
-	uint64_t class, word, *of;
-	uint32_t index;
+	uint64_t over, word, index, *of;
 	char *ptr;
 
 	if (UNLIKELY(m->op))
-		return NULL;
+		return false;
 	SLOT_STORE(m->op, OP_BEGIN);		/* before the chain is looked at: it is ours from here on */
-	class = class_for(p, size);
-	of = &m->of[class][0];
+	over = over_for(p, size);
+	of = chain_of(m, over);
 	word = *of;
-	index = MAGAZINE_HEAD(word);
+	index = word >> 16;
 	r = &p->records[index];
-	if (UNLIKELY(!MAGAZINE_COUNT(word)) || UNLIKELY(!(r->owner >> 48 & RECORD_CACHED))) {
+	if (UNLIKELY(!MAGAZINE_COUNT(word))) {
 		SLOT_STORE(m->op, OP_NONE);
-		return NULL;
+		return false;
 	}
 	SLOT_STORE(m->op, word);		/* OP_ALLOC */
 	SLOT_STORE(*of, RECORD_CHAIN(r->time));
 	ptr = (char *)(uintptr_t)r->address;
 	UPPER(r->sizes) = (uint32_t)size << 2;	/* as record_sizes(); `usable` is there, and so small that it fits */
-	r->owner = site | (uint64_t)o->number << 32;
-	r->time = now | ++o->stamp << 32;
-	*tail_of(ptr, class_usable(p, class)) = index | p->generation;
-	o->cached -= class_usable(p, class);
+	r->owner = site | o->mine;
+	LOWER(r->time) = now;
+	UPPER(r->time) = ++o->stamp;
+	*tail_of(ptr, over + 16) = index | p->generation;
 	SLOT_STORE(m->op, OP_NONE);
-	return ptr;
+	*ret_ptr = ptr;
+	return true;
 }
 
-/**
- * The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is.
- * @usable: what its head says, which is not believed: record and tail have to agree
- */
-static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t usable)
+/* The same address, wherever it is. */
+static inline uint64_t load_word(const void *at)
 {
-	struct meta_record *r;
-	uint64_t index;
+	uint64_t word;
 
-	if (UNLIKELY(usable - 16 > CACHED_MOST - 16))
-		return NULL;
-	index = *tail_of(ptr, usable) ^ p->generation;
-	if (UNLIKELY(index >= p->records_max))
-		return NULL;
-	r = &p->records[index];
-	return LIKELY(r->address == (uintptr_t)ptr) && LIKELY((uint32_t)r->sizes == (uint32_t)(usable / 8)) ? r : NULL;
+	memcpy(&word, at, sizeof word);
+	return word;
+}
+
+/** `over` of a fragment of a manager with a size_word, as the word says it. */
+static inline uint64_t over_of(const struct pool *p, const void *ptr)
+{
+	return (load_word((const char *)ptr + p->size_at) & p->size_mask) - p->size_less;
 }
 
 /** Whether what stands before and behind a small fragment may be looked at. */
-static inline bool may_be_small(const struct pool *p, const void *ptr)
+static inline bool within_reach(const struct pool *p, const void *ptr)
 {
-	uint64_t at = (uintptr_t)ptr - p->first;
-
-	return LIKELY((at >> 4 | at << 60) < p->reach);
+	return LIKELY((uintptr_t)ptr - p->first < atomic_load_explicit(&p->reach, memory_order_relaxed));
 }
 
-/*
- * What another one owned may be claimed just now by who buries him, with the lock (shm_front_reclaim). For what is our
- * own nobody does: an exchange would be half of the cost of the pair. What has a flag is for the manager's call.
+/**
+ * The record of a fragment that may go into a magazine, or records_max; the manager's call finds out what that is.
+ * @over: what its head says, which is not believed: record and tail have to agree
  */
-static inline bool own_it(struct meta_record *r, uint32_t slot)
+static inline uint64_t record_of(const struct pool *p, const void *ptr, uint64_t over)
 {
-	uint64_t was;
+	const struct meta_record *r;
+	uint64_t index;
 
-	if (LIKELY(UPPER(r->owner) == slot_half(0, slot))) {
-		UPPER(r->owner) = slot_half(RECORD_CACHED, slot);
-		return true;
-	}
-	was = *(const volatile uint64_t *)&r->owner;
-	return !(was >> 48) && __atomic_compare_exchange_n(&r->owner, &was,
-							   (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, slot) << 32,
-							   false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	if (UNLIKELY(over > CACHED_MOST - 16))
+		return p->records_max;
+	index = load_word((const char *)ptr + over + 16 - TAIL_BYTES) ^ p->generation;
+	if (UNLIKELY(index >= p->records_max))
+		return p->records_max;
+	r = &p->records[index];
+	return LIKELY(r->address == (uintptr_t)ptr) && LIKELY((uint32_t)r->sizes == (uint32_t)(over + 16) / 8) ?
+		       index : p->records_max;
 }
 
-/** true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. @usable: as may_put() */
-static inline bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t usable, uint32_t site)
+/** As slot_put() of what another slot owns. */
+bool slot_put_other(const struct pool *p, struct owner *o, uint64_t index, uint64_t over, uint32_t site);
+
+static inline void slot_push(struct meta_magazines *m, struct meta_record *r, uint64_t index, uint64_t *of, uint64_t word,
+			     uint32_t site)
+{
+	r->time = word << 16 | site;
+	SLOT_STORE(*of, MAGAZINE_PUT(word, index));
+	SLOT_STORE(m->op, OP_NONE);
+}
+
+/**
+ * true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. What has a flag is for the
+ * manager's call. Nobody else claims what is our own, so that its record is changed by a plain store.
+ * @over: as record_of(), of what is within_reach()
+ */
+static inline bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
@@ -137,26 +166,22 @@ static inline bool slot_put(const struct pool *p, struct owner *o, const void *p
 
 	if (UNLIKELY(m->op))
 		return false;
-	SLOT_STORE(m->op, OP_BEGIN);
-	r = may_put(p, ptr, usable);
-	if (UNLIKELY(!r))
-		goto no;
-	of = &m->of[usable / 16 - 1][0];
+	index = record_of(p, ptr, over);
+	if (UNLIKELY(index >= p->records_max))
+		return false;
+	r = &p->records[index];
+	if (UNLIKELY(UPPER(r->owner) != slot_half(0, o->number)))
+		return slot_put_other(p, o, index, over, site);
+	SLOT_STORE(m->op, OP(OP_FREE, index));	/* before the chain is looked at */
+	of = chain_of(m, over);
 	word = *of;
-	if (UNLIKELY(MAGAZINE_COUNT(word) >= o->depth) || UNLIKELY(o->cached > SLOT_CACHED_MOST))
-		goto no;
-	index = (uint64_t)(r - p->records);
-	SLOT_STORE(m->op, OP(OP_FREE, index));
-	if (UNLIKELY(!own_it(r, o->number)))
-		goto no;
-	r->time = word << 16 | site;
-	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) + 1, index));
-	o->cached += usable;
-	SLOT_STORE(m->op, OP_NONE);
+	if (UNLIKELY(!(word & MAGAZINE_ROOMS))) {
+		SLOT_STORE(m->op, OP_NONE);
+		return false;
+	}
+	UPPER(r->owner) = slot_half(RECORD_CACHED, o->number);
+	slot_push(m, r, index, of, word, site);
 	return true;
-no:
-	SLOT_STORE(m->op, OP_NONE);
-	return false;
 }
 
 /* ---- slot_magazine.c: with the lock, the transaction before is committed ---- */

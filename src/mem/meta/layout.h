@@ -220,18 +220,22 @@ enum { SLOT_BYTES = 16384 };		/* of which the second page has its magazines, and
  * Magazines of a slot (shm): for each size up to CACHED_MOST two chains of records, newest first. A record's `time`
  * names the next one.
  *
- *	of[c][x]	how many there are, 16 bits | index of the newest record << 16; [0] is in use, [1] waits
+ *	of[c][x]	how many there are, 8 bits | how many more its owner may put there << 8 | index of the newest record << 16;
+ *			of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
  *	op		what its owner is doing just now, without the lock. Of a take: the chain's word as it was
  *
  * Of class c are fragments of 16 c + 16 usable bytes (8 more where heads have 8). Only the owner changes them, and in
  * transactions, once it is dead, who repairs. A chain of the depot is such a word, too.
  */
 enum { MAGAZINE_CLASSES = 64, MAGAZINE_PAIR = 2, MAGAZINE_DEPTH_FIRST = 8, MAGAZINE_MOST = 64, DEPOT_DEEP = 8 };
-#define MAGAZINE_COUNT(word) ((word) & 0xffff)
+#define MAGAZINE_COUNT(word) ((word) & 0xff)
+#define MAGAZINE_ROOM(word) ((word) >> 8 & 0xff)
 #define MAGAZINE_HEAD(word) ((uint32_t)((word) >> 16))
-#define MAGAZINE_WORD(count, head) ((uint64_t)(head) << 16 | (count))
+#define MAGAZINE_WORD(count, room, head) ((uint64_t)(head) << 16 | (room) << 8 | (count))
+#define MAGAZINE_ROOMS 0xff00ull
+#define MAGAZINE_PUT(word, head) (((uint64_t)(head) << 16) + ((word) & 0xffff) + 1 - 0x100)	/* one more, room for one less */
 enum magazine_op { OP_NONE, OP_ALLOC, OP_FREE = 0x8000, OP_BEGIN };	/* BEGIN: no record is on its way yet */
-#define OP(kind, index) ((uint64_t)(index) << 16 | (kind))
+#define OP(kind, index) (((uint64_t)(index) << 16) + (kind))
 #define OP_KIND(op) (((op) & OP_FREE) || !(op) ? (enum magazine_op)((op) & 0xffff) : OP_ALLOC)
 #define OP_RECORD(op) ((uint32_t)((op) >> 16))
 struct meta_magazines {
@@ -304,7 +308,7 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
 		for (unsigned x = 0; x < MAGAZINE_PAIR; x++) {
-			uint64_t count = MAGAZINE_COUNT(m->of[class][x]) & 0xff;	/* of hostile memory, too */
+			uint64_t count = MAGAZINE_COUNT(m->of[class][x]);
 
 			cached += CACHED(count, count * (16 * class + 16 + head));
 		}
