@@ -36,6 +36,9 @@ struct owner {
 	uint64_t cached;		/* bytes in them, as of the last look at each size */
 	uint64_t trim;			/* of live.trim, as it was followed */
 	bool waited;			/* for the lock, since the magazines were looked after */
+	bool used;			/* there may be something in them */
+	uint8_t regrets;		/* chains that were given away and wanted again, since depth changed */
+	uint64_t gave;			/* a bit for each size of which a chain was given away */
 	uint8_t seen[MAGAZINE_CLASSES];	/* fragments in both chains, at the last look */
 	uint8_t batch[MAGAZINE_CLASSES];	/* fragments that the next refill brings */
 };

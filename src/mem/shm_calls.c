@@ -201,7 +201,8 @@ static inline bool takes(size_t size)
 __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_site *site, const void *caller)
 {
 	struct pool *p = &mem_shm_pool;
-	uint32_t number, now = seconds_now(p);
+	uint64_t now = (uint64_t)time(NULL);
+	uint32_t number;
 	void *ptr;
 
 	if (takes(size)) {
@@ -217,12 +218,13 @@ __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_s
 void *mem_shm_malloc(size_t size, const struct mem_site *site)
 {
 	struct pool *p = &mem_shm_pool;
-	uint32_t number, now;
+	uint32_t number;
+	uint64_t now;
 	void *ptr;
 
 	if (UNLIKELY(site))
 		return malloc_at(size, site, __builtin_return_address(0));
-	now = seconds_now(p);		/* first: what follows needs no register saved */
+	now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
 	if (takes(size) && quick_site(__builtin_return_address(0), &number) &&
 	    LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
 		return ptr;
@@ -283,7 +285,7 @@ void mem_shm_free(void *ptr, const struct mem_site *site)
 	uint32_t number;
 
 	if (LIKELY(!site) && quick() && within_reach(p, ptr) && quick_site(__builtin_return_address(0), &number) &&
-	    LIKELY(slot_put(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
+	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
 		return;
 	free_at(ptr, site, __builtin_return_address(0));
 }

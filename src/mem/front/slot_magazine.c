@@ -3,6 +3,7 @@
 #include "mem/front/slot_magazine.h"
 
 enum { DEPOT_SHARE = 16, RESERVE_SHARE = 8 };
+enum { REGRETS = 8 };			/* chains of a size that was given away, and wanted again: depth doubles */
 #define DEPOT_MOST (4ull << 20)
 
 /* ---- a fragment, a chain ---- */
@@ -68,6 +69,7 @@ static bool empty_own(struct pool *p, struct owner *o)
 		o->batch[class] = o->seen[class] = 0;
 	}
 	o->cached = 0;
+	o->used = false;
 	return bytes != 0;
 }
 
@@ -149,6 +151,13 @@ static bool to_depot(struct pool *p, uint64_t class, uint64_t *chain)
 
 /* ---- what calls ask for ---- */
 
+static void deepen(struct owner *o)
+{
+	if (o->depth < MAGAZINE_MOST)
+		o->depth *= 2;
+	o->regrets = 0;
+}
+
 /*
  * Who waits for the lock shall need it more rarely. Others without memory, or closed magazines: what is inside goes
  * back, and false.
@@ -157,11 +166,13 @@ static bool follow(struct pool *p, struct owner *o)
 {
 	uint64_t trim = atomic_load_explicit(&p->live->trim, memory_order_relaxed);
 
-	if (o->waited && o->depth < MAGAZINE_MOST)
-		o->depth *= 2;
+	if (o->waited)
+		deepen(o);
 	o->waited = false;
-	if (LIKELY(o->trim == trim) && (LIKELY(p->magazine_most) || !o->cached))
-		return p->magazine_most;
+	if (LIKELY(o->trim == trim) && LIKELY(p->magazine_most))
+		return o->used = true;
+	if (o->trim == trim && !o->used)
+		return false;
 	o->trim = trim;
 	empty_own(p, o);
 	return false;
@@ -219,42 +230,62 @@ static void refill_from_manager(const struct front_call *call, uint64_t class, u
 		}
 }
 
-static void refill(const struct front_call *call, uint64_t class, uint64_t need)
+/* What waits beside, or in the depot, takes the place of the empty chain. */
+static bool find(struct pool *p, struct owner *o, uint64_t class)
 {
-	struct pool *p = call->p;
-	struct owner *o = call->o;
 	uint64_t over = class_usable(p, class) - 16;
 	uint64_t now = *chain_of(o->magazines, over), beside = *chain_beside(o->magazines, over);
+	bool found;
 
 	if (MAGAZINE_COUNT(now))
-		return;
+		return true;
 	if (MAGAZINE_COUNT(beside)) {
 		set_pair(p, o, class, beside, now);
 		HEAP_COMMIT(&p->heap);
-		return;
+		return true;
 	}
+	if (o->gave >> class & 1 && ++o->regrets == REGRETS)
+		deepen(o);
+	o->gave &= ~(1ull << class);
 	look(p, o, class);
-	if (!from_depot(p, o, class))
-		refill_from_manager(call, class, need);
+	found = from_depot(p, o, class);
 	look(p, o, class);
+	return found;
+}
+
+bool slot_find(const struct front_call *call, size_t size)
+{
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+	bool found;
+
+	if (call->flags & FRONT_HELD || o->magazines->op)
+		return false;
+	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
+	pool_reaches(p);
+	o->stamp = (uint32_t)COUNTERS(p)->stamp;
+	found = follow(p, o) && size - 1 < p->magazine_most && find(p, o, class_for(p, size));
+	SLOT_STORE(o->magazines->op, OP_NONE);
+	return found;
 }
 
 void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
+	uint64_t class = class_for(p, size);
 
-	if (call->flags & FRONT_HELD || o->magazines->op)
+	if (call->flags & FRONT_HELD || o->magazines->op || size - 1 >= p->magazine_most)
 		return;
-	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
-	pool_reaches(p);
-	o->stamp = (uint32_t)COUNTERS(p)->stamp;
-	if (follow(p, o) && size - 1 < p->magazine_most)
-		refill(call, class_for(p, size), need);
+	SLOT_STORE(o->magazines->op, OP_BEGIN);
+	if (!MAGAZINE_COUNT(*chain_of(o->magazines, class_usable(p, class) - 16))) {
+		refill_from_manager(call, class, need);
+		look(p, o, class);
+	}
 	SLOT_STORE(o->magazines->op, OP_NONE);
 }
 
-static void unload(struct pool *p, struct owner *o, uint64_t class)
+static bool unload(struct pool *p, struct owner *o, uint64_t class)
 {
 	uint64_t over = class_usable(p, class) - 16, *chain = chain_of(o->magazines, over);
 	uint64_t *beside = chain_beside(o->magazines, over);
@@ -264,28 +295,35 @@ static void unload(struct pool *p, struct owner *o, uint64_t class)
 		empty(p, chain);
 		empty(p, beside);
 	} else if (MAGAZINE_COUNT(*chain) >= depth_of(p, o, class)) {
-		if (MAGAZINE_COUNT(*beside) && !to_depot(p, class, beside))
-			empty(p, beside);
+		if (MAGAZINE_COUNT(*beside)) {
+			o->gave |= 1ull << class;
+			if (!to_depot(p, class, beside))
+				empty(p, beside);
+		}
 		set_pair(p, o, class, *beside, *chain);
 	} else { /* not used yet, or depths have changed */
 		HEAP_SET(&p->heap, *chain, with_room(*chain, depth_of(p, o, class)));
 	}
 	HEAP_COMMIT(&p->heap);
 	look(p, o, class);
+	return MAGAZINE_ROOM(*chain);
 }
 
-void slot_unload(const struct front_call *call, uint64_t usable)
+bool slot_unload(const struct front_call *call, uint64_t usable)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
 
+	bool room;
+
 	if (call->flags & FRONT_HELD || o->magazines->op)
-		return;
+		return false;
 	SLOT_STORE(o->magazines->op, OP_BEGIN);
 	pool_reaches(p);
-	if (follow(p, o) && usable <= CACHED_MOST && usable / 16 && usable == class_usable(p, usable / 16 - 1))
-		unload(p, o, usable / 16 - 1);
+	room = follow(p, o) && usable <= CACHED_MOST && usable / 16 && usable == class_usable(p, usable / 16 - 1) &&
+	       unload(p, o, usable / 16 - 1);
 	SLOT_STORE(o->magazines->op, OP_NONE);
+	return room;
 }
 
 bool slot_give_back(const struct front_call *call)
@@ -317,7 +355,7 @@ void shm_front_trim(const struct front_call *call)
  * It may be claimed just now by who buries its owner, with the lock (shm_front_reclaim): whose exchange of the owner's
  * word comes first has it.
  */
-bool slot_put_other(const struct pool *p, struct owner *o, uint64_t index, uint64_t over, uint32_t site)
+static bool put_other(const struct pool *p, struct owner *o, uint64_t index, uint64_t over, uint32_t site)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r = &p->records[index];
@@ -336,6 +374,19 @@ bool slot_put_other(const struct pool *p, struct owner *o, uint64_t index, uint6
 	}
 	SLOT_STORE(m->op, OP_NONE);
 	return false;
+}
+
+bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site)
+{
+	uint64_t index;
+
+	if (o->magazines->op)
+		return false;
+	index = record_of(p, ptr, over);
+	if (index >= p->records_max)
+		return false;
+	return UPPER(p->records[index].owner) == slot_half(0, o->number) ? slot_put_own(p, o, ptr, over, site)
+									 : put_other(p, o, index, over, site);
 }
 
 /* ---- after the owner ---- */
@@ -393,6 +444,8 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 		}
 		leave(p, o, 0);
 	}
-	if (o->number == number)
+	if (o->number == number) {
 		o->cached = 0;
+		memset(o->seen, 0, sizeof o->seen);
+	}
 }

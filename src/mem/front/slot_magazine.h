@@ -57,19 +57,11 @@ static inline uint64_t *chain_beside(struct meta_magazines *m, uint64_t over) { 
 /* Upper half of a record's owner: flags and slot. */
 static inline uint32_t slot_half(uint32_t flags, uint32_t slot) { return flags << 16 | slot; }
 
-/* By time(), the cheapest clock there is. Who reads it takes what is before the pool was made for just now. */
-static inline uint32_t seconds_now(const struct pool *p)
-{
-	uint32_t now = (uint32_t)time(NULL);
-
-	return now - (uint32_t)p->created;
-}
-
 /**
  * A fragment for `size` bytes, at most p->magazine_most. Of the slot's own thread. false: ask the manager.
- * @now: seconds_now(), which costs a third less when it is asked before anything else
+ * @now: time(), the cheapest clock there is, and cheaper still when it is asked before anything else
  */
-static inline bool slot_take(const struct pool *p, struct owner *o, size_t size, uint32_t site, uint32_t now,
+static inline bool slot_take(const struct pool *p, struct owner *o, size_t size, uint32_t site, uint64_t now,
 			     void **ret_ptr)
 {
 	struct meta_magazines *m = o->magazines;
@@ -94,7 +86,7 @@ static inline bool slot_take(const struct pool *p, struct owner *o, size_t size,
 	ptr = (char *)(uintptr_t)r->address;
 	UPPER(r->sizes) = (uint32_t)size << 2;	/* as record_sizes(); `usable` is there, and so small that it fits */
 	r->owner = site | o->mine;
-	LOWER(r->time) = now;
+	LOWER(r->time) = (uint32_t)(now - p->created);	/* before the pool was made is just now for who reads it */
 	UPPER(r->time) = ++o->stamp;
 	*tail_of(ptr, over + 16) = index | p->generation;
 	SLOT_STORE(m->op, OP_NONE);
@@ -142,8 +134,8 @@ static inline uint64_t record_of(const struct pool *p, const void *ptr, uint64_t
 		       index : p->records_max;
 }
 
-/** As slot_put() of what another slot owns. */
-bool slot_put_other(const struct pool *p, struct owner *o, uint64_t index, uint64_t over, uint32_t site);
+/** As slot_put_own(), whoever owns it. */
+bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site);
 
 static inline void slot_push(struct meta_magazines *m, struct meta_record *r, uint64_t index, uint64_t *of, uint64_t word,
 			     uint32_t site)
@@ -158,11 +150,12 @@ static inline void slot_push(struct meta_magazines *m, struct meta_record *r, ui
  * manager's call. Nobody else claims what is our own, so that its record is changed by a plain store.
  * @over: as record_of(), of what is within_reach()
  */
-static inline bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site)
+static inline bool slot_put_own(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
 	uint64_t word, *of, index;
+	uint32_t owner;
 
 	if (UNLIKELY(m->op))
 		return false;
@@ -170,8 +163,9 @@ static inline bool slot_put(const struct pool *p, struct owner *o, const void *p
 	if (UNLIKELY(index >= p->records_max))
 		return false;
 	r = &p->records[index];
-	if (UNLIKELY(UPPER(r->owner) != slot_half(0, o->number)))
-		return slot_put_other(p, o, index, over, site);
+	owner = UPPER(r->owner);
+	if (UNLIKELY(owner != slot_half(0, o->number)))
+		return false;
 	SLOT_STORE(m->op, OP(OP_FREE, index));	/* before the chain is looked at */
 	of = chain_of(m, over);
 	word = *of;
@@ -179,17 +173,20 @@ static inline bool slot_put(const struct pool *p, struct owner *o, const void *p
 		SLOT_STORE(m->op, OP_NONE);
 		return false;
 	}
-	UPPER(r->owner) = slot_half(RECORD_CACHED, o->number);
+	UPPER(r->owner) = slot_half(RECORD_CACHED, owner);
 	slot_push(m, r, index, of, word, site);
 	return true;
 }
 
 /* ---- slot_magazine.c: with the lock, the transaction before is committed ---- */
 
+/** Of a request that the chain could not serve: the other one, or one of the depot, is in its place now. */
+bool slot_find(const struct front_call *call, size_t size);
 /** After a request that no magazine could serve: the next ones shall find something. */
 void slot_refill(const struct front_call *call, size_t size, uint64_t need);
-/** Before a free that found no room: a full chain goes to the depot, or its fragments to the manager. */
-void slot_unload(const struct front_call *call, uint64_t usable);
+/** Before a free that found no room: a full chain goes to the depot, or its fragments to the manager. true:
+ * there is room. */
+bool slot_unload(const struct front_call *call, uint64_t usable);
 /** What is in this slot's magazines and in the depot goes to the manager. false: nothing was. */
 bool slot_give_back(const struct front_call *call);
 

@@ -158,8 +158,7 @@ static void take_over(struct pool *p, struct owner *o)
 		done.stores = roll_back(p, word);
 		done.ns = now_ns() - from;
 		/* relaxed: for this thread's next call, or another's; in shard 0, which they all look at */
-		p = p->home ? p->home : p;
-		atomic_fetch_or_explicit(&p->features, POOL_REAP_DUE, memory_order_relaxed);
+		atomic_fetch_or_explicit(&(p->home ? p->home : p)->features, POOL_REAP_DUE, memory_order_relaxed);
 		atomic_store_explicit(&p->reach, 0, memory_order_relaxed);
 	}
 	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
