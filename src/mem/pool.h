@@ -67,11 +67,11 @@ struct pool {
 	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
 	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
-	uint64_t fit_up, fit_down;	/* usable bytes - 16 of what serves `size`: (size + fit_up) / 16 * 16 - fit_down */
+	uint64_t fit_up, fit_down; /* usable bytes - 16 of what serves `size`: (size + fit_up) / 16 * 16 - fit_down */
 	uint64_t size_mask, size_less;	/* of size_word: usable bytes - 16 are the word's size - size_less */
 	int64_t size_at;
 	uint64_t first;
-	_Atomic uint64_t reach;		/* address - first < reach: a small fragment there lies in the heap, with its head */
+	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
 	uint64_t created, records_max;	/* as in id */
 	char path[256];			/* of META; "" when not seen */
 	struct meta_identity

@@ -115,9 +115,10 @@ static inline void *take_ready(const struct front_call *call, size_t align, size
 	void *ptr;
 
 	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) &&
-			       size - 1 < p->magazine_most && slot_take(p, call->o, size, site, (uint64_t)time(NULL), &ptr) ?
-		       ptr :
-		       NULL;
+			       size - 1 < p->magazine_most &&
+			       slot_take(p, call->o, size, site, (uint64_t)time(NULL), &ptr)
+		       ? ptr
+		       : NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)

@@ -313,7 +313,6 @@ bool slot_unload(const struct front_call *call, uint64_t usable)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
-
 	bool room;
 
 	if (call->flags & FRONT_HELD || o->magazines->op)
@@ -367,8 +366,8 @@ static bool put_other(const struct pool *p, struct owner *o, uint64_t index, uin
 	word = *of;
 	if (LIKELY(word & MAGAZINE_ROOMS) &&
 	    LIKELY(__atomic_compare_exchange_n(&r->owner, &was,
-					       (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, o->number) << 32, false,
-					       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
+					       (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, o->number) << 32,
+					       false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
 		slot_push(m, r, index, of, word, site);
 		return true;
 	}

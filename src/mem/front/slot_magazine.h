@@ -39,7 +39,10 @@
 enum { SLOT_CACHED_MOST = 256 << 10, CHAIN_MOST = 8 << 10 };
 
 /* Usable bytes less 16 stand for the size: `over`. Of class c: 16 c, and 8 more where heads have 8 bytes. */
-static inline uint64_t over_for(const struct pool *p, size_t size) { return ((size + p->fit_up) & ~15ull) - p->fit_down; }
+static inline uint64_t over_for(const struct pool *p, size_t size)
+{
+	return ((size + p->fit_up) & ~15ull) - p->fit_down;
+}
 
 /** Class that serves `size` bytes and a tail, or one that there is none of. */
 static inline uint64_t class_for(const struct pool *p, size_t size) { return over_for(p, size) / 16; }
@@ -137,9 +140,10 @@ static inline uint64_t record_of(const struct pool *p, const void *ptr, uint64_t
 /** As slot_put_own(), whoever owns it. */
 bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site);
 
-static inline void slot_push(struct meta_magazines *m, struct meta_record *r, uint64_t index, uint64_t *of, uint64_t word,
-			     uint32_t site)
+static inline void slot_push(struct meta_magazines *m, struct meta_record *r, uint64_t index, uint64_t *of,
+			     uint64_t word, uint32_t site)
 {
+	atomic_signal_fence(memory_order_release);	/* killed before it is CACHED, it keeps its time */
 	r->time = word << 16 | site;
 	SLOT_STORE(*of, MAGAZINE_PUT(word, index));
 	SLOT_STORE(m->op, OP_NONE);

@@ -220,8 +220,8 @@ enum { SLOT_BYTES = 16384 };		/* of which the second page has its magazines, and
  * Magazines of a slot (shm): for each size up to CACHED_MOST two chains of records, newest first. A record's `time`
  * names the next one.
  *
- *	of[c][x]	how many there are, 8 bits | how many more its owner may put there << 8 | index of the newest record << 16;
- *			of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
+ *	of[c][x]	how many there are, 8 bits | how many more its owner may put there << 8 | index of the newest
+ *record << 16; of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
  *	op		what its owner is doing just now, without the lock. Of a take: the chain's word as it was
  *
  * Of class c are fragments of 16 c + 16 usable bytes (8 more where heads have 8). Only the owner changes them, and in
@@ -233,7 +233,8 @@ enum { MAGAZINE_CLASSES = 64, MAGAZINE_PAIR = 2, MAGAZINE_DEPTH_FIRST = 8, MAGAZ
 #define MAGAZINE_HEAD(word) ((uint32_t)((word) >> 16))
 #define MAGAZINE_WORD(count, room, head) ((uint64_t)(head) << 16 | (room) << 8 | (count))
 #define MAGAZINE_ROOMS 0xff00ull
-#define MAGAZINE_PUT(word, head) (((uint64_t)(head) << 16) + ((word) & 0xffff) + 1 - 0x100)	/* one more, room for one less */
+#define MAGAZINE_PUT(word, head) \
+	(((uint64_t)(head) << 16) + ((word)&0xffff) + 1 - 0x100)	/* one more, room for one less */
 enum magazine_op { OP_NONE, OP_ALLOC, OP_FREE = 0x8000, OP_BEGIN };	/* BEGIN: no record is on its way yet */
 #define OP(kind, index) (((uint64_t)(index) << 16) + (kind))
 #define OP_KIND(op) (((op) & OP_FREE) || !(op) ? (enum magazine_op)((op) & 0xffff) : OP_ALLOC)
