@@ -39,6 +39,19 @@ static inline struct pool *pool_new(void)
 	return p;
 }
 
+/** Bytes of the smallest heap in which anything is free: the first page may be the manager's own. */
+static inline uint64_t pool_least(const struct mem_manager_ops *ops)
+{
+	struct pool *p = pool_new();
+	struct undo_log *log = calloc(1, sizeof *log);
+	struct mem_heap h = pool_heap(p, PAGE, log);
+	uint64_t least = ops->init(&h) == 0 && h.tally->free_fragments ? PAGE : 2 * PAGE;
+
+	free(log);
+	free(p);
+	return least;
+}
+
 /* A small generator of our own: `random` of the C library costs more than an allocation. */
 static inline size_t pick_from(uint64_t *seed, size_t n)
 {
