@@ -39,17 +39,17 @@ static inline struct pool *pool_new(void)
 	return p;
 }
 
-/** Bytes of the smallest heap in which anything is free: the first page may be the manager's own. */
-static inline uint64_t pool_least(const struct mem_manager_ops *ops)
+/** Bytes that a heap which grows begins with: a page, or, where that is all the manager's own, all but the last. */
+static inline uint64_t pool_first(const struct mem_manager_ops *ops)
 {
 	struct pool *p = pool_new();
 	struct undo_log *log = calloc(1, sizeof *log);
 	struct mem_heap h = pool_heap(p, PAGE, log);
-	uint64_t least = ops->init(&h) == 0 && h.tally->free_fragments ? PAGE : 2 * PAGE;
+	uint64_t first = ops->init(&h) == 0 && h.tally->free_fragments ? PAGE : (PAGES - 1) * PAGE;
 
 	free(log);
 	free(p);
-	return least;
+	return first;
 }
 
 /* A small generator of our own: `random` of the C library costs more than an allocation. */

@@ -113,7 +113,7 @@ static void one_call(const char *name, const struct mem_manager_ops *ops, struct
 static void random_calls(const char *name, const struct mem_manager_ops *ops)
 {
 	struct pool *pool = pool_new();
-	struct mem_heap h = pool_heap(pool, ops->extend ? pool_least(ops) : sizeof pool->data, &undo);
+	struct mem_heap h = pool_heap(pool, ops->extend ? pool_first(ops) : sizeof pool->data, &undo);
 	struct model m = { .count = 0 };
 
 	cr_assert_leq(ops->root_bytes, (size_t)ROOTS_BYTES, "%s", name);
@@ -163,7 +163,7 @@ EACH_MANAGER(conformance, a_full_heap_serves_again_after_extend)
 {
 	const struct mem_manager_ops *ops = c->shm;
 	struct pool *pool = pool_new();
-	struct mem_heap h = pool_heap(pool, pool_least(ops), &undo);
+	struct mem_heap h = pool_heap(pool, pool_first(ops), &undo);
 	struct model m = { .count = 0 };
 
 	if (!ops->extend)
@@ -380,7 +380,7 @@ EACH_MANAGER(conformance, owns_tells_what_is_held_from_all_else)
 EACH_MANAGER(conformance, owns_faults_nowhere_whatever_the_bytes)
 {
 	const struct mem_manager_ops *ops = c->pkg;
-	const size_t len = pool_least(ops);
+	const size_t len = pool_first(ops);
 	unsigned char *data = mmap(NULL, len + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct pool *pool = pool_new();
 	struct mem_heap h = pool_heap(pool, len, NULL);

@@ -51,7 +51,7 @@ static inline struct spot spot_of(const struct mem_heap *h, uint64_t off)
 	u = zone_at(h, page / ZONE_PAGES);
 	tag = u->map[page % ZONE_PAGES / MAP_IN_WORD] >> page % MAP_IN_WORD * MAP_BITS;
 	first = (page - (tag >> MAP_BACK)) % ZONE_PAGES;
-	s.number = (unsigned)tag & 0x7f;
+	s.number = (unsigned)tag & MAP_KIND;
 	s.kind = &slab_kinds[s.number];
 	s.slot = &u->slot[first];
 	s.page = page / ZONE_PAGES * ZONE_PAGES + first;

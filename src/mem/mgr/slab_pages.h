@@ -27,7 +27,7 @@
 #include "memapi/manager.h"
 
 enum { ZONE_PAGES = 64, ZONE_SHIFT = 18, ZONE_EXACT = 64, ZONE_LISTS = ZONE_EXACT + 26 * 4, ZONE_LOOKS = 16 };
-enum { MAP_IN_WORD = 4, MAP_WORDS = ZONE_PAGES / MAP_IN_WORD, MAP_BITS = 16, MAP_BACK = 8, MAP_KIND = 0xff };
+enum { MAP_IN_WORD = 4, MAP_WORDS = ZONE_PAGES / MAP_IN_WORD, MAP_BITS = 16, MAP_KIND = 0x7f, MAP_PARITY = 7, MAP_BACK = 8 };
 #define ZONE_SEAL 0x51ab5ea1d0c0ffe5u
 #define LINK_NEXT 0xffffffffull		/* of a word of links: prev above, next below; 0: none */
 
@@ -38,7 +38,7 @@ _Static_assert(ZONE_PAGES * SLAB_PAGE == 1 << ZONE_SHIFT, "a word of bits for th
 struct zone_slot { uint64_t bits[6], links; };
 
 struct zone {
-	uint64_t map[MAP_WORDS];		/* of each page the kind, and how many pages back its run begins << 8 */
+	uint64_t map[MAP_WORDS];		/* of each page a tag */
 	uint64_t seal, prev;			/* number of the unit before */
 	uint64_t extra;				/* pages of the last run that lie behind this zone */
 	uint64_t free;				/* a bit for each page */
@@ -56,6 +56,13 @@ struct page_roots {
 static inline struct page_roots *page_roots(const struct mem_heap *h) { return (void *)h->roots; }
 static inline struct zone *zone_at(const struct mem_heap *h, uint64_t z) { return (void *)(h->base + (z << ZONE_SHIFT)); }
 static inline uint64_t zone_seal(uint64_t z) { return (z + 1) * ZONE_SEAL; }
+
+/** The tag of a page of a run, `back` pages behind its first. Of the kind there is the parity: the blocks of a slab that
+ *  is full would fit another kind as well. */
+static inline uint64_t tag_of(unsigned kind, uint64_t back)
+{
+	return kind | (uint64_t)__builtin_parity(kind) << MAP_PARITY | back << MAP_BACK;
+}
 
 /* ---- bits of pages ---- */
 
@@ -270,7 +277,7 @@ static void unit_new(struct mem_heap *h, uint64_t z, uint64_t prev, uint64_t nex
 {
 	struct zone *u = zone_at(h, z);
 
-	HEAP_SET(h, u->map[0], SLAB_HEADER);
+	HEAP_SET(h, u->map[0], tag_of(SLAB_HEADER, 0));
 	for (unsigned i = 1; i < MAP_WORDS; i++)
 		if (u->map[i])
 			HEAP_SET(h, u->map[i], 0);
@@ -311,13 +318,13 @@ static void unit_join(struct mem_heap *h, uint64_t z, uint64_t y)
 }
 
 /** Tags the pages [from, to) of a zone as a run of that kind; SLAB_FREE has no tags. */
-static void map_set(struct mem_heap *h, struct zone *u, uint64_t from, uint64_t to, uint64_t kind)
+static void map_set(struct mem_heap *h, struct zone *u, uint64_t from, uint64_t to, unsigned kind)
 {
 	for (uint64_t i = from, step; i < to; i += step) {
 		uint64_t word = u->map[i / MAP_IN_WORD], tag;
 
 		for (step = 0; i + step < to && (step == 0 || (i + step) % MAP_IN_WORD); step++) {
-			tag = kind ? kind | (i + step - from) << MAP_BACK : 0;
+			tag = kind ? tag_of(kind, i + step - from) : 0;
 			word &= ~(0xffffull << (i + step) % MAP_IN_WORD * MAP_BITS);
 			word |= tag << (i + step) % MAP_IN_WORD * MAP_BITS;
 		}
@@ -524,17 +531,17 @@ static uint64_t get_run(const struct mem_heap *h, const struct unit *u, uint64_t
 	uint64_t tag = get_tag(h, u->z, i), bytes, n, left = u->pages - i + u->extra;
 	bool free = u->free >> i & 1;
 
-	*ret_kind = (unsigned)tag;
-	if (tag == SLAB_FREE) {
+	*ret_kind = (unsigned)tag & MAP_KIND;
+	if (!tag) {
 		n = bits_run(u->free, i);
 		return free && !(u->free >> (i - 1) & 1) ? (i + n == ZONE_PAGES ? n + u->extra : n) : 0;
 	}
-	if (free || tag >= SLAB_KINDS)		/* or it is in the middle of a run */
-		return 0;
-	n = slab_kinds[tag].pages;
-	if (tag == SLAB_LARGE || tag == SLAB_SKIP) {
+	if (free || *ret_kind >= SLAB_KINDS || tag != tag_of(*ret_kind, 0))
+		return 0;			/* or it is in the middle of a run */
+	n = slab_kinds[*ret_kind].pages;
+	if (*ret_kind == SLAB_LARGE || *ret_kind == SLAB_SKIP) {
 		bytes = HEAP_GET(h, zone_at(h, u->z)->slot[i].links);
-		n = bytes / SLAB_PAGE + (tag == SLAB_SKIP);
+		n = bytes / SLAB_PAGE + (*ret_kind == SLAB_SKIP);
 		if (!bytes || bytes % SLAB_PAGE || bytes / SLAB_PAGE > left)
 			return 0;
 		if (i + n > ZONE_PAGES && n <= left)	/* and what it cannot use */
@@ -551,7 +558,7 @@ typedef const char *pages_slab_fn(const struct mem_heap *h, uint64_t page, unsig
 static const char *check_tags(const struct mem_heap *h, const struct unit *u, uint64_t from, uint64_t to, unsigned kind)
 {
 	for (uint64_t i = from; i < to; i++)
-		if (get_tag(h, u->z, i) != (kind ? kind | (i - from) << MAP_BACK : 0) || (u->free >> i & 1) != !kind)
+		if (get_tag(h, u->z, i) != (kind ? tag_of(kind, i - from) : 0) || (u->free >> i & 1) != !kind)
 			return "a page's tag is not that of its run";
 	return NULL;
 }
@@ -590,7 +597,7 @@ static const char *check_unit(const struct mem_heap *h, uint64_t z, uint64_t end
 		return "free neighbours were not joined";
 	if (u->list != zone_list(zone_longest(u->free, u->extra)))
 		return "a zone does not know its longest free run";
-	return get_tag(h, z, 0) == SLAB_HEADER ? NULL : "a header's tag is damaged";
+	return get_tag(h, z, 0) == tag_of(SLAB_HEADER, 0) ? NULL : "a header's tag is damaged";
 }
 
 /** All units, up to the first fault: *ret_at is where. Counts those with free pages. */
