@@ -258,14 +258,26 @@ static bool resize_large(struct mem_heap *h, const struct spot *s, uint64_t size
 
 /* ---- the calls ---- */
 
+/** No slab of that kind has room, and there are no pages for one: a larger block, rather than that the heap grows. */
+__attribute__((noinline)) static void *alloc_other(struct mem_heap *h, uint64_t align, uint64_t size, unsigned kind)
+{
+	for (unsigned i = kind + 1; align <= 16 && slab_kinds[kind].pages && i < SLAB_KINDS && slab_kinds[i].size <= size + size / 4; i++)
+		if (roots(h)->rooms[i])
+			return alloc_block(h, i);
+	return alloc_large(h, align, size);
+}
+
 static void *slab_alloc(struct mem_heap *h, size_t align, size_t size)
 {
 	uint64_t want = align > 16 ? bits_up(size, align) : size;	/* then each block is aligned */
+	unsigned kind;
 	void *p;
 
-	if (want <= SLAB_MOST && align <= SLAB_PAGE && (p = alloc_block(h, slab_kind_for(want))))
-		return p;
-	return alloc_large(h, align, size);
+	if (want > SLAB_MOST || align > SLAB_PAGE)
+		return alloc_large(h, align, size);
+	kind = slab_kind_for(want);
+	p = alloc_block(h, kind);
+	return p ? p : alloc_other(h, align, size, kind);
 }
 
 static void slab_free(struct mem_heap *h, void *p)
