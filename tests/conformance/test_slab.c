@@ -154,8 +154,8 @@ Test(slab, calls_over_many_zones_that_are_rolled_back_leave_nothing, .timeout = 
 			done();
 			expect_sound();
 		}
-		pool->cursors.at[pick(MEM_CURSORS)] = slab_shm_ops.walk(&heap, 0, (unsigned)(1 + pick(300)), measure_one,
-								       &(struct measure){ 0 });
+		pool->cursors.at[pick(MEM_CURSORS)] =
+			slab_shm_ops.walk(&heap, 0, (unsigned)(1 + pick(300)), measure_one, &(struct measure){ 0 });
 		make_twice(&c, copy, words, &p);
 		if (c.kind == 0 && p) {
 			c.x->p = p;
@@ -171,8 +171,9 @@ Test(slab, calls_over_many_zones_that_are_rolled_back_leave_nothing, .timeout = 
 			memset(c.x->p, k, c.x->size);
 		}
 		for (unsigned n = 0; n < MEM_CURSORS; n++)
-			cr_assert_neq(slab_shm_ops.walk(&heap, pool->cursors.at[n], 1, measure_one, &(struct measure){ 0 }),
-				      MEM_WALK_FAULT, "a cursor stands where nothing begins");
+			cr_assert_neq(
+				slab_shm_ops.walk(&heap, pool->cursors.at[n], 1, measure_one, &(struct measure){ 0 }),
+				MEM_WALK_FAULT, "a cursor stands where nothing begins");
 		if (i % 8 == 0)
 			expect_sound();
 	}
@@ -259,7 +260,9 @@ Test(slab, a_run_at_2_MiB_may_begin_where_a_header_would_be)
 
 Test(slab, small_fragments_cost_a_little_more_than_their_bytes)
 {
-	static const struct { size_t size, bytes; } goals[] = { { 16, 24 }, { 32, 34 }, { 64, 66 }, { 112, 117 }, { 1008, 1050 } };
+	static const struct {
+		size_t size, bytes;
+	} goals[] = { { 16, 24 }, { 32, 34 }, { 64, 66 }, { 112, 117 }, { 1008, 1050 } };
 
 	for (size_t i = 0; i < sizeof goals / sizeof *goals; i++) {
 		size_t n = 0;
@@ -298,7 +301,8 @@ static bool told(void)
 {
 	unsigned n = 0;
 
-	return slab_shm_ops.check(&heap, count_fault, &n) > 0 || measure(&slab_shm_ops, &heap, 7, &(struct measure){ 0 });
+	return slab_shm_ops.check(&heap, count_fault, &n) > 0 ||
+	       measure(&slab_shm_ops, &heap, 7, &(struct measure){ 0 });
 }
 
 Test(slab, check_or_the_counters_find_every_bit_that_flips_in_what_a_zone_knows_of_its_pages)

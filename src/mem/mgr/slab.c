@@ -12,8 +12,8 @@
  * beside it: what an application overruns is its own next block, and any address is told from a fragment by its tags.
  *
  * A small request takes the lowest free block of the slab of its size that had room last; when none has, a new slab is
- * made, or, where no run of so many pages is free, a large fragment. A slab whose last block comes back is free pages at
- * once. `rooms` are lists of slabs with a free block, by kind.
+ * made, or, where no run of so many pages is free, a large fragment. A slab whose last block comes back is free pages
+ *at once. `rooms` are lists of slabs with a free block, by kind.
  *
  * Invariants (slab_check): those of slab_pages.h; a slab has a used block; no bits but its blocks'; what is free is not
  * marked; it is in the list of its kind exactly when a block is free, and its prev is the one before.
@@ -258,26 +258,14 @@ static bool resize_large(struct mem_heap *h, const struct spot *s, uint64_t size
 
 /* ---- the calls ---- */
 
-/** No slab of that kind has room, and there are no pages for one: a larger block, rather than that the heap grows. */
-__attribute__((noinline)) static void *alloc_other(struct mem_heap *h, uint64_t align, uint64_t size, unsigned kind)
-{
-	for (unsigned i = kind + 1; align <= 16 && slab_kinds[kind].pages && i < SLAB_KINDS && slab_kinds[i].size <= size + size / 4; i++)
-		if (roots(h)->rooms[i])
-			return alloc_block(h, i);
-	return alloc_large(h, align, size);
-}
-
 static void *slab_alloc(struct mem_heap *h, size_t align, size_t size)
 {
 	uint64_t want = align > 16 ? bits_up(size, align) : size;	/* then each block is aligned */
-	unsigned kind;
 	void *p;
 
-	if (want > SLAB_MOST || align > SLAB_PAGE)
-		return alloc_large(h, align, size);
-	kind = slab_kind_for(want);
-	p = alloc_block(h, kind);
-	return p ? p : alloc_other(h, align, size, kind);
+	if (want <= SLAB_MOST && align <= SLAB_PAGE && (p = alloc_block(h, slab_kind_for(want))))
+		return p;
+	return alloc_large(h, align, size);
 }
 
 static void slab_free(struct mem_heap *h, void *p)
@@ -528,12 +516,13 @@ static uint64_t slab_largest(const struct mem_heap *h)
 /* The most stores: a large fragment that is cut out of the middle of what is free. */
 enum {
 	SLAB_ROOM = 3, SLAB_ALLOC_LARGE = PAGES_TAKE + 3,
-	SLAB_ALLOC = ZONE_SPLIT + ZONE_SET + 4 + 6 + SLAB_ROOM + PAGES_TALLY + 1 + SLAB_ROOM + PAGES_TALLY,
+	SLAB_ALLOC = ZONE_SPLIT + ZONE_SET + 5 + 6 + SLAB_ROOM + PAGES_TALLY + 1 + SLAB_ROOM + PAGES_TALLY,
 	SLAB_FREES = 1 + SLAB_ROOM + PAGES_TALLY + PAGES_GIVE,
 	SLAB_RESIZE = ZONE_JOIN + ZONE_SPLIT + ZONE_SET + MAP_WORDS + MEM_CURSORS + 1,
 };
 _Static_assert((int)SLAB_ALLOC_LARGE >= (int)SLAB_ALLOC && (int)SLAB_ALLOC_LARGE >= (int)SLAB_FREES &&
-	       (int)SLAB_ALLOC_LARGE >= (int)SLAB_RESIZE && (int)SLAB_ALLOC_LARGE >= (int)PAGES_EXTEND, "the most");
+		       (int)SLAB_ALLOC_LARGE >= (int)SLAB_RESIZE && (int)SLAB_ALLOC_LARGE >= (int)PAGES_EXTEND,
+	       "the most");
 
 const struct mem_manager_ops MEM_OPS(slab) = {
 	MEM_OPS_HEAD,

@@ -16,7 +16,8 @@
  * Invariants (pages_check): a unit begins where the one before ends, and names it; `free` has a bit for each free page,
  * and the map says the same; a run's pages are tagged from its first to its last; only a last run that is free or
  * large is longer than its zone; a unit that is all free does not follow a free run; each unit with free pages is in
- * the list of its longest free run, and a bit is set exactly where a list is not empty; there are no tags behind the end.
+ * the list of its longest free run, and a bit is set exactly where a list is not empty; there are no tags behind the
+ *end.
  *
  * All O(1), but for the tags of a large run: a store for four pages, in its first zone alone.
  */
@@ -27,11 +28,18 @@
 #include "memapi/manager.h"
 
 enum { ZONE_PAGES = 64, ZONE_SHIFT = 18, ZONE_EXACT = 64, ZONE_LISTS = ZONE_EXACT + 26 * 4, ZONE_LOOKS = 16 };
-enum { MAP_IN_WORD = 4, MAP_WORDS = ZONE_PAGES / MAP_IN_WORD, MAP_BITS = 16, MAP_KIND = 0x7f, MAP_PARITY = 7, MAP_BACK = 8 };
+enum {
+	MAP_IN_WORD = 4,
+	MAP_WORDS = ZONE_PAGES / MAP_IN_WORD,
+	MAP_BITS = 16,
+	MAP_KIND = 0x7f,
+	MAP_PARITY = 7,
+	MAP_BACK = 8
+};
 #define ZONE_SEAL 0x51ab5ea1d0c0ffe5u
 #define LINK_NEXT 0xffffffffull		/* of a word of links: prev above, next below; 0: none */
 
-_Static_assert(ZONE_PAGES * SLAB_PAGE == 1 << ZONE_SHIFT, "a word of bits for the pages of a zone");
+_Static_assert(ZONE_PAGES *SLAB_PAGE == 1 << ZONE_SHIFT, "a word of bits for the pages of a zone");
 
 /* Where a run begins. Of a slab: in bits[2 j] the free ones of the blocks 64 j ..., in bits[2 j + 1] the marked ones;
  * links: of pages. Of a large fragment: bits[0] is 0, bits[1] whether it is marked, links its usable bytes. */
@@ -54,11 +62,14 @@ struct page_roots {
 };
 
 static inline struct page_roots *page_roots(const struct mem_heap *h) { return (void *)h->roots; }
-static inline struct zone *zone_at(const struct mem_heap *h, uint64_t z) { return (void *)(h->base + (z << ZONE_SHIFT)); }
+static inline struct zone *zone_at(const struct mem_heap *h, uint64_t z)
+{
+	return (void *)(h->base + (z << ZONE_SHIFT));
+}
 static inline uint64_t zone_seal(uint64_t z) { return (z + 1) * ZONE_SEAL; }
 
-/** The tag of a page of a run, `back` pages behind its first. Of the kind there is the parity: the blocks of a slab that
- *  is full would fit another kind as well. */
+/** The tag of a page of a run, `back` pages behind its first. Of the kind there is the parity: the blocks of a slab
+ * that is full would fit another kind as well. */
 static inline uint64_t tag_of(unsigned kind, uint64_t back)
 {
 	return kind | (uint64_t)__builtin_parity(kind) << MAP_PARITY | back << MAP_BACK;
@@ -239,7 +250,8 @@ static inline void zone_set(struct mem_heap *h, uint64_t z, uint64_t free, uint6
 	struct zone *u = zone_at(h, z);
 	uint64_t list = zone_list(zone_longest(free, extra)), was = u->list;
 
-	tally(h, (pages_in(free, extra) - pages_in(u->free, u->extra)) * SLAB_PAGE, (int64_t)(runs_in(free) - runs_in(u->free)));
+	tally(h, (pages_in(free, extra) - pages_in(u->free, u->extra)) * SLAB_PAGE,
+	      (int64_t)(runs_in(free) - runs_in(u->free)));
 	HEAP_SET(h, u->free, free);
 	if (u->extra != extra)
 		HEAP_SET(h, u->extra, extra);
