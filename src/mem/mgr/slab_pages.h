@@ -516,10 +516,13 @@ static bool get_end(const struct mem_heap *h, uint64_t *ret_end)
 /** The unit that begins with zone z. False: there is none, or it does not end within `end`. */
 static bool get_unit(const struct mem_heap *h, uint64_t z, uint64_t end, struct unit *ret)
 {
-	const struct zone *u = zone_at(h, z);
 	uint64_t extra, behind = (z + 1) * ZONE_PAGES;
+	const struct zone *u;
 
-	if (z >= end || z * ZONE_PAGES >= end || HEAP_GET(h, u->seal) != zone_seal(z))
+	if (z >= end || z * ZONE_PAGES >= end)
+		return false;
+	u = zone_at(h, z);
+	if (HEAP_GET(h, u->seal) != zone_seal(z))
 		return false;
 	extra = HEAP_GET(h, u->extra);
 	if (extra && (behind > end || extra > end - behind || (extra % ZONE_PAGES && behind + extra != end)))
