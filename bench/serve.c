@@ -5,21 +5,21 @@
  *	mmd		hosts a pool
  *	registrar	examples/registrar on it, two workers; N phones are registered, one fragment each
  *	here		an open loop: RATE phones a second register again, whether answers come or not
- *	reporter	asks mmd for stats, summary, leaks, failures, check, pages of dump, without a pause; and once more
- *			with idle priority (chrt -i 0): what it does with the answers is its own affair
+ *	reporter	asks mmd for stats, summary, leaks, failures, check, pages of dump, without a pause
+ *	idle reporter	the same with idle priority (chrt -i 0): what is done with answers is its own affair
  *	burner		does arithmetic, without a pause: what any busy program costs that looks at nothing
  *
  * All fragments come from real REGISTERs, one address each: the registrar takes some 80000 a second, so that two
- * millions are there in half a minute. Quiet, beside the reporter and beside the burner take turns of a quarter second, in
- * changing order, so that whatever else the machine does falls on all of them; TURNS of each are a round, and ratios
+ * millions are there in half a minute. Quiet, beside the reporter and beside the burner take turns of a quarter second,
+ * in changing order, so that whatever else the machine does falls on all of them; TURNS of each are a round, and ratios
  * are taken within a round. A reply's time goes from just before sendto() to the kernel's time stamp of the reply, so
  * that a late client counts as late ("client late"), not as a slow server; being open, the loop sends what is due
  * however slow the answers are. The sweeper sleeps all the while: to go over two million addresses costs more than
  * all that is asked here, and falls into some turns and not into others.
  *
  * A virtual machine's host stops a CPU for milliseconds, some times a second, which is more than all else that is to be
- * seen here. Requests that were under way then are left out, whatever the phase ("left out"; stalls.h). The kernel's own
- * figure stands beside the percentiles: how long a worker of the registrar that could run waited for a CPU.
+ * seen here. Requests that were under way then are left out, whatever the phase ("left out"; stalls.h). The kernel's
+ * own figure stands beside the percentiles: how long a worker of the registrar that could run waited for a CPU.
  *
  * Reports take no lock, but CPU time. `chrt -r 10 bench_serve` takes that out of the picture: registrar and phones go
  * first then, mmd, reporter and burner keep their normal priority, and what is left are locks, memory and the kernel.
@@ -231,7 +231,8 @@ static double share_of(const double *sorted, uint32_t count, double q) { return 
 static struct figures {
 	struct bench_series p50[PHASES], p99[PHASES], p999[PHASES], worst[PHASES], late[PHASES], left_out[PHASES],
 		waited[PHASES];
-	struct bench_series ratio, polite_ratio, busy_ratio, polite_asked, beside_busy, pause, asked, lost, refused, fill_s;
+	struct bench_series ratio, polite_ratio, busy_ratio, polite_asked, beside_busy, pause, asked, lost, refused,
+		fill_s;
 	double fragments;
 	bool watched;			/* for times when the machine stood still */
 } figures;
@@ -295,7 +296,7 @@ static void add_schedstat(const char *task, double *waited_ns, double *slices)
 		fclose(in);
 }
 
-/* Of its workers, which are its children: how long they could have run and did not, and how often they ran. sign: 1, -1 */
+/* Of its workers, which are its children: how long they could have run and did not, and how often they ran. sign: ±1 */
 static void workers_waited(struct seen *seen, double sign)
 {
 	double waited_ns = 0, slices = 0;
@@ -318,7 +319,14 @@ static void workers_waited(struct seen *seen, double sign)
 static void be(int policy) { pthread_setschedparam(pthread_self(), policy, &(struct sched_param){ 0 }); }
 
 /* From turn to turn it goes on where it was. */
-struct reporter { _Atomic bool stop; int policy; double pause_us; unsigned asked; bool failed; char cursor[ASK_CURSOR]; };
+struct reporter {
+	_Atomic bool stop;
+	int policy;
+	double pause_us;
+	unsigned asked;
+	bool failed;
+	char cursor[ASK_CURSOR];
+};
 
 /* The n-th: each of the methods, then PAGES of the dump, and again. */
 static bool report(struct link *l, unsigned n, char cursor[ASK_CURSOR])

@@ -100,7 +100,8 @@ bool stalls_between(uint64_t from, uint64_t to)
 		unsigned n = atomic_load(&w->count), oldest = n > KEPT ? n - KEPT : 0;
 
 		while (n-- > oldest) {
-			uint64_t began = atomic_load(&w->stall[n % KEPT].from), ended = atomic_load(&w->stall[n % KEPT].to);
+			uint64_t began = atomic_load(&w->stall[n % KEPT].from),
+				 ended = atomic_load(&w->stall[n % KEPT].to);
 
 			if (ended + BACK_NS < from)
 				break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mmd: what its files share. One struct daemon, one thread; long reports go on in another one (aside.h), checks of heaps
- * in one each (job.h). None but the loop touches the daemon.
+ * mmd: what its files share. One struct daemon, one thread; long reports go on in another one (aside.h), checks of
+ * heaps in one each (job.h). None but the loop touches the daemon.
  *
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
  *	h_*.c		one family of methods each			pick.c visit.c rows.c tally.c page.c: theirs

@@ -51,7 +51,8 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 	struct leaks *s = arg;
 
 	if (f->state == OBS_USED) {
-		const struct obs_owner *owner = s->of_pool & OWNER_DEAD ? places_owner(&s->v.view->places, f->slot) : NULL;
+		const struct obs_owner *owner =
+			s->of_pool & OWNER_DEAD ? places_owner(&s->v.view->places, f->slot) : NULL;
 
 		if (owner && owner->pid > 0 && !owner->alive)
 			add_dead(s, f, owner);

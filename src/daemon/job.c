@@ -205,7 +205,9 @@ bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_f
 		rpc_fail(call, RPC_LIMIT, NULL, running < JOBS_MAX ? "out of memory" : "too many checks run; try again");
 		return false;
 	}
-	*j = (struct job){ .run = run, .done = done, .drop = drop, .state = state, .call = call, .looked = rpc_now(), .next = jobs };
+	*j = (struct job){
+		.run = run, .done = done, .drop = drop, .state = state, .call = call, .looked = rpc_now(), .next = jobs
+	};
 	if (!try_start(j, &j->first, true)) {
 		ctl_free(j);
 		rpc_fail(call, RPC_LIMIT, NULL, "no thread for the check");

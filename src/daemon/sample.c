@@ -145,7 +145,8 @@ static int by_place(const void *a, const void *b)
 {
 	const struct growing *x = a, *y = b;
 
-	return x->pool != y->pool ? (x->pool > y->pool) - (x->pool < y->pool) : (x->site > y->site) - (x->site < y->site);
+	return x->pool != y->pool ? (x->pool > y->pool) - (x->pool < y->pool)
+				  : (x->site > y->site) - (x->site < y->site);
 }
 
 /* Two passes: few sites grow, as a rule none, and rings are long. */

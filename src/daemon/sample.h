@@ -23,12 +23,15 @@ void sampler_free(struct sampler *s);
 /** After the configuration changed: what was kept is forgotten when its number or interval changed. */
 void sampler_configure(struct sampler *s);
 
+/** row: in figures. */
+struct growing { uint64_t pool; uint32_t site, row; };
+
 /** What is known of all sites at one moment: a copy, for who looks at it beside the loop. */
 struct growth {
 	unsigned samples, interval;	/* N, and the seconds between two */
 	bool full;			/* in the last round there were more sites than are sampled */
 	size_t count;			/* sites whose memory rose in each of the last N samples */
-	struct growing { uint64_t pool; uint32_t site, row; } *site;	/* sorted; row: in figures */
+	struct growing *site;		/* sorted */
 	uint64_t *figures;		/* N + 1 sums for each, the oldest first */
 };
 
