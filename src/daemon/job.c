@@ -41,7 +41,7 @@ struct job {
 static int ends[2] = { -1, -1 };
 static struct event *readable, *look;
 static struct job *jobs;
-static unsigned running;
+static unsigned calls;			/* that wait */
 
 static bool try_ready(const struct try *t) { return t->ok && !t->out.failed; }
 
@@ -52,7 +52,6 @@ static void job_free(struct job *j)
 	while (*at != j)
 		at = &(*at)->next;
 	*at = j->next;
-	running--;
 	j->drop(j->state);
 	jw_free(&j->first.out);
 	jw_free(&j->second.out);
@@ -110,6 +109,15 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 
 /* ---- threads that do not come on ---- */
 
+/* One still does not, although its job was begun anew: no other is tried meanwhile, nor left behind. */
+static bool starved(void)
+{
+	for (const struct job *j = jobs; j; j = j->next)
+		if (j->first.runs && j->second.job)
+			return true;
+	return false;
+}
+
 static bool comes_on(struct job *j)
 {
 	uint64_t was = j->cpu_ns, took = rpc_now() - j->looked;
@@ -137,7 +145,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what, (void)arg;
 	for (struct job *j = jobs; j; j = j->next)
-		if (j->call && !j->found && !j->second.runs) {
+		if (j->call && !j->found && j->first.idle && !j->second.runs) {
 			if (!comes_on(j))
 				(void)try_start(j, &j->second, false);
 			more = true;
@@ -179,6 +187,7 @@ static void call_gone(void *arg)
 	struct job *j = arg;
 
 	j->call = NULL;
+	calls--;
 	free_if_over(j);
 }
 
@@ -199,22 +208,22 @@ const struct json_writer *job_found(const struct rpc_call *call)
 
 bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state)
 {
-	struct job *j = running < JOBS_MAX ? ctl_zalloc(sizeof *j) : NULL;
+	struct job *j = calls < JOBS_MAX ? ctl_zalloc(sizeof *j) : NULL;
 
 	if (!j) {
-		rpc_fail(call, RPC_LIMIT, NULL, running < JOBS_MAX ? "out of memory" : "too many checks run; try again");
+		rpc_fail(call, RPC_LIMIT, NULL, calls < JOBS_MAX ? "out of memory" : "too many checks run; try again");
 		return false;
 	}
 	*j = (struct job){
 		.run = run, .done = done, .drop = drop, .state = state, .call = call, .looked = rpc_now(), .next = jobs
 	};
-	if (!try_start(j, &j->first, true)) {
+	if (!try_start(j, &j->first, !starved())) {
 		ctl_free(j);
 		rpc_fail(call, RPC_LIMIT, NULL, "no thread for the check");
 		return false;
 	}
 	jobs = j;
-	running++;
+	calls++;
 	look_again();
 	rpc_later(call, call_woken, j, call_gone);
 	rpc_wait(call);
