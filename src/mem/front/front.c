@@ -274,6 +274,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	}
 	large_freed(p, ptr, usable);
 	p->ops->free(h, ptr);
+	trim_freed(p);
 	leave(p, call->o, call->flags);
 	if (UNLIKELY(damaged))
 		front_fault(call, MEM_OVERRUN, ptr, index);
