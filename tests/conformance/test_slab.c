@@ -256,6 +256,26 @@ Test(slab, a_run_at_2_MiB_may_begin_where_a_header_would_be)
 	}
 }
 
+Test(slab, no_slab_lies_over_the_end_of_a_zone)
+{
+	unsigned char *p;
+
+	for (size_t extra = 1; extra < 12; extra++)
+		for (size_t size = 1152; size < 12000; size += 256) {
+			memset(pool, 0, sizeof *pool);
+			memset(heap.base, 0, 2 * ZONE);
+			heap.len = ZONE + extra * PAGE;
+			cr_assert_eq(slab_shm_ops.init(&heap), 0);
+			undo_commit(&undo);
+			get(16, 62 * PAGE);		/* a page of the zone is left, and what lies behind it */
+			p = get(16, size);
+			expect_sound();
+			if (p)
+				memset(p, 0xff, slab_shm_ops.usable(&heap, p));
+			expect_sound();
+		}
+}
+
 /* ---- memory ---- */
 
 Test(slab, small_fragments_cost_a_little_more_than_their_bytes)

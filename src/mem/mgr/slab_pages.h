@@ -398,8 +398,9 @@ static void pages_give(struct mem_heap *h, uint64_t z, uint64_t from, uint64_t t
 		end < ZONE_PAGES ? (y * ZONE_PAGES + end) * SLAB_PAGE : unit_end(h, y) * SLAB_PAGE);
 }
 
-/** Where n pages go at the end of unit z, whose last run has so many: they end with a zone if that can be. 0: not. */
-static uint64_t tail_place(const struct mem_heap *h, uint64_t z, uint64_t n)
+/** Where n pages go at the end of unit z, whose last run has so many: they end with a zone if that can be. 0: not, or
+ *  only over the end of a zone, where no slab may lie. */
+static uint64_t tail_place(const struct mem_heap *h, uint64_t z, uint64_t n, unsigned kind)
 {
 	uint64_t end = unit_end(h, z), least = (z + 1) * ZONE_PAGES - bits_tail(zone_at(h, z)->free), start;
 
@@ -413,7 +414,7 @@ static uint64_t tail_place(const struct mem_heap *h, uint64_t z, uint64_t n)
 	}
 	if ((n < ZONE_PAGES ? start + n : bits_up(start + n, ZONE_PAGES)) <= end)
 		return start;
-	return least + n <= end ? least : 0;
+	return least + n <= end && kind < SLAB_FIRST ? least : 0;
 }
 
 /** n pages of that kind: the first one, or 0. */
@@ -424,7 +425,7 @@ static uint64_t pages_alloc(struct mem_heap *h, uint64_t n, unsigned kind)
 	if (!z--)
 		return 0;
 	in_zone = n < ZONE_PAGES ? bits_runs_of(zone_at(h, z)->free, n) : 0;
-	start = in_zone ? z * ZONE_PAGES + bits_lowest(in_zone) : tail_place(h, z, n);
+	start = in_zone ? z * ZONE_PAGES + bits_lowest(in_zone) : tail_place(h, z, n, kind);
 	if (start)
 		pages_take(h, z, start, n, kind);
 	return start;
