@@ -35,6 +35,8 @@ enum { GUARD_BYTE = 0xfd };
 #ifndef MEM_DOMAIN_SHM
 void pkg_mutex_wait(_Atomic uint32_t *mutex);
 void pkg_front_discard(struct pool *p, void *ptr, uint64_t usable);
+void pkg_magazines_refill(const struct front_call *call, uint64_t usable);
+void pkg_magazines_unload(struct pool *p, uint64_t usable);
 void pkg_front_zeros(void *ptr, size_t size);
 #endif
 /* A place that the caches do not know: described without the lock, interned with it. */
@@ -125,8 +127,6 @@ static inline void publish(struct pool *p)
 	if (!keeps_own(p)) {
 		show(&to->tally.free_bytes, from->tally.free_bytes);
 		show(&to->tally.free_fragments, from->tally.free_fragments);
-		if (LIKELY(p == p->home))
-			magazine_count(p, &mem_pkg_magazines, 0);
 	}
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
@@ -142,10 +142,11 @@ static inline void publish_all(struct pool *p) { p->live->counters = p->counters
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	(void)o, (void)flags;
+	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
+	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before we have the lock */
 	mutex_take(&p->mutex);
 	turn(p);
-	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()) && p == p->home)
-		pkg_front_flush(p, true);
+	magazine_count(p);
 }
 
 static inline void leave(struct pool *p, struct owner *o, unsigned flags)
@@ -154,6 +155,8 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 	publish(p);
 	turn(p);
 	mutex_leave(&p->mutex);
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
 }
 
 static inline bool records(const struct pool *p) { return p->features & (FEATURE_SITES | FEATURE_STACKS); }
@@ -164,10 +167,13 @@ static inline uint64_t slot_of(const struct owner *o) { return o ? o->number : 0
 
 /* ---- sites ---- */
 
+/* The caller holds the lock, or a signal handler has interrupted a call that does, or waits for it. */
 static inline bool would_deadlock(const struct front_call *call)
 {
 	const struct owner *o = call->o;
 
+	if (DOMAIN_INDEX == 0)
+		return UNLIKELY(mem_pkg_self.inside);
 	return o && UNLIKELY(o->holds | o->inside) && (o->inside || !(call->flags & FRONT_HELD));
 }
 

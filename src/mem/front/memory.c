@@ -99,6 +99,8 @@ COLD void pkg_mutex_wait(_Atomic uint32_t *mutex)
 {
 	int saved = errno;
 
+	if (!magazines_lacking(mem_pkg_self.own))
+		mem_pkg_self.own->waited = true;
 	while (atomic_exchange_explicit(mutex, 2, memory_order_acquire))
 		syscall(SYS_futex, mutex, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
 	errno = saved;

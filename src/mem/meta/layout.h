@@ -4,7 +4,7 @@
  *
  *	0	identity	written before the file gets its name, never after
  *	4 KiB	live		lock, counters, cursors, named roots: one cache line a writer
- *	8 KiB	roots		the manager's own words (shm; in pkg they are private memory at identity.roots)
+ *	8 KiB	roots		the manager's own words; pkg, where these are private memory at identity.roots: threads
  *	256 KiB	failures, faults	two rings
  *	384 KiB	depot		shm: magazines that no slot has
  *	448 KiB	recoveries	a third
@@ -44,6 +44,7 @@ enum {
 	META_LIVE = 4096,
 	META_ROOTS = 8192,
 	META_ROOTS_MAX = 0x40000 - META_ROOTS,
+	META_THREADS = META_ROOTS,	/* pkg */
 	META_FAILURES = 0x40000,
 	META_FAULTS = 0x50000,
 	META_DEPOT = 0x60000,
@@ -114,6 +115,17 @@ struct meta_counters {
 	uint64_t sites_used;		/* site 0 is "not known" */
 };
 
+/*
+ * pkg: what the magazines of one thread hold, the thread's own line. The first of all is the depot's. They are in the
+ * live page, LIVE_THREADS of them, and from META_THREADS on.
+ */
+struct meta_thread {
+	_Alignas(64) uint64_t cached;	/* as live.cached: fragments without a record */
+	uint64_t recorded;		/* the same of those that have one */
+	uint64_t taken;			/* allocations from there that counters.stamp has not, may be negative */
+};
+enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
+
 struct meta_live {
 	/* -- who writes: a holder of the lock, and who wants it -- */
 	_Alignas(64) _Atomic uint64_t lock;
@@ -131,8 +143,8 @@ struct meta_live {
 	_Atomic uint64_t faults;
 	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
 	_Atomic uint64_t slots_used;			/* slots ever claimed; their pages have memory behind them */
-	uint64_t cached; /* CACHED_BYTES, CACHED_COUNT. pkg: in magazines. shm: in the depot, a word of the transaction
-			  */
+	uint64_t cached; /* shm: CACHED_BYTES, CACHED_COUNT in the depot, a word of the transaction */
+	_Atomic uint64_t threads; /* pkg: lines from META_THREADS on that have memory behind them */
 	/* -- operators; read by every call -- */
 	_Alignas(64) _Atomic uint64_t wanted;
 	_Atomic uint64_t features;
@@ -145,6 +157,7 @@ struct meta_live {
 	uint64_t cursor_expires[MEM_CURSORS];		/* CLOCK_MONOTONIC, s */
 	/* -- named roots: the holder of the lock -- */
 	_Alignas(64) struct meta_named_root { char name[56]; uint64_t address; } named[NAMED_ROOTS];
+	struct meta_thread thread[LIVE_THREADS];
 };
 
 /* A failed request. `seq` is written last: a reader takes an entry whose seq is place + 1 before and after. */
@@ -290,7 +303,9 @@ _Static_assert(offsetof(struct meta_live, failures) == 192, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, wanted) == 256, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, cursors) == 384, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, named) == 640, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, thread) == 2688, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
+_Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX && sizeof(struct meta_thread) == 64, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");

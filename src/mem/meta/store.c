@@ -43,6 +43,18 @@ int records_grow(struct pool *p)
 	return rc;
 }
 
+int threads_grow(struct pool *p)
+{
+	uint64_t have = p->live->threads, want = have + META_PAGE / sizeof(struct meta_thread);
+	int rc = commit(p, META_THREADS + have * sizeof(struct meta_thread),
+			META_THREADS + want * sizeof(struct meta_thread));
+
+	/* Pairs with the acquire in pkg_magazines_cached(): the memory is there. */
+	if (rc == 0)
+		atomic_store_explicit(&p->live->threads, want, memory_order_release);
+	return rc;
+}
+
 /* ---- sites ---- */
 
 static void copy_end(char *to, size_t bytes, const char *from)
