@@ -41,14 +41,24 @@ static void give_one(struct pool *p, void *ptr, struct meta_record *r)
 	p->ops->free(&p->heap, ptr);
 }
 
+/* A call that is stopped in here shall be one fragment off for observers, as any other is, not a batch. */
+static void tell_counters(struct pool *p)
+{
+	show(&p->live->counters.used, p->counters.used);
+	show(&p->live->counters.fragments, p->counters.fragments);
+}
+
 /* The oldest ones. Without `ledger` records and lines are left as they are, since META is still the parent's. */
 static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count, bool ledger)
 {
 	struct magazine *of = &m->of[i];
 	uint32_t rest = of->count - count;
 
-	for (uint32_t k = 0; k < count; k++)
+	for (uint32_t k = 0; k < count; k++) {
 		give_one(p, of->at[k], ledger && m->recorded ? &p->records[m->record[i][k]] : NULL);
+		if (ledger)
+			tell_counters(p);
+	}
 	for (uint32_t k = 0; k < rest; k++) {
 		__atomic_store_n(&of->at[k], of->at[k + count], __ATOMIC_RELAXED);
 		m->record[i][k] = m->record[i][k + count];
@@ -136,6 +146,7 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 		return false;
 	}
 	count_in(p, usable);
+	tell_counters(p);
 	if (m->recorded) {
 		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
 		m->record[i][m->of[i].count] = (uint32_t)*tail_of(ptr, usable);
