@@ -82,10 +82,13 @@ static inline void *slot_take(struct pool *p, struct owner *o, size_t size, uint
 /** The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is. */
 static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t *ret_usable)
 {
-	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail;
+	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, len, usable, tail;
 	struct meta_record *r;
 
-	if (UNLIKELY(at >= p->heap.len) || UNLIKELY(at % 16) || UNLIKELY(at < 16))
+	RACY_READS_BEGIN();
+	len = p->heap.len;		/* whoever has the lock stores it; it only grows */
+	RACY_READS_END();
+	if (UNLIKELY(at >= len) || UNLIKELY(at % 16) || UNLIKELY(at < 16))
 		return NULL;
 	usable = p->ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable - 16 > CACHED_MOST - 16) || UNLIKELY(usable % 16 != p->magazine_head))

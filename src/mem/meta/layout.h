@@ -37,7 +37,7 @@
 
 #define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
 
-enum { META_LAYOUT = 3 };		/* raise with every change here: others refuse what they do not know */
+enum { META_LAYOUT = 4 };		/* raise with every change here: others refuse what they do not know */
 
 enum {
 	META_PAGE = 4096,
