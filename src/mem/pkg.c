@@ -435,6 +435,7 @@ void mem_pkg_before_fork(void)
 			pkg_front_hold(&mem_pkg_pools[k]);
 			mem_pkg_pools[k].at_fork = true;
 		}
+		pkg_magazines_hold();
 		forked_from = mem_pkg_pool.epoch;
 		mem_pkg_pool.epoch = 0;	/* who calls meanwhile waits for the setup lock, or knows that it holds it */
 	}
@@ -444,8 +445,10 @@ void mem_pkg_after_fork(bool child)
 {
 	if (!mem_pkg_pool.id)
 		return;
-	if (!child && forked_from)
+	if (!child && forked_from) {
 		mem_pkg_pool.epoch = forked_from;
+		pkg_magazines_let_go(&mem_pkg_pool);
+	}
 	for (unsigned k = mem_pkg_shards; k--; ) {
 		mem_pkg_pools[k].at_fork = false;
 		if (child) /* it has one thread */
@@ -626,38 +629,37 @@ LONG_CALL void *malloc_long(size_t size, const struct mem_site *site, const void
 {
 	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
 
-	return pkg_allocate(&call, 16, size);
+	if (UNLIKELY(mem_pkg_pool.lean))
+		return own_malloc(size, site, caller);
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(&call, 16, size) : not_ready();
 }
 
-COLD static void *malloc_first(size_t size, const struct mem_site *site, const void *caller)
+LONG_CALL void free_long(void *p, const struct mem_site *site, const void *caller)
 {
-	return ready(&mem_pkg_pool) ? malloc_long(size, site, caller) : not_ready();
-}
+	struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+	enum magazine_answer answer;
 
-LONG_CALL void free_long(void *p, const struct mem_site *site, const void *caller, unsigned flags)
-{
-	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller, .flags = flags };
-
+	if (!p)
+		return;
+	if (UNLIKELY(mem_pkg_pool.lean)) {
+		own_free(p, site, caller);
+		return;
+	}
+	if (UNLIKELY(!ready(&mem_pkg_pool)))
+		return;
+	answer = pkg_magazine_put(&mem_pkg_pool, p);
+	if (answer == MAGAZINE_PUT)
+		return;
+	call.flags = answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0;
 	pkg_release(&call, p);
-}
-
-COLD static void free_first(void *p, const struct mem_site *site, const void *caller)
-{
-	if (ready(&mem_pkg_pool))
-		free_long(p, site, caller, 0);
 }
 
 /* ---- */
 
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
-	void *ptr;
+	void *ptr = magazine_take(size);
 
-	if (UNLIKELY(mem_pkg_pool.lean))
-		return own_malloc(size, site, __builtin_return_address(0));
-	if (UNLIKELY(!pkg_ready_now(&mem_pkg_pool)))
-		return malloc_first(size, site, __builtin_return_address(0));
-	ptr = magazine_take(&mem_pkg_pool, size);
 	return LIKELY(ptr) ? ptr : malloc_long(size, site, __builtin_return_address(0));
 }
 
@@ -687,22 +689,8 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	enum magazine_answer answer;
-
-	if (UNLIKELY(mem_pkg_pool.lean)) {
-		if (p)
-			own_free(p, site, __builtin_return_address(0));
-		return;
-	}
-	if (!p)
-		return;
-	if (UNLIKELY(!pkg_ready_now(&mem_pkg_pool))) {
-		free_first(p, site, __builtin_return_address(0));
-		return;
-	}
-	answer = magazine_put(&mem_pkg_pool, p);
-	if (UNLIKELY(answer != MAGAZINE_PUT))
-		free_long(p, site, __builtin_return_address(0), answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0);
+	if (UNLIKELY(!magazine_put(p)))
+		free_long(p, site, __builtin_return_address(0));
 }
 
 size_t pkg_usable(const void *p)

@@ -19,14 +19,6 @@ void mem_pkg_follow(struct pool *p);
 /** The same by a thread, which gets magazines if it has not yet called. Keeps errno. */
 void mem_pkg_catch_up(struct pool *p);
 
-/** It is, and there is nothing to follow. false: ask pkg_ready(). */
-static inline bool pkg_ready_now(struct pool *p)
-{
-	return LIKELY(p->epoch) && LIKELY(p->epoch == *epoch_word) &&
-	       LIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) ==
-		      atomic_load_explicit(&mem_pkg_self.own->features, memory_order_relaxed));
-}
-
 /* The epoch first: before the loader has relocated the library it is 0, and epoch_word points nowhere. */
 static inline bool pkg_ready(struct pool *p)
 {

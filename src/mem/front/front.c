@@ -32,22 +32,22 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 	struct pool *p = call->p;
 	uint64_t open = m->open[1], i = magazine_for(m, size + TAIL_BYTES, open), usable = i * 16 + m->head;
 	struct meta_record *r;
-	uint32_t count;
+	uint32_t top;
 	void *ptr = NULL;
 
 	if (!i || UNLIKELY(p != p->home))
 		return NULL;
 	magazine_close(m, 1);
-	count = m->of[i].count;
-	if (LIKELY(count) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
-		r = &p->records[m->record[i][count - 1]];
-		ptr = magazine_pop(&m->of[i], count);
-		*magazine_tail(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
+	top = m->top[i];
+	if (LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
+		r = &p->records[m->record[top]];
+		ptr = m->at[top];
+		magazine_set_top(m, i, top - 1);
+		*tail_of(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
 		show(&r->sizes, record_sizes(usable, size));
 		show(&r->time, seconds_since(p->id->created) | (stamp_now(p) + m->told->taken + 1) << 32);
 		show(&r->owner, site);
-		magazine_tell(&m->told->recorded, -CACHED_ONE(usable));
-		magazine_tell(&m->told->taken, 1);
+		m->told->taken++;
 	}
 	magazine_reopen(m, 1, open);
 	return ptr;
@@ -59,7 +59,7 @@ static inline bool recorded_one(struct pool *p, void *ptr, struct meta_record **
 	bool good;
 
 	RACY_READS_BEGIN();
-	good = look_up(p, ptr, ret_record, ret_usable) == GOOD && *ret_usable <= CACHED_MOST &&
+	good = look_up(p, ptr, ret_record, ret_usable) == GOOD && *ret_usable < 16 * MAGAZINE_SIZES &&
 	       !((*ret_record)->owner >> 48 & RECORD_GUARDED);
 	RACY_READS_END();
 	return good;
@@ -70,24 +70,24 @@ static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct meta_record *r = NULL;
-	uint64_t open = m->open[1], usable = 0;
-	struct magazine *of;
-	uint32_t count;
+	uint64_t open = m->open[1], usable = 0, i;
+	uint32_t top;
+	bool room;
 
 	if (!open || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
 		return false;
 	magazine_close(m, 1);
-	of = &m->of[usable / 16];
-	count = of->count;
-	if (LIKELY(count < of->most)) {
+	i = usable / 16;
+	top = m->top[i];
+	room = top < m->end[i];
+	if (LIKELY(room)) {
 		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
 		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
-		m->record[usable / 16][count] = (uint32_t)(r - p->records);
-		magazine_push(of, count, ptr);
-		magazine_tell(&m->told->recorded, CACHED_ONE(usable));
+		m->record[top + 1] = (uint32_t)(r - p->records);
+		magazine_push(m, i, top, ptr);
 	}
 	magazine_reopen(m, 1, open);
-	return count < of->most;
+	return room;
 }
 
 #endif

@@ -8,8 +8,10 @@
 enum { BATCH_FIRST = 256, RESERVE_SHARE = 8 };
 
 static struct meta_thread nobody;	/* a line that nobody reads */
-static struct magazines first, depot = { .told = &nobody, .next = &first };
-struct magazines mem_pkg_none = { .told = &nobody }, mem_pkg_unsettled = { .told = &nobody, .features = UINT64_MAX };
+static const _Atomic uint64_t nothing;	/* wanted */
+static struct magazines depot = { .told = &nobody };
+struct magazines mem_pkg_none = { .told = &nobody, .wanted = &nothing };
+struct magazines mem_pkg_unsettled = { .told = &nobody, .wanted = &nothing, .features = UINT64_MAX };
 _Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
 
 static bool line_taken[THREADS_MAX];
@@ -23,7 +25,45 @@ static struct magazines *mine(void)
 	return !magazines_lacking(m) && magazine_quiet(m) ? m : NULL;
 }
 
-static uint64_t *told(const struct magazines *m) { return m->recorded ? &m->told->recorded : &m->told->cached; }
+/* ---- the gate ---- */
+
+/* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
+static void set_gate(struct magazines *m, uint64_t expects, uint64_t from, uint64_t steps)
+{
+	atomic_store_explicit(&m->gate.expects, expects, memory_order_relaxed);
+	atomic_store_explicit(&m->gate.from, from, memory_order_relaxed);
+	atomic_store_explicit(&m->gate.steps, steps, memory_order_relaxed);
+}
+
+static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0); }
+
+/* As the heap is now: who puts what lies beyond comes by the long way, and here again. */
+static void open_gate(const struct pool *p, struct magazines *m)
+{
+	uint64_t len;
+
+	if (!m->owned || !m->sizes || m->recorded) {
+		close_gate(m);
+		return;
+	}
+	RACY_READS_BEGIN();
+	len = *(const volatile uint64_t *)&p->heap.len;
+	RACY_READS_END();
+	set_gate(m, atomic_load_explicit(&m->features, memory_order_relaxed) - MAGAZINE_FOLLOWED,
+		 (uintptr_t)p->heap.base + 16, p->ops->flags & MEM_SEALED && len ? len / 16 - 1 : 0);
+}
+
+void pkg_magazines_hold(void)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		close_gate(m);
+}
+
+void pkg_magazines_let_go(const struct pool *p)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		open_gate(p, m);
+}
 
 /* ---- to the manager ---- */
 
@@ -35,7 +75,7 @@ static void give_one(struct pool *p, void *ptr, struct meta_record *r)
 		r->owner &= ~((uint64_t)RECORD_CACHED << 48);
 		record_drop(p, r, usable, (uint32_t)(r->time >> 32));
 	}
-	*magazine_tail(ptr, usable) = 0;
+	*magazine_tag_of(ptr) = 0;
 	p->counters.used -= usable;
 	p->counters.fragments--;
 	p->ops->free(&p->heap, ptr);
@@ -51,21 +91,21 @@ static void tell_counters(struct pool *p)
 /* The oldest ones. Without `ledger` records and lines are left as they are, since META is still the parent's. */
 static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count, bool ledger)
 {
-	struct magazine *of = &m->of[i];
-	uint32_t rest = of->count - count;
+	uint32_t bottom = magazine_bottom(i), have = magazine_count_of(m, i), rest = have - count;
 
-	for (uint32_t k = 0; k < count; k++) {
-		give_one(p, of->at[k], ledger && m->recorded ? &p->records[m->record[i][k]] : NULL);
+	for (uint32_t k = bottom + 1; k <= bottom + count; k++) {
+		give_one(p, m->at[k], ledger && m->recorded ? &p->records[m->record[k]] : NULL);
 		if (ledger)
 			tell_counters(p);
 	}
-	for (uint32_t k = 0; k < rest; k++) {
-		__atomic_store_n(&of->at[k], of->at[k + count], __ATOMIC_RELAXED);
-		m->record[i][k] = m->record[i][k + count];
+	for (uint32_t k = bottom + 1; k <= bottom + rest; k++) {
+		__atomic_store_n(&m->at[k], m->at[k + count], __ATOMIC_RELAXED);
+		m->record[k] = m->record[k + count];
 	}
-	__atomic_store_n(&of->count, rest, __ATOMIC_RELEASE); /* pairs with the acquire in pkg_magazine_holds() */
 	if (ledger)
-		magazine_tell(told(m), -(count * CACHED_ONE(16ull * i + m->head)));
+		magazine_set_top(m, i, bottom + rest);
+	else
+		m->top[i] = (uint16_t)(bottom + rest);
 }
 
 static bool empty(struct pool *p, struct magazines *m, bool ledger)
@@ -73,8 +113,8 @@ static bool empty(struct pool *p, struct magazines *m, bool ledger)
 	bool any = false;
 
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		if (m->of[i].count) {
-			give(p, m, i, m->of[i].count, ledger);
+		if (magazine_count_of(m, i)) {
+			give(p, m, i, magazine_count_of(m, i), ledger);
 			any = true;
 		}
 	return any;
@@ -85,15 +125,17 @@ static bool empty(struct pool *p, struct magazines *m, bool ledger)
 /* The newest ones, where both hold fragments of the same kind, and there is room. */
 static void move(struct magazines *from, struct magazines *to, unsigned i, uint32_t count)
 {
-	struct magazine *f = &from->of[i], *t = &to->of[i];
+	uint32_t f = from->top[i], t = to->top[i];
 
 	for (uint32_t k = 0; k < count; k++) {
-		to->record[i][t->count] = from->record[i][f->count - 1];
-		magazine_push(t, t->count, magazine_pop(f, f->count));
+		to->record[t + 1 + k] = from->record[f - k];
+		magazine_push(to, i, t + k, from->at[f - k]);
 	}
-	magazine_tell(told(from), -(count * CACHED_ONE(16ull * i + from->head)));
-	magazine_tell(told(to), count * CACHED_ONE(16ull * i + from->head));
+	magazine_set_top(from, i, f - count);
 }
+
+static uint32_t room_in(const struct magazines *m, unsigned i) { return (uint32_t)(m->end[i] - m->top[i]); }
+static uint32_t most_of(const struct magazines *m, unsigned i) { return m->end[i] - magazine_bottom(i); }
 
 static bool same_kind(struct magazines *m) { return depot.sizes && depot.recorded == m->recorded; }
 
@@ -102,24 +144,26 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 /* Who waits for the lock shall need it more rarely; who hears that others lack memory gives up what is inside. */
 static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 {
-	struct magazine *of = &m->of[bytes <= CACHED_MOST ? bytes / 16 : 0];
+	unsigned i = (unsigned)(bytes / 16);
+	uint32_t most;
 
 	if (m->trim != trims) {
 		m->trim = trims;
 		empty(p, m, true);
 		return false;
 	}
-	if (bytes > CACHED_MOST)
+	if (i >= MAGAZINE_SIZES)
 		return false;
-	if (m->waited && of->most < MAGAZINE_MOST && m->may_grow >= of->most * bytes) {
-		m->may_grow -= of->most * bytes;
-		of->most *= 2;
+	most = most_of(m, i);
+	if (m->waited && most < MAGAZINE_MOST && m->may_grow >= most * bytes) {
+		m->may_grow -= most * bytes;
+		m->end[i] = (uint16_t)(m->end[i] + most);
 	}
 	m->waited = false;
 	return true;
 }
 
-static bool has_enough(const struct magazines *m) { return CACHED_BYTES(*told(m)) > MAGAZINES_ENOUGH; }
+static bool has_enough(const struct magazines *m) { return CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH; }
 
 /* Rather others' requests than our reserve, where little is left. */
 static bool plenty(const struct pool *p)
@@ -149,24 +193,23 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 	tell_counters(p);
 	if (m->recorded) {
 		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
-		m->record[i][m->of[i].count] = (uint32_t)*tail_of(ptr, usable);
-		r = &p->records[m->record[i][m->of[i].count]];
+		m->record[m->top[i] + 1] = (uint32_t)*tail_of(ptr, usable);
+		r = &p->records[m->record[m->top[i] + 1]];
 		r->owner |= (uint64_t)RECORD_CACHED << 48;
 		r->time &= UINT32_MAX;
 	} else {
-		*magazine_tail(ptr, usable) = magazine_tag(p);
+		*magazine_tag_of(ptr) = m->tag;
 	}
-	magazine_push(&m->of[i], m->of[i].count, ptr);
-	magazine_tell(told(m), CACHED_ONE(usable));
-	magazine_tell(&m->told->taken, -1ull); /* count_in() has numbered it; it is when it is taken */
+	magazine_push(m, i, m->top[i], ptr);
+	m->told->taken--;		/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
 
 static void bring(const struct front_call *call, struct magazines *m, unsigned i, uint64_t usable)
 {
-	uint32_t n = m->batch[i], stored = depot.of[i].count;
+	uint32_t n = m->batch[i], stored = magazine_count_of(&depot, i);
 
-	m->batch[i] = (uint8_t)(n ? least(2 * n, (m->of[i].most + 1) / 2) : 1);
+	m->batch[i] = (uint8_t)(n ? least(2 * n, (most_of(m, i) + 1) / 2) : 1);
 	if (stored && same_kind(m)) {
 		move(&depot, m, i, least(m->batch[i], stored));
 		return;
@@ -185,7 +228,7 @@ void pkg_magazines_refill(const struct front_call *call, uint64_t usable)
 	if (!m || !m->sizes || call->p != call->p->home || m->recorded != records(call->p))
 		return;
 	magazine_close(m, m->recorded);
-	if (look_after(call->p, m, usable) && !m->of[i].count && !has_enough(m))
+	if (look_after(call->p, m, usable) && !magazine_count_of(m, i) && !has_enough(m))
 		bring(call, m, i, usable);
 	magazine_reopen(m, m->recorded, m->sizes);
 }
@@ -196,12 +239,12 @@ void pkg_magazines_unload(struct pool *p, uint64_t usable)
 	unsigned i = (unsigned)(usable / 16);
 	uint32_t half, room;
 
-	if (!m || !m->sizes || usable > CACHED_MOST || m->of[i].count < m->of[i].most || p != p->home)
+	if (!m || !m->sizes || i >= MAGAZINE_SIZES || room_in(m, i) || p != p->home)
 		return;
 	magazine_close(m, m->recorded);
 	if (look_after(p, m, usable)) {
-		half = has_enough(m) ? m->of[i].count : m->of[i].count / 2;
-		room = same_kind(m) ? least(half, depot.of[i].most - depot.of[i].count) : 0;
+		half = has_enough(m) ? magazine_count_of(m, i) : magazine_count_of(m, i) / 2;
+		room = same_kind(m) ? least(half, room_in(&depot, i)) : 0;
 		if (room)
 			move(m, &depot, i, room);
 		if (room < half)
@@ -210,17 +253,60 @@ void pkg_magazines_unload(struct pool *p, uint64_t usable)
 	magazine_reopen(m, m->recorded, m->sizes);
 }
 
+/* ---- what the short way did not serve ---- */
+
+/*
+ * KNOWN: a fragment in use that has no record. The words that are read are those of a fragment that is the caller's,
+ * and bounds; what others change in them meanwhile is not what is asked for, or leads to ASK, which is asked with the
+ * lock.
+ */
+static enum magazine_answer known(const struct pool *p, const void *ptr, uint64_t *ret_usable)
+{
+	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base;
+	enum magazine_answer answer = MAGAZINE_ASK;
+
+	RACY_READS_BEGIN();
+	if (LIKELY(at < p->heap.len) && LIKELY(!(at % 16)) && LIKELY(at) && LIKELY(p->ops->owns(&p->heap, ptr)) &&
+	    LIKELY(!p->ops->marked(&p->heap, ptr))) {
+		*ret_usable = p->ops->usable(&p->heap, ptr);
+		answer = MAGAZINE_KNOWN;
+	}
+	RACY_READS_END();
+	return answer;
+}
+
+enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
+{
+	struct magazines *m = mem_pkg_self.own;
+	uint64_t open = m->open[0], usable = 0, i;
+	enum magazine_answer answer;
+
+	if (UNLIKELY(!open))
+		return MAGAZINE_ASK;
+	answer = known(p, ptr, &usable);
+	i = usable / 16;
+	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES)
+		return answer;
+	open_gate(p, m);		/* perhaps the heap has grown */
+	if (m->top[i] >= m->end[i] || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+		return MAGAZINE_KNOWN;
+	magazine_close(m, 0);
+	*magazine_tag_of(ptr) = m->tag;
+	magazine_push(m, i, m->top[i], ptr);
+	magazine_reopen(m, 0, open);
+	return MAGAZINE_PUT;
+}
+
 /* ---- who asks ---- */
 
 COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 {
 	for (const struct magazines *m = &depot; m; m = m->next) {
-		const struct magazine *of = &m->of[usable / 16];
-		/* Its owner may go on meanwhile. Pairs with the release in magazine_push(). */
-		uint32_t count = __atomic_load_n(&of->count, __ATOMIC_ACQUIRE);
+		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
+		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE);
 
-		for (uint32_t k = 0; k < count; k++)
-			if (__atomic_load_n(&of->at[k], __ATOMIC_RELAXED) == ptr)
+		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
+			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == ptr)
 				return true;
 	}
 	return false;
@@ -256,18 +342,33 @@ static void adopt(const struct pool *p, struct magazines *m)
 
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
 	m->head = p->ops->flags & MEM_HEAD8;
+	m->round = 15 - m->head;
+	m->back = -(m->head ? 8ull : 16ull);
+	m->tag = magazine_tag(p);
+	m->wanted = &p->live->wanted;
 	m->sizes = open ? MAGAZINE_SIZES : 0;
+	m->told->head = (uint32_t)m->head;
+	m->told->recorded = m->recorded;
 	magazine_close(m, !m->recorded);
 	magazine_reopen(m, m->recorded, m->sizes);
 	atomic_store_explicit(&m->features, features, memory_order_relaxed);
+	open_gate(p, m);
+}
+
+/* Nothing is in them, and their line says so. */
+static void clear(struct magazines *m, uint32_t most)
+{
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		m->end[i] = (uint16_t)(magazine_bottom(i) + most);
+		magazine_set_top(m, i, magazine_bottom(i));
+	}
+	m->told->taken = 0;
 }
 
 /* The depot is open to nobody without the lock; threads that have none compare features alone. */
 static void adopt_shared(const struct pool *p)
 {
 	adopt(p, &depot);
-	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		depot.of[i].most = MAGAZINE_MOST;
 	/* relaxed: who reads the old ones comes here, too */
 	atomic_store_explicit(&mem_pkg_none.features, p->features, memory_order_relaxed);
 }
@@ -313,13 +414,6 @@ static struct meta_thread *free_line(struct pool *p)
 	return line(p, number);
 }
 
-static void clear(struct meta_thread *t)
-{
-	__atomic_store_n(&t->cached, 0, __ATOMIC_RELAXED); /* numbers for people */
-	__atomic_store_n(&t->recorded, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&t->taken, 0, __ATOMIC_RELAXED);
-}
-
 static void leave_line(const struct pool *p, struct magazines *m)
 {
 	for (unsigned number = 1; number < THREADS_MAX; number++)
@@ -330,7 +424,7 @@ static void leave_line(const struct pool *p, struct magazines *m)
 
 static struct magazines *any_free(void)
 {
-	struct magazines *m = &first;
+	struct magazines *m = depot.next;
 
 	while (m && m->owned)
 		m = m->next;
@@ -339,9 +433,12 @@ static struct magazines *any_free(void)
 	m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m == MAP_FAILED)
 		return NULL;
+	/* without it (before 4.14) only fork() is noticed, where the gate is closed anyway */
+	(void)madvise(m, sizeof m->page, MADV_WIPEONFORK);
 	m->told = &nobody;
-	m->next = first.next;
-	first.next = m;
+	m->wanted = &nothing;
+	m->next = depot.next;
+	depot.next = m;
 	return m;
 }
 
@@ -354,14 +451,12 @@ COLD struct magazines *pkg_magazines_claim(struct pool *p)
 	m = any_free();
 	to = m ? free_line(p) : NULL;
 	if (to) {
-		clear(to);
 		m->told = to;
 		m->owned = true;
 		m->trim = trims;
-		for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-			m->of[i].most = MAGAZINE_DEPTH_FIRST;
+		clear(m, MAGAZINE_DEPTH_FIRST);
+		for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
 			m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
-		}
 		m->may_grow = MAGAZINES_GROW;
 		adopt(p, m);
 	}
@@ -374,9 +469,10 @@ COLD void pkg_magazines_release(struct pool *p, struct magazines *m)
 	enter(p, NULL, 0);
 	empty(p, m, true);
 	p->counters.stamp += m->told->taken;
-	clear(m->told);
+	clear(m, MAGAZINE_DEPTH_FIRST);
 	leave_line(p, m);
 	m->owned = false;
+	close_gate(m);
 	leave(p, NULL, 0);
 }
 
@@ -389,18 +485,20 @@ void pkg_magazines_attach(struct pool *p)
 	for (unsigned number = 0; number < THREADS_MAX; number++)
 		line_taken[number] = false;
 	depot.told = line(p, 0);
+	clear(&depot, MAGAZINE_MOST);
 	adopt_shared(p);
 	if (!m)
 		return;
 	m->told = line(p, 1);
 	line_taken[1] = true;
+	clear(m, MAGAZINE_DEPTH_FIRST);
 	adopt(p, m);
 }
 
 static void forget(struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		m->of[i].count = 0;
+		m->top[i] = (uint16_t)magazine_bottom(i);
 }
 
 bool pkg_magazines_inherit(struct pool *p, bool lost)
@@ -410,6 +508,8 @@ bool pkg_magazines_inherit(struct pool *p, bool lost)
 
 	for (struct magazines *m = &depot; m; m = m->next) {
 		m->told = &nobody;
+		m->wanted = &nothing;
+		close_gate(m);
 		if (!magazine_quiet(m)) /* its thread comes back to it, if it is this one: nobody uses it again */
 			continue;
 		if (lost)
@@ -430,7 +530,6 @@ uint64_t pkg_magazines_cached(const struct pool *p)
 	uint64_t lines = atomic_load_explicit(&p->live->threads, memory_order_acquire), sum = 0;
 
 	for (unsigned i = 0; i < LIVE_THREADS + lines && i < THREADS_MAX; i++)
-		sum += __atomic_load_n(&line(p, i)->cached, __ATOMIC_RELAXED) +
-		       __atomic_load_n(&line(p, i)->recorded, __ATOMIC_RELAXED);
+		sum += thread_cached(line(p, i));
 	return sum;
 }

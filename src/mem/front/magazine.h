@@ -2,31 +2,37 @@
 /*
  * Magazines of the private heap: each thread has small stacks of ready fragments, one for each size up to 1 KiB.
  *
- *	thread A  of[1] 16 B   [ p q r . . . . . ]	take: the last one in; put: on top
- *	          of[2] 32 B   [ . . . . . . . . ]	(24, 40, … B where heads have 8 bytes)
- *	thread B  …
- *	depot     of[1] 16 B   [ s t u v . . . . ]	with the heap's lock: what one thread has too much of, for
- *others
+ *	thread A  at[1 S ..]  [ 0 p q r . . . . . ]	16 B; top[1] is the place of r. take: the last one in; put: on top
+ *	          at[2 S ..]  [ 0 . . . . . . . . ]	32 B; empty: top[2] is the place of the 0
+ *	thread B  …					(24, 40, … B where heads have 8 bytes)
+ *	depot     at[1 S ..]  [ 0 s t u v . . . . ]	with the heap's lock: what one thread has too much of, for others
  *
- * For the manager a fragment in a magazine is in use. While nothing is recorded its last 8 bytes hold the heap's
+ * For the manager a fragment in a magazine is in use. While nothing is recorded it has a tag at CACHED_TAG, the heap's
  * generation and an index that no record has; while calls are recorded all that is inside has its record, which keeps
  * its place and says RECORD_CACHED (the fragment's own bytes are not believed: who uses it after the free may have
  * changed them). So a second free is found, and observers tell it apart. Each thread has a line in META that says how
- * much it holds (struct meta_thread); observers sum them.
+ * much it holds (struct meta_thread): a copy of its tops, so that nothing is counted; observers add up.
+ *
+ * The short way, take and put, is 30 instructions a call, without a call of the manager: what a fragment is is read
+ * from its sealed word (MEM_SEALED). What it needs to know lies in the thread's own struct, and each test is one for
+ * all that may be otherwise: a class that is none, a magazine that is closed, a pointer that begins no fragment, or a
+ * fragment that is too large. Whatever it does not serve goes the long way, which finds out why.
  *
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
  * half of itself away. A magazine has 8 places, twice as many when its thread had to wait for the lock, up to 64, and
- *as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no memory empties
- * those of its thread and the depot; other threads follow when they next come by with the lock. While the process has
- * one thread nothing is brought, and nothing grows.
+ * as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no memory
+ * empties those of its thread and the depot; other threads follow when they next come by with the lock. While the
+ * process has one thread nothing is brought, and nothing grows.
  *
  * Signals: `open` is 0 while its thread is inside, so that a handler which interrupted it goes to the lock; who holds
- * that itself is refused (would_deadlock). Fork: in the child the magazines of threads that are not there go back to
- * the heap, but one whose thread was inside just then: what it holds stays in use, and is untracked.
+ * that itself is refused (would_deadlock). Fork: the gate, a page of its own, is zeros in a child of any kind
+ * (MADV_WIPEONFORK), so that its first call goes the long way and finds out. There the magazines of threads that are
+ * not there go back to the heap, but one whose thread was inside just then: what it holds stays in use, and is
+ * untracked.
  *
  * Open only while nobody wants guards and the manager knows its own fragments (owns). After Bonwick, "Magazines and
- * Vmem", 2001. 64 B pair, fm: 5 ns; through the manager, with its lock and counters, 19 ns.
+ * Vmem", 2001.
  */
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
@@ -36,17 +42,30 @@
 #include "mem/base/compiler.h"
 #include "mem/pool.h"
 
-enum { MAGAZINE_SIZES = CACHED_MOST / 16 + 1, MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
+enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
+#define MAGAZINE_FOLLOWED 0x0f0e0d0c	/* not 0, and no features: what is wanted, less what is expected */
 
-/* 9 cache lines, an odd number: the heads of all sizes share no set of the cache. */
-struct magazine { uint32_t count, most; void *at[71]; };
+/** What lets a thread go the short way. Zeros: nothing does. Its owner writes it, or who forks. */
+struct magazine_gate {
+	_Atomic uint64_t expects;	/* take: live.wanted as it was followed, less MAGAZINE_FOLLOWED */
+	_Atomic uint64_t from;		/* put: the first place of a payload */
+	_Atomic uint64_t steps;		/* places at multiples of 16 behind it; 0 where nothing is sealed */
+};
 
 /** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
 struct magazines {
+	union { struct magazine_gate gate; char page[META_PAGE]; };
 	/* sizes in use: MAGAZINE_SIZES, or 0. [0] while nothing is recorded, [1] while calls are; never both */
 	uint64_t open[2];
-	uint64_t head;			/* of[i] holds 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
+	const _Atomic uint64_t *wanted;	/* live.wanted, or a word of zeros */
 	struct meta_thread *told;	/* its line in META, or one that nobody reads */
+	uint64_t round;			/* 15 - head */
+	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
+	uint64_t tag;			/* of what lies in a magazine without a record */
+	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
+	uint16_t top[MAGAZINE_SIZES];	/* place in `at` of the newest fragment of this size, or of the 0 below the oldest */
+	uint16_t end[MAGAZINE_SIZES];	/* where the topmost may be */
+	/* -- not on the short way -- */
 	_Atomic uint64_t features;	/* of the heap, as the owner has followed them */
 	uint64_t sizes;			/* what is open when the owner is not inside */
 	uint64_t trim;			/* of the process, as it was followed */
@@ -56,8 +75,9 @@ struct magazines {
 	bool waited;			/* for the lock, since magazines were looked after */
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
-	_Alignas(64) struct magazine of[MAGAZINE_SIZES];
-	uint32_t record[MAGAZINE_SIZES][MAGAZINE_MOST + 16];	/* of of[i].at[k], while calls are recorded */
+	/* an odd number of cache lines a size: no two tops share a set of the cache */
+	_Alignas(64) void *at[MAGAZINE_SIZES * MAGAZINE_STRIDE];
+	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of at[k], while calls are recorded */
 };
 
 /** Of each thread: initial-exec, since a library that is loaded late gets little else, and asking must not allocate. */
@@ -69,8 +89,8 @@ extern _Thread_local struct magazine_self mem_pkg_self
 	__attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /**
- * Closed ones. `none` is of threads that go without, and follows features, so that one compare does for all. A thread
- * that has not called yet is `unsettled`, whose features no heap has.
+ * Closed ones. `none` is of threads that go without, and follows features. A thread that has not called yet is
+ * `unsettled`, whose features no heap has.
  */
 extern struct magazines mem_pkg_none __attribute__((visibility("hidden")));
 extern struct magazines mem_pkg_unsettled __attribute__((visibility("hidden")));
@@ -99,126 +119,116 @@ static inline void magazine_reopen(struct magazines *m, unsigned which, uint64_t
 	*(volatile uint64_t *)&m->open[which] = open;
 }
 
-/* ---- what others look at ---- */
+/* ---- one magazine ---- */
 
-/* A line of the owner's: relaxed, numbers for people. */
-static inline void magazine_tell(uint64_t *word, uint64_t change)
+static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
+static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i) { return m->top[i] - magazine_bottom(i); }
+
+/* Its own, and its line. Pairs with the acquire in pkg_magazine_holds(): what is below is there. */
+static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t top)
 {
-	__atomic_store_n(word, *word + change, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->top[i], (uint16_t)top, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->told->top[i], (uint16_t)top, __ATOMIC_RELAXED); /* numbers for people */
 }
 
-static inline void magazine_push(struct magazine *of, uint32_t count, void *ptr)
+static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, void *ptr)
 {
-	__atomic_store_n(&of->at[count], ptr, __ATOMIC_RELAXED);
-	/* The fragment is there. Pairs with the acquire in pkg_magazine_holds(). */
-	__atomic_store_n(&of->count, count + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->at[top + 1], ptr, __ATOMIC_RELAXED); /* as above */
+	magazine_set_top(m, i, top + 1);
 }
 
-/* relaxed: who takes it off is its owner from here on, and hands it on by its own means */
-static inline void *magazine_pop(struct magazine *of, uint32_t count)
-{
-	__atomic_store_n(&of->count, count - 1, __ATOMIC_RELAXED);
-	return of->at[count - 1];
-}
-
-static inline uint64_t *magazine_tail(const void *ptr, uint64_t usable)
-{
-	return (uint64_t *)(void *)((uintptr_t)ptr + usable - TAIL_BYTES);
-}
-
+static inline uint64_t *magazine_tag_of(const void *ptr) { return (uint64_t *)((uintptr_t)ptr + CACHED_TAG); }
 static inline uint64_t magazine_tag(const struct pool *p) { return p->generation | TAIL_CACHED; }
 
-/* ---- the calls ---- */
+/* ---- the short way ---- */
 
-/** A fragment of `size` bytes or more, or NULL: ask the manager. */
-static inline void *magazine_take(struct pool *p, size_t size)
+/** A fragment of `size` bytes or more, or NULL: ask if the heap is ready, then the manager. */
+static inline void *magazine_take(size_t size)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t head = m->head, open = m->open[0];
-	uint64_t i = size / 16 + (size % 16 > head), usable;	/* of any size: a sum would wrap */
-	struct meta_thread *told = m->told;
-	struct magazine *of;
-	uint32_t count;
+	uint64_t open, i, sum;
+	uint32_t top;
 	void *ptr;
 
-	(void)p;
+	/* relaxed: a number; what was wished for before is followed by a call that begins after */
+	if (UNLIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) -
+			     atomic_load_explicit(&m->gate.expects, memory_order_relaxed) !=
+		     MAGAZINE_FOLLOWED) ||
+	    UNLIKELY(__builtin_add_overflow(size, m->round, &sum)))
+		return NULL;
+	i = sum / 16;
 	i += !i;
+	open = m->open[0];
 	if (UNLIKELY(i >= open))
 		return NULL;
 	magazine_close(m, 0);
-	of = &m->of[i];
-	count = of->count;
-	if (UNLIKELY(!count)) {
-		magazine_reopen(m, 0, open);
-		return NULL;
+	top = m->top[i];
+	ptr = m->at[top];
+	if (LIKELY(ptr)) {
+		magazine_set_top(m, i, top - 1);
+		m->told->taken++;
+		*magazine_tag_of(ptr) = 0;
 	}
-	usable = i * 16 + head;
-	ptr = magazine_pop(of, count);
-	*magazine_tail(ptr, usable) = 0;
-	magazine_tell(&told->cached, -CACHED_ONE(usable));
-	magazine_tell(&told->taken, 1);
 	magazine_reopen(m, 0, open);
 	return ptr;
 }
 
-enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
-
 /*
- * KNOWN: a fragment in use that has no record. The words that are read are those of a fragment that is the caller's,
- * and bounds; what others change in them meanwhile is not what is asked for, or leads to ASK, which is asked with the
- * lock.
+ * 16 times the size i of the fragment in use at `ptr`, rotated, so that one compare tells it from all that it is not.
+ * Its words may be others' just now, who free the fragment before it: what they change is let go.
  */
-static inline enum magazine_answer magazine_known(const struct pool *p, const void *ptr, uint64_t *ret_usable)
+static inline uint64_t magazine_size(const struct magazines *m, const void *ptr, uint64_t step)
 {
-	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base;
-	enum magazine_answer answer = MAGAZINE_ASK;
+	uint64_t word;
 
 	RACY_READS_BEGIN();
-	if (LIKELY(at < p->heap.len) && LIKELY(!(at % 16)) && LIKELY(at) && LIKELY(p->ops->owns(&p->heap, ptr)) &&
-	    LIKELY(!p->ops->marked(&p->heap, ptr))) {
-		*ret_usable = p->ops->usable(&p->heap, ptr);
-		answer = MAGAZINE_KNOWN;
-	}
+	word = *(const volatile uint64_t *)((uintptr_t)ptr + m->back);
 	RACY_READS_END();
-	return answer;
+	word = ((word & ~(uint64_t)MEM_PREV_FREE) ^ step << 48) - (MEM_SEAL | MEM_USED) - 16;
+	return word >> 4 | word << 60;
 }
 
-/**
- * PUT: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. Else it is for the manager: KNOWN
- * says that it has told so much already, and there was no room, ASK that nothing is known.
- */
-static inline enum magazine_answer magazine_put(struct pool *p, void *ptr)
+/** true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: the long way finds out. */
+static inline bool magazine_put(void *ptr)
 {
 	struct magazines *m = mem_pkg_self.own;
-	enum magazine_answer answer;
-	uint64_t open = m->open[0], usable = 0, tag;
-	struct magazine *of;
-	uint32_t count;
+	uint64_t step = (uintptr_t)ptr - atomic_load_explicit(&m->gate.from, memory_order_relaxed), open, i;
+	uint32_t top;
 
-	if (UNLIKELY(!open))
-		return MAGAZINE_ASK;
-	answer = magazine_known(p, ptr, &usable);
-	if (UNLIKELY(answer == MAGAZINE_ASK) || UNLIKELY(usable > CACHED_MOST))
-		return answer;
+	step = step >> 4 | step << 60;
+	/* relaxed: of the thread's own, or one who forks closes it, who does not care if just now or soon */
+	if (UNLIKELY(step >= atomic_load_explicit(&m->gate.steps, memory_order_relaxed)))
+		return false;
+	i = magazine_size(m, ptr, step);
+	open = m->open[0];
+	if (UNLIKELY(i >= open) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+		return false;
 	magazine_close(m, 0);
-	of = &m->of[usable / 16];
-	count = of->count;
-	tag = magazine_tag(p);
-	if (UNLIKELY(count >= of->most) || UNLIKELY(*magazine_tail(ptr, usable) == tag)) {
+	top = m->top[i];
+	if (UNLIKELY(top >= m->end[i])) {
 		magazine_reopen(m, 0, open);
-		return MAGAZINE_KNOWN;
+		return false;
 	}
-	*magazine_tail(ptr, usable) = tag;
-	magazine_push(of, count, ptr);
-	magazine_tell(&m->told->cached, CACHED_ONE(usable));
+	*magazine_tag_of(ptr) = m->tag;
+	magazine_push(m, i, top, ptr);
 	magazine_reopen(m, 0, open);
-	return MAGAZINE_PUT;
+	return true;
 }
+
+/* ---- past it ---- */
+
+enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
+
+/**
+ * What magazine_put() did not serve, once the heap is ready. PUT: it is in a magazine now. Else it is for the manager:
+ * KNOWN says that it has told so much already, and there was no room, ASK that nothing is known.
+ */
+enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr);
 
 /** Number of the magazine for `size` bytes, at most open - 1; 0: none, which has no fragments. */
 static inline uint64_t magazine_for(const struct magazines *m, size_t size, uint64_t open)
 {
-	uint64_t i = (size + 15 - m->head) / 16;
+	uint64_t i = (size + m->round) / 16;
 
 	i += !i;
 	return LIKELY(i < open) ? i : 0;
@@ -231,7 +241,7 @@ bool pkg_magazine_holds(const void *ptr, uint64_t usable);
 /** Whether the unmarked fragment `ptr` in use lies in a magazine. Its bytes may look so by themselves. */
 static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_t usable)
 {
-	return p == p->home && usable <= CACHED_MOST && UNLIKELY(*magazine_tail(ptr, usable) == magazine_tag(p)) &&
+	return p == p->home && usable < 16 * MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == magazine_tag(p)) &&
 	       pkg_magazine_holds(ptr, usable);
 }
 
@@ -243,7 +253,7 @@ static inline void magazine_count(struct pool *p)
 
 	if ((int64_t)taken > 0 && p == p->home && magazine_quiet(m)) {
 		p->counters.stamp += taken;
-		__atomic_store_n(&m->told->taken, 0, __ATOMIC_RELAXED);
+		m->told->taken = 0;
 	}
 }
 
@@ -265,6 +275,9 @@ void pkg_magazines_attach(struct pool *p);
  * the heap. false: this thread was inside of a call when it forked, from a signal handler.
  */
 bool pkg_magazines_inherit(struct pool *p, bool lost);
+/** Nobody goes the short way while the process forks, with the lock held; then everybody may again, in the parent. */
+void pkg_magazines_hold(void);
+void pkg_magazines_let_go(const struct pool *p);
 /** All lines, as live.cached. */
 uint64_t pkg_magazines_cached(const struct pool *p);
 

@@ -117,12 +117,14 @@ struct meta_counters {
 
 /*
  * pkg: what the magazines of one thread hold, the thread's own line. The first of all is the depot's. They are in the
- * live page, LIVE_THREADS of them, and from META_THREADS on.
+ * live page, LIVE_THREADS of them, and from META_THREADS on. Stores alone: a thread reads nothing here but `taken`.
  */
+enum { MAGAZINE_SIZES = 65, MAGAZINE_STRIDE = 72 };
 struct meta_thread {
-	_Alignas(64) uint64_t cached;	/* as live.cached: fragments without a record */
-	uint64_t recorded;		/* the same of those that have one */
-	uint64_t taken;			/* allocations from there that counters.stamp has not, may be negative */
+	_Alignas(64) uint64_t taken;	/* allocations from there that counters.stamp has not, may be negative */
+	uint32_t head;			/* top[i] counts fragments of 16 i + head bytes */
+	uint32_t recorded;		/* 1: all that is inside has records, 0: none of it */
+	uint16_t top[MAGAZINE_SIZES];	/* MAGAZINE_STRIDE i + fragments inside */
 };
 enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
 
@@ -270,10 +272,11 @@ enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4, RECORD_QUARANTIN
 
 /**
  * The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. A fragment
- * of a private heap that lies in a magazine has the index TAIL_CACHED, and is not marked.
+ * of a private heap without one that lies in a magazine has such a word with the index TAIL_CACHED at CACHED_TAG.
  */
 enum { TAIL_BYTES = 8 };
 #define TAIL_CACHED UINT32_MAX
+enum { CACHED_TAG = 8 };		/* beside the head, so that a free touches one cache line where it can */
 enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
 
 /* live.cached: bytes | fragments << 40 */
@@ -296,6 +299,20 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 	return cached;
 }
 
+/** What is in the magazines of a thread, as live.cached says it. Its owner may go on meanwhile: relaxed, numbers. */
+static inline uint64_t thread_cached(const struct meta_thread *t)
+{
+	uint64_t cached = 0;
+
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		uint16_t count = (uint16_t)(__atomic_load_n(&t->top[i], __ATOMIC_RELAXED) - i * MAGAZINE_STRIDE);
+
+		if (count <= MAGAZINE_MOST)	/* of hostile memory, too */
+			cached += CACHED(count, (uint64_t)count * (16 * i + (t->head & 8)));
+	}
+	return cached;
+}
+
 _Static_assert(sizeof(struct meta_identity) == 312, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_identity, name) == 152, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, counters) == 64, "META_LAYOUT");
@@ -305,7 +322,8 @@ _Static_assert(offsetof(struct meta_live, cursors) == 384, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, named) == 640, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, thread) == 2688, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
-_Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX && sizeof(struct meta_thread) == 64, "META_LAYOUT");
+_Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_thread) == 192 && offsetof(struct meta_thread, top) == 16, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");

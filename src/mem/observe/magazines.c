@@ -94,8 +94,10 @@ static int copy(struct obs_pool *p, uint64_t slots, uint64_t from, uint64_t to, 
 static void add_lines(const struct meta_thread *line, uint64_t count, struct peek_cached *sum)
 {
 	for (uint64_t i = 0; i < count; i++) {
-		sum->all += line[i].cached + line[i].recorded;
-		sum->recorded += line[i].recorded;
+		uint64_t cached = thread_cached(&line[i]);
+
+		sum->all += cached;
+		sum->recorded += line[i].recorded ? cached : 0;
 		sum->taken += line[i].taken;
 	}
 }

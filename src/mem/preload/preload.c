@@ -108,14 +108,22 @@ COLD static void *realloc_not_ready(void *p, size_t size)
 
 /* ---- with the caller's address ---- */
 
-void *preload_malloc(size_t size, const void *caller)
-{
-	void *p;
+/* Before the loader has relocated the library the epoch is 0, and nothing else may be looked at. */
+static inline bool relocated(void) { return LIKELY(mem_pkg_pool.epoch); }
 
+/* Apart, so that who finds something in a magazine has no frame to make for it. */
+__attribute__((noinline)) static void *malloc_long(size_t size, const void *caller)
+{
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
 		return early(16, size);
-	p = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(p) ? p : pkg_allocate(CALL(0), 16, size);
+	return pkg_allocate(CALL(0), 16, size);
+}
+
+void *preload_malloc(size_t size, const void *caller)
+{
+	void *p = relocated() ? magazine_take(size) : NULL;
+
+	return LIKELY(p) ? p : malloc_long(size, caller);
 }
 
 void *preload_memalign(size_t align, size_t size, const void *caller)
@@ -125,7 +133,7 @@ void *preload_memalign(size_t align, size_t size, const void *caller)
 	return pkg_allocate(CALL(0), align < 16 ? 16 : align, size);
 }
 
-void preload_free(void *p, const void *caller)
+__attribute__((noinline)) static void free_long(void *p, const void *caller)
 {
 	enum magazine_answer answer;
 
@@ -135,8 +143,8 @@ void preload_free(void *p, const void *caller)
 		free_not_ready(p);
 		return;
 	}
-	answer = magazine_put(&mem_pkg_pool, p);
-	if (LIKELY(answer == MAGAZINE_PUT))
+	answer = pkg_magazine_put(&mem_pkg_pool, p);
+	if (answer == MAGAZINE_PUT)
 		return;
 	if (UNLIKELY(atomic_load_explicit(&deferred, memory_order_relaxed))) /* whoever sees it takes it */
 		free_deferred(caller);
@@ -146,6 +154,12 @@ void preload_free(void *p, const void *caller)
 		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
+void preload_free(void *p, const void *caller)
+{
+	if (UNLIKELY(!relocated()) || UNLIKELY(!magazine_put(p)))
+		free_long(p, caller);
+}
+
 static void *calloc_from(size_t count, size_t each, const void *caller)
 {
 	size_t size;
@@ -153,10 +167,10 @@ static void *calloc_from(size_t count, size_t each, const void *caller)
 
 	if (UNLIKELY(__builtin_mul_overflow(count, each, &size)))
 		return no_memory();
-	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
-		return early(16, size);
-	p = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(p) ? memset(p, 0, size) : pkg_allocate(CALL(FRONT_ZERO), 16, size);
+	p = relocated() ? magazine_take(size) : NULL;
+	if (LIKELY(p))
+		return memset(p, 0, size);
+	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : early(16, size);
 }
 
 /* What the early arena gave moves to the heap when it changes its size. */
