@@ -38,7 +38,7 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 	if (!i || UNLIKELY(p != p->home))
 		return NULL;
 	magazine_close(m, 1);
-	top = m->top[i];
+	top = magazine_top(m, i);
 	if (LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
 		r = &p->records[m->record[top]];
 		ptr = m->at[top];
@@ -78,7 +78,7 @@ static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 		return false;
 	magazine_close(m, 1);
 	i = usable / 16;
-	top = m->top[i];
+	top = magazine_top(m, i);
 	room = top < m->end[i];
 	if (LIKELY(room)) {
 		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);

@@ -30,9 +30,9 @@ static struct magazines *mine(void)
 /* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
 static void set_gate(struct magazines *m, uint64_t expects, uint64_t from, uint64_t steps)
 {
-	atomic_store_explicit(&m->gate.expects, expects, memory_order_relaxed);
-	atomic_store_explicit(&m->gate.from, from, memory_order_relaxed);
-	atomic_store_explicit(&m->gate.steps, steps, memory_order_relaxed);
+	__atomic_store_n(&m->gate.expects, expects, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->gate.from, from, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->gate.steps, steps, __ATOMIC_RELAXED);
 }
 
 static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0); }
@@ -105,7 +105,7 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 	if (ledger)
 		magazine_set_top(m, i, bottom + rest);
 	else
-		m->top[i] = (uint16_t)(bottom + rest);
+		m->put[i] = m->taken[i] + bottom + rest;
 }
 
 static bool empty(struct pool *p, struct magazines *m, bool ledger)
@@ -125,7 +125,7 @@ static bool empty(struct pool *p, struct magazines *m, bool ledger)
 /* The newest ones, where both hold fragments of the same kind, and there is room. */
 static void move(struct magazines *from, struct magazines *to, unsigned i, uint32_t count)
 {
-	uint32_t f = from->top[i], t = to->top[i];
+	uint32_t f = magazine_top(from, i), t = magazine_top(to, i);
 
 	for (uint32_t k = 0; k < count; k++) {
 		to->record[t + 1 + k] = from->record[f - k];
@@ -134,7 +134,7 @@ static void move(struct magazines *from, struct magazines *to, unsigned i, uint3
 	magazine_set_top(from, i, f - count);
 }
 
-static uint32_t room_in(const struct magazines *m, unsigned i) { return (uint32_t)(m->end[i] - m->top[i]); }
+static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - magazine_top(m, i); }
 static uint32_t most_of(const struct magazines *m, unsigned i) { return m->end[i] - magazine_bottom(i); }
 
 static bool same_kind(struct magazines *m) { return depot.sizes && depot.recorded == m->recorded; }
@@ -157,7 +157,7 @@ static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 	most = most_of(m, i);
 	if (m->waited && most < MAGAZINE_MOST && m->may_grow >= most * bytes) {
 		m->may_grow -= most * bytes;
-		m->end[i] = (uint16_t)(m->end[i] + most);
+		m->end[i] += most;
 	}
 	m->waited = false;
 	return true;
@@ -193,14 +193,14 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 	tell_counters(p);
 	if (m->recorded) {
 		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
-		m->record[m->top[i] + 1] = (uint32_t)*tail_of(ptr, usable);
-		r = &p->records[m->record[m->top[i] + 1]];
+		m->record[magazine_top(m, i) + 1] = (uint32_t)*tail_of(ptr, usable);
+		r = &p->records[m->record[magazine_top(m, i) + 1]];
 		r->owner |= (uint64_t)RECORD_CACHED << 48;
 		r->time &= UINT32_MAX;
 	} else {
 		*magazine_tag_of(ptr) = m->tag;
 	}
-	magazine_push(m, i, m->top[i], ptr);
+	magazine_push(m, i, magazine_top(m, i), ptr);
 	m->told->taken--;		/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
@@ -288,11 +288,11 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES)
 		return answer;
 	open_gate(p, m);		/* perhaps the heap has grown */
-	if (m->top[i] >= m->end[i] || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+	if (!room_in(m, (unsigned)i) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
 		return MAGAZINE_KNOWN;
 	magazine_close(m, 0);
 	*magazine_tag_of(ptr) = m->tag;
-	magazine_push(m, i, m->top[i], ptr);
+	magazine_push(m, i, magazine_top(m, i), ptr);
 	magazine_reopen(m, 0, open);
 	return MAGAZINE_PUT;
 }
@@ -303,9 +303,10 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 {
 	for (const struct magazines *m = &depot; m; m = m->next) {
 		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
-		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE);
+		uint32_t bottom = magazine_bottom(usable / 16), top = __atomic_load_n(&m->put[usable / 16], __ATOMIC_ACQUIRE);
 
-		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
+		top -= __atomic_load_n(&m->taken[usable / 16], __ATOMIC_RELAXED);
+		for (uint32_t k = bottom + 1; k <= top && k <= bottom + MAGAZINE_MOST; k++)
 			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == ptr)
 				return true;
 	}
@@ -342,11 +343,12 @@ static void adopt(const struct pool *p, struct magazines *m)
 
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
 	m->head = p->ops->flags & MEM_HEAD8;
-	m->round = 15 - m->head;
+	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
+		m->size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16);
 	m->back = -(m->head ? 8ull : 16ull);
 	m->tag = magazine_tag(p);
 	m->wanted = &p->live->wanted;
-	m->sizes = open ? MAGAZINE_SIZES : 0;
+	m->sizes = open ? MAGAZINE_STEPS : 0;
 	m->told->head = (uint32_t)m->head;
 	m->told->recorded = m->recorded;
 	magazine_close(m, !m->recorded);
@@ -359,7 +361,7 @@ static void adopt(const struct pool *p, struct magazines *m)
 static void clear(struct magazines *m, uint32_t most)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-		m->end[i] = (uint16_t)(magazine_bottom(i) + most);
+		m->end[i] = magazine_bottom(i) + most;
 		magazine_set_top(m, i, magazine_bottom(i));
 	}
 	m->told->taken = 0;
@@ -498,7 +500,7 @@ void pkg_magazines_attach(struct pool *p)
 static void forget(struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		m->top[i] = (uint16_t)magazine_bottom(i);
+		m->put[i] = m->taken[i] + magazine_bottom(i);
 }
 
 bool pkg_magazines_inherit(struct pool *p, bool lost)

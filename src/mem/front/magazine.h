@@ -43,31 +43,49 @@
 #include "mem/pool.h"
 
 enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
+enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
 #define MAGAZINE_FOLLOWED 0x0f0e0d0c	/* not 0, and no features: what is wanted, less what is expected */
+
+/*
+ * GATE: its owner reads it, and whoever forks may just be closing it, who does not care whether that is seen now or
+ * soon. OWN_SET: its owner writes it, and others may look at it, who find what was written before it (on this machine;
+ * a release store, which gcc 12 makes three instructions of).
+ */
+#ifdef RACY_READS
+#define GATE(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
+#define OWN_SET(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
+#else
+#define GATE(word) (word)
+#define OWN_SET(word, value) (*(volatile __typeof__(word) *)&(word) = (value))
+#endif
 
 /** What lets a thread go the short way. Zeros: nothing does. Its owner writes it, or who forks. */
 struct magazine_gate {
-	_Atomic uint64_t expects;	/* take: live.wanted as it was followed, less MAGAZINE_FOLLOWED */
-	_Atomic uint64_t from;		/* put: the first place of a payload */
-	_Atomic uint64_t steps;		/* places at multiples of 16 behind it; 0 where nothing is sealed */
+	uint64_t expects;		/* take: live.wanted as it was followed, less MAGAZINE_FOLLOWED */
+	uint64_t from;			/* put: the first place of a payload */
+	uint64_t steps;			/* places at multiples of 16 behind it; 0 where nothing is sealed */
 };
 
 /** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
 struct magazines {
 	union { struct magazine_gate gate; char page[META_PAGE]; };
-	/* sizes in use: MAGAZINE_SIZES, or 0. [0] while nothing is recorded, [1] while calls are; never both */
+	/* sizes in use: MAGAZINE_STEPS, or 0. [0] while nothing is recorded, [1] while calls are; never both */
 	uint64_t open[2];
 	const _Atomic uint64_t *wanted;	/* live.wanted, or a word of zeros */
 	struct meta_thread *told;	/* its line in META, or one that nobody reads */
-	uint64_t round;			/* 15 - head */
 	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
 	uint64_t tag;			/* of what lies in a magazine without a record */
-	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
-	uint16_t top[MAGAZINE_SIZES];	/* place in `at` of the newest fragment of this size, or of the 0 below the oldest */
-	uint16_t end[MAGAZINE_SIZES];	/* where the topmost may be */
+	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
+	/*
+	 * The newest fragment of size i is at[put[i] - taken[i]], below the oldest is a 0, and at[end[i]] is the last
+	 * place. Two words, since a load of what was just stored takes its time: in a loop that takes and puts, each
+	 * waits for one such load, not for two.
+	 */
+	uint32_t taken[MAGAZINE_STEPS], put[MAGAZINE_STEPS], end[MAGAZINE_STEPS];	/* modulo 2^32 */
 	/* -- not on the short way -- */
 	_Atomic uint64_t features;	/* of the heap, as the owner has followed them */
 	uint64_t sizes;			/* what is open when the owner is not inside */
+	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
 	uint64_t trim;			/* of the process, as it was followed */
 	uint64_t may_grow;		/* bytes */
 	struct magazines *next;		/* of all that there ever were */
@@ -122,13 +140,24 @@ static inline void magazine_reopen(struct magazines *m, unsigned which, uint64_t
 /* ---- one magazine ---- */
 
 static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
-static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i) { return m->top[i] - magazine_bottom(i); }
+static inline uint32_t magazine_top(const struct magazines *m, uint64_t i) { return m->put[i] - m->taken[i]; }
+static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i)
+{
+	return magazine_top(m, i) - magazine_bottom(i);
+}
 
-/* Its own, and its line. Pairs with the acquire in pkg_magazine_holds(): what is below is there. */
+/* Numbers for people: relaxed. */
+static inline void magazine_tell(const struct magazines *m, uint64_t i, uint32_t top)
+{
+	OWN_SET(m->told->top[i], (uint16_t)top);
+}
+
+/* Its newest goes; past the short way it is not one that was taken. */
 static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t top)
 {
-	__atomic_store_n(&m->top[i], (uint16_t)top, __ATOMIC_RELEASE);
-	__atomic_store_n(&m->told->top[i], (uint16_t)top, __ATOMIC_RELAXED); /* numbers for people */
+	/* Pairs with the acquire in pkg_magazine_holds(): what is below is there. */
+	__atomic_store_n(&m->put[i], m->taken[i] + top, __ATOMIC_RELEASE);
+	magazine_tell(m, i, top);
 }
 
 static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, void *ptr)
@@ -146,43 +175,42 @@ static inline uint64_t magazine_tag(const struct pool *p) { return p->generation
 static inline void *magazine_take(size_t size)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t open, i, sum;
-	uint32_t top;
+	uint64_t i = (size - 1) / 8;
+	struct meta_thread *told;
+	uint32_t taken, top;
 	void *ptr;
 
 	/* relaxed: a number; what was wished for before is followed by a call that begins after */
-	if (UNLIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) -
-			     atomic_load_explicit(&m->gate.expects, memory_order_relaxed) !=
+	if (UNLIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) - GATE(m->gate.expects) !=
 		     MAGAZINE_FOLLOWED) ||
-	    UNLIKELY(__builtin_add_overflow(size, m->round, &sum)))
-		return NULL;
-	i = sum / 16;
-	i += !i;
-	open = m->open[0];
-	if (UNLIKELY(i >= open))
+	    UNLIKELY(i >= m->open[0]))
 		return NULL;
 	magazine_close(m, 0);
-	top = m->top[i];
+	i = m->size_of[i];
+	taken = m->taken[i];
+	top = m->put[i] - taken;
 	ptr = m->at[top];
 	if (LIKELY(ptr)) {
-		magazine_set_top(m, i, top - 1);
-		m->told->taken++;
+		told = m->told;
+		OWN_SET(m->taken[i], taken + 1);
+		OWN_SET(told->top[i], (uint16_t)(top - 1));
+		told->taken++;
 		*magazine_tag_of(ptr) = 0;
 	}
-	magazine_reopen(m, 0, open);
+	magazine_reopen(m, 0, MAGAZINE_STEPS);
 	return ptr;
 }
 
 /*
- * 16 times the size i of the fragment in use at `ptr`, rotated, so that one compare tells it from all that it is not.
- * Its words may be others' just now, who free the fragment before it: what they change is let go.
+ * Its size i, of the fragment in use at `ptr`, rotated, so that one compare tells it from all that it is not. Its words
+ * may be others' just now, who free the fragment before it: what they change is let go.
  */
 static inline uint64_t magazine_size(const struct magazines *m, const void *ptr, uint64_t step)
 {
 	uint64_t word;
 
 	RACY_READS_BEGIN();
-	word = *(const volatile uint64_t *)((uintptr_t)ptr + m->back);
+	word = *(const uint64_t *)((uintptr_t)ptr + m->back);
 	RACY_READS_END();
 	word = ((word & ~(uint64_t)MEM_PREV_FREE) ^ step << 48) - (MEM_SEAL | MEM_USED) - 16;
 	return word >> 4 | word << 60;
@@ -192,26 +220,27 @@ static inline uint64_t magazine_size(const struct magazines *m, const void *ptr,
 static inline bool magazine_put(void *ptr)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t step = (uintptr_t)ptr - atomic_load_explicit(&m->gate.from, memory_order_relaxed), open, i;
-	uint32_t top;
+	uint64_t step = (uintptr_t)ptr - GATE(m->gate.from), i;
+	uint32_t put, top;
 
 	step = step >> 4 | step << 60;
-	/* relaxed: of the thread's own, or one who forks closes it, who does not care if just now or soon */
-	if (UNLIKELY(step >= atomic_load_explicit(&m->gate.steps, memory_order_relaxed)))
+	if (UNLIKELY(step >= GATE(m->gate.steps)))
 		return false;
 	i = magazine_size(m, ptr, step);
-	open = m->open[0];
-	if (UNLIKELY(i >= open) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+	if (UNLIKELY(i >= m->open[0]) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
 		return false;
 	magazine_close(m, 0);
-	top = m->top[i];
+	put = m->put[i];
+	top = put - m->taken[i];
 	if (UNLIKELY(top >= m->end[i])) {
-		magazine_reopen(m, 0, open);
+		magazine_reopen(m, 0, MAGAZINE_STEPS);
 		return false;
 	}
 	*magazine_tag_of(ptr) = m->tag;
-	magazine_push(m, i, top, ptr);
-	magazine_reopen(m, 0, open);
+	__atomic_store_n(&m->at[top + 1], ptr, __ATOMIC_RELAXED);
+	OWN_SET(m->put[i], put + 1); /* as in magazine_push() */
+	magazine_tell(m, i, top + 1);
+	magazine_reopen(m, 0, MAGAZINE_STEPS);
 	return true;
 }
 
@@ -228,10 +257,9 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr);
 /** Number of the magazine for `size` bytes, at most open - 1; 0: none, which has no fragments. */
 static inline uint64_t magazine_for(const struct magazines *m, size_t size, uint64_t open)
 {
-	uint64_t i = (size + m->round) / 16;
+	uint64_t i = (size - 1) / 8;
 
-	i += !i;
-	return LIKELY(i < open) ? i : 0;
+	return LIKELY(i < open) ? m->size_of[i] : 0;
 }
 
 /* ---- with the lock ---- */
