@@ -38,7 +38,7 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 	if (!i || UNLIKELY(p != p->home))
 		return NULL;
 	magazine_close(m, 1);
-	top = magazine_top(m, i);
+	top = m->top[i];
 	if (LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
 		r = &p->records[m->record[top]];
 		ptr = m->at[top];
@@ -78,13 +78,13 @@ static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 		return false;
 	magazine_close(m, 1);
 	i = usable / 16;
-	top = magazine_top(m, i);
+	top = m->top[i];
 	room = top < m->end[i];
 	if (LIKELY(room)) {
 		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
 		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
 		m->record[top + 1] = (uint32_t)(r - p->records);
-		magazine_push(m, i, top, ptr);
+		magazine_push(m, i, top + 1, ptr);
 	}
 	magazine_reopen(m, 1, open);
 	return room;

@@ -105,7 +105,7 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 	if (ledger)
 		magazine_set_top(m, i, bottom + rest);
 	else
-		m->put[i] = m->taken[i] + bottom + rest;
+		m->top[i] = bottom + rest;
 }
 
 static bool empty(struct pool *p, struct magazines *m, bool ledger)
@@ -125,16 +125,16 @@ static bool empty(struct pool *p, struct magazines *m, bool ledger)
 /* The newest ones, where both hold fragments of the same kind, and there is room. */
 static void move(struct magazines *from, struct magazines *to, unsigned i, uint32_t count)
 {
-	uint32_t f = magazine_top(from, i), t = magazine_top(to, i);
+	uint32_t f = from->top[i], t = to->top[i];
 
 	for (uint32_t k = 0; k < count; k++) {
 		to->record[t + 1 + k] = from->record[f - k];
-		magazine_push(to, i, t + k, from->at[f - k]);
+		magazine_push(to, i, t + 1 + k, from->at[f - k]);
 	}
 	magazine_set_top(from, i, f - count);
 }
 
-static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - magazine_top(m, i); }
+static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - m->top[i]; }
 static uint32_t most_of(const struct magazines *m, unsigned i) { return m->end[i] - magazine_bottom(i); }
 
 static bool same_kind(struct magazines *m) { return depot.sizes && depot.recorded == m->recorded; }
@@ -193,14 +193,14 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 	tell_counters(p);
 	if (m->recorded) {
 		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
-		m->record[magazine_top(m, i) + 1] = (uint32_t)*tail_of(ptr, usable);
-		r = &p->records[m->record[magazine_top(m, i) + 1]];
+		m->record[m->top[i] + 1] = (uint32_t)*tail_of(ptr, usable);
+		r = &p->records[m->record[m->top[i] + 1]];
 		r->owner |= (uint64_t)RECORD_CACHED << 48;
 		r->time &= UINT32_MAX;
 	} else {
 		*magazine_tag_of(ptr) = m->tag;
 	}
-	magazine_push(m, i, magazine_top(m, i), ptr);
+	magazine_push(m, i, m->top[i] + 1, ptr);
 	m->told->taken--;		/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
@@ -292,7 +292,7 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 		return MAGAZINE_KNOWN;
 	magazine_close(m, 0);
 	*magazine_tag_of(ptr) = m->tag;
-	magazine_push(m, i, magazine_top(m, i), ptr);
+	magazine_push(m, i, m->top[i] + 1, ptr);
 	magazine_reopen(m, 0, open);
 	return MAGAZINE_PUT;
 }
@@ -303,10 +303,9 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 {
 	for (const struct magazines *m = &depot; m; m = m->next) {
 		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
-		uint32_t bottom = magazine_bottom(usable / 16), top = __atomic_load_n(&m->put[usable / 16], __ATOMIC_ACQUIRE);
+		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE);
 
-		top -= __atomic_load_n(&m->taken[usable / 16], __ATOMIC_RELAXED);
-		for (uint32_t k = bottom + 1; k <= top && k <= bottom + MAGAZINE_MOST; k++)
+		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
 			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == ptr)
 				return true;
 	}
@@ -500,7 +499,7 @@ void pkg_magazines_attach(struct pool *p)
 static void forget(struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		m->put[i] = m->taken[i] + magazine_bottom(i);
+		m->top[i] = magazine_bottom(i);
 }
 
 bool pkg_magazines_inherit(struct pool *p, bool lost)

@@ -76,12 +76,8 @@ struct magazines {
 	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
 	uint64_t tag;			/* of what lies in a magazine without a record */
 	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
-	/*
-	 * The newest fragment of size i is at[put[i] - taken[i]], below the oldest is a 0, and at[end[i]] is the last
-	 * place. Two words, since a load of what was just stored takes its time: in a loop that takes and puts, each
-	 * waits for one such load, not for two.
-	 */
-	uint32_t taken[MAGAZINE_STEPS], put[MAGAZINE_STEPS], end[MAGAZINE_STEPS];	/* modulo 2^32 */
+	uint32_t top[MAGAZINE_STEPS];	/* place in `at` of the newest fragment of this size, or of the 0 below the oldest */
+	uint32_t end[MAGAZINE_STEPS];	/* where the topmost may be */
 	/* -- not on the short way -- */
 	_Atomic uint64_t features;	/* of the heap, as the owner has followed them */
 	uint64_t sizes;			/* what is open when the owner is not inside */
@@ -140,30 +136,21 @@ static inline void magazine_reopen(struct magazines *m, unsigned which, uint64_t
 /* ---- one magazine ---- */
 
 static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
-static inline uint32_t magazine_top(const struct magazines *m, uint64_t i) { return m->put[i] - m->taken[i]; }
-static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i)
-{
-	return magazine_top(m, i) - magazine_bottom(i);
-}
+static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i) { return m->top[i] - magazine_bottom(i); }
 
-/* Numbers for people: relaxed. */
-static inline void magazine_tell(const struct magazines *m, uint64_t i, uint32_t top)
-{
-	OWN_SET(m->told->top[i], (uint16_t)top);
-}
-
-/* Its newest goes; past the short way it is not one that was taken. */
+/* Its own, and in its line, which is numbers for people. Pairs with the acquire in pkg_magazine_holds(). */
 static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t top)
 {
-	/* Pairs with the acquire in pkg_magazine_holds(): what is below is there. */
-	__atomic_store_n(&m->put[i], m->taken[i] + top, __ATOMIC_RELEASE);
-	magazine_tell(m, i, top);
+	struct meta_thread *told = m->told;
+
+	OWN_SET(m->top[i], top);
+	OWN_SET(told->top[i], (uint16_t)top);
 }
 
 static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, void *ptr)
 {
-	__atomic_store_n(&m->at[top + 1], ptr, __ATOMIC_RELAXED); /* as above */
-	magazine_set_top(m, i, top + 1);
+	__atomic_store_n(&m->at[top], ptr, __ATOMIC_RELAXED); /* as above */
+	magazine_set_top(m, i, top);
 }
 
 static inline uint64_t *magazine_tag_of(const void *ptr) { return (uint64_t *)((uintptr_t)ptr + CACHED_TAG); }
@@ -176,8 +163,7 @@ static inline void *magazine_take(size_t size)
 {
 	struct magazines *m = mem_pkg_self.own;
 	uint64_t i = (size - 1) / 8;
-	struct meta_thread *told;
-	uint32_t taken, top;
+	uint32_t top;
 	void *ptr;
 
 	/* relaxed: a number; what was wished for before is followed by a call that begins after */
@@ -187,14 +173,11 @@ static inline void *magazine_take(size_t size)
 		return NULL;
 	magazine_close(m, 0);
 	i = m->size_of[i];
-	taken = m->taken[i];
-	top = m->put[i] - taken;
+	top = m->top[i];
 	ptr = m->at[top];
 	if (LIKELY(ptr)) {
-		told = m->told;
-		OWN_SET(m->taken[i], taken + 1);
-		OWN_SET(told->top[i], (uint16_t)(top - 1));
-		told->taken++;
+		magazine_set_top(m, i, top - 1);
+		m->told->taken++;
 		*magazine_tag_of(ptr) = 0;
 	}
 	magazine_reopen(m, 0, MAGAZINE_STEPS);
@@ -221,7 +204,7 @@ static inline bool magazine_put(void *ptr)
 {
 	struct magazines *m = mem_pkg_self.own;
 	uint64_t step = (uintptr_t)ptr - GATE(m->gate.from), i;
-	uint32_t put, top;
+	uint32_t top;
 
 	step = step >> 4 | step << 60;
 	if (UNLIKELY(step >= GATE(m->gate.steps)))
@@ -230,16 +213,13 @@ static inline bool magazine_put(void *ptr)
 	if (UNLIKELY(i >= m->open[0]) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
 		return false;
 	magazine_close(m, 0);
-	put = m->put[i];
-	top = put - m->taken[i];
+	top = m->top[i];
 	if (UNLIKELY(top >= m->end[i])) {
 		magazine_reopen(m, 0, MAGAZINE_STEPS);
 		return false;
 	}
 	*magazine_tag_of(ptr) = m->tag;
-	__atomic_store_n(&m->at[top + 1], ptr, __ATOMIC_RELAXED);
-	OWN_SET(m->put[i], put + 1); /* as in magazine_push() */
-	magazine_tell(m, i, top + 1);
+	magazine_push(m, i, top + 1, ptr);
 	magazine_reopen(m, 0, MAGAZINE_STEPS);
 	return true;
 }
