@@ -625,7 +625,7 @@ OWN_CALL void own_free(void *p, const struct mem_site *site, const void *caller)
 
 #define LONG_CALL __attribute__((noinline)) static
 
-LONG_CALL void *malloc_long(size_t size, const struct mem_site *site, const void *caller)
+LONG_CALL void *malloc_front(size_t size, const struct mem_site *site, const void *caller)
 {
 	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
 
@@ -634,13 +634,18 @@ LONG_CALL void *malloc_long(size_t size, const struct mem_site *site, const void
 	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(&call, 16, size) : not_ready();
 }
 
-LONG_CALL void free_long(void *p, const struct mem_site *site, const void *caller)
+LONG_CALL void *malloc_long(size_t size, const struct mem_site *site, const void *caller)
+{
+	void *ptr = pkg_plain_alloc(size);
+
+	return LIKELY(ptr) ? ptr : malloc_front(size, site, caller);
+}
+
+LONG_CALL void free_front(void *p, const struct mem_site *site, const void *caller)
 {
 	struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
 	enum magazine_answer answer;
 
-	if (!p)
-		return;
 	if (UNLIKELY(mem_pkg_pool.lean)) {
 		own_free(p, site, caller);
 		return;
@@ -652,6 +657,12 @@ LONG_CALL void free_long(void *p, const struct mem_site *site, const void *calle
 		return;
 	call.flags = answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0;
 	pkg_release(&call, p);
+}
+
+LONG_CALL void free_long(void *p, const struct mem_site *site, const void *caller)
+{
+	if (p && UNLIKELY(!pkg_plain_free(p)))
+		free_front(p, site, caller);
 }
 
 /* ---- */

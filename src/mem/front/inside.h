@@ -5,6 +5,7 @@
  *	front.c		the calls		walk.c		walks that let the lock go
  *	places.c	sites of calls		memory.c	growth, and pages that go back
  *	magazine.c	pkg: magazines that go back	own.c	pkg: memory of the manager's own
+ *	plain.c		pkg: the manager, while nothing is recorded
  */
 #ifndef FRONT_INSIDE_H
 #define FRONT_INSIDE_H

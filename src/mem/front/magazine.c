@@ -37,20 +37,31 @@ static void set_gate(struct magazines *m, uint64_t expects, uint64_t from, uint6
 
 static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0); }
 
-/* As the heap is now: who puts what lies beyond comes by the long way, and here again. */
-static void open_gate(const struct pool *p, struct magazines *m)
+static uint64_t steps_of(const struct pool *p)
 {
 	uint64_t len;
 
+	RACY_READS_BEGIN();
+	len = *(const volatile uint64_t *)&p->heap.len;
+	RACY_READS_END();
+	return p->ops->flags & MEM_SEALED && mem_pkg_shards == 1 && len ? len / 16 - 1 : 0;
+}
+
+static void open_gate(const struct pool *p, struct magazines *m)
+{
 	if (!m->owned || !m->sizes || m->recorded) {
 		close_gate(m);
 		return;
 	}
-	RACY_READS_BEGIN();
-	len = *(const volatile uint64_t *)&p->heap.len;
-	RACY_READS_END();
 	set_gate(m, atomic_load_explicit(&m->features, memory_order_relaxed) - MAGAZINE_FOLLOWED,
-		 (uintptr_t)p->heap.base + 16, p->ops->flags & MEM_SEALED && len ? len / 16 - 1 : 0);
+		 (uintptr_t)p->heap.base + 16, steps_of(p));
+}
+
+void pkg_magazines_grown(const struct pool *p)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		if (GATE(m->gate.steps))
+			__atomic_store_n(&m->gate.steps, steps_of(p), __ATOMIC_RELAXED); /* sooner or later */
 }
 
 void pkg_magazines_hold(void)
@@ -141,11 +152,36 @@ static bool same_kind(struct magazines *m) { return depot.sizes && depot.recorde
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+/* Twice as many places, if the thread may have so much. The owner is inside. */
+static bool grow(struct magazines *m, unsigned i)
+{
+	uint32_t most = most_of(m, i);
+	uint64_t bytes = most * (16ull * i + m->head);
+
+	if (most >= MAGAZINE_MOST || m->may_grow < bytes)
+		return false;
+	m->may_grow -= bytes;
+	m->end[i] += most;
+	return true;
+}
+
+bool pkg_magazine_grow(struct magazines *m, uint64_t i)
+{
+	uint64_t open = m->open[0];
+	bool done;
+
+	if (!open || m->top[i] < m->end[i])
+		return false;
+	magazine_close(m, 0);
+	done = grow(m, (unsigned)i);
+	magazine_reopen(m, 0, open);
+	return done;
+}
+
 /* Who waits for the lock shall need it more rarely; who hears that others lack memory gives up what is inside. */
 static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 {
 	unsigned i = (unsigned)(bytes / 16);
-	uint32_t most;
 
 	if (m->trim != trims) {
 		m->trim = trims;
@@ -154,16 +190,19 @@ static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 	}
 	if (i >= MAGAZINE_SIZES)
 		return false;
-	most = most_of(m, i);
-	if (m->waited && most < MAGAZINE_MOST && m->may_grow >= most * bytes) {
-		m->may_grow -= most * bytes;
-		m->end[i] += most;
-	}
+	if (m->waited)
+		grow(m, i);
 	m->waited = false;
 	return true;
 }
 
-static bool has_enough(const struct magazines *m) { return CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH; }
+/* Adding up costs more than the rest of a look. */
+static bool has_enough(struct magazines *m)
+{
+	if (m->looks++ % 16 == 0)
+		m->enough = CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH;
+	return m->enough;
+}
 
 /* Rather others' requests than our reserve, where little is left. */
 static bool plenty(const struct pool *p)
@@ -287,8 +326,7 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 	i = usable / 16;
 	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES)
 		return answer;
-	open_gate(p, m);		/* perhaps the heap has grown */
-	if (!room_in(m, (unsigned)i) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+	if ((!room_in(m, (unsigned)i) && !pkg_magazine_grow(m, i)) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
 		return MAGAZINE_KNOWN;
 	magazine_close(m, 0);
 	*magazine_tag_of(ptr) = m->tag;
@@ -360,7 +398,7 @@ static void adopt(const struct pool *p, struct magazines *m)
 static void clear(struct magazines *m, uint32_t most)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-		m->end[i] = magazine_bottom(i) + most;
+		m->end[i] = magazine_bottom(i) + (i ? most : 0);
 		magazine_set_top(m, i, magazine_bottom(i));
 	}
 	m->told->taken = 0;

@@ -20,10 +20,10 @@
  *
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
- * half of itself away. A magazine has 8 places, twice as many when its thread had to wait for the lock, up to 64, and
- * as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no memory
- * empties those of its thread and the depot; other threads follow when they next come by with the lock. While the
- * process has one thread nothing is brought, and nothing grows.
+ * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock, up
+ * to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no
+ * memory empties those of its thread and the depot; other threads follow when they next come by with the lock. While
+ * the process has one thread nothing is brought: there is no lock to be spared.
  *
  * Signals: `open` is 0 while its thread is inside, so that a handler which interrupted it goes to the lock; who holds
  * that itself is refused (would_deadlock). Fork: the gate, a page of its own, is zeros in a child of any kind
@@ -87,6 +87,8 @@ struct magazines {
 	struct magazines *next;		/* of all that there ever were */
 	bool recorded;			/* what is inside has records */
 	bool waited;			/* for the lock, since magazines were looked after */
+	bool enough;			/* there is as much inside as may be brought, as of the last look that added up */
+	uint8_t looks;
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
 	/* an odd number of cache lines a size: no two tops share a set of the cache */
@@ -158,6 +160,14 @@ static inline uint64_t magazine_tag(const struct pool *p) { return p->generation
 
 /* ---- the short way ---- */
 
+/** What is wanted is what the thread has followed, nothing is recorded, and the heap is this process's. */
+static inline bool magazine_open(const struct magazines *m)
+{
+	/* relaxed: a number; what was wished for before is followed by a call that begins after */
+	return LIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) - GATE(m->gate.expects) ==
+		      MAGAZINE_FOLLOWED);
+}
+
 /** A fragment of `size` bytes or more, or NULL: ask if the heap is ready, then the manager. */
 static inline void *magazine_take(size_t size)
 {
@@ -166,10 +176,7 @@ static inline void *magazine_take(size_t size)
 	uint32_t top;
 	void *ptr;
 
-	/* relaxed: a number; what was wished for before is followed by a call that begins after */
-	if (UNLIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) - GATE(m->gate.expects) !=
-		     MAGAZINE_FOLLOWED) ||
-	    UNLIKELY(i >= m->open[0]))
+	if (UNLIKELY(!magazine_open(m)) || UNLIKELY(i >= m->open[0]))
 		return NULL;
 	magazine_close(m, 0);
 	i = m->size_of[i];
@@ -182,6 +189,14 @@ static inline void *magazine_take(size_t size)
 	}
 	magazine_reopen(m, 0, MAGAZINE_STEPS);
 	return ptr;
+}
+
+/** Which place for a payload it is, counted from the heap's first; one that there is none of: it is none. */
+static inline uint64_t magazine_step(const struct magazines *m, const void *ptr)
+{
+	uint64_t at = (uintptr_t)ptr - GATE(m->gate.from);
+
+	return at >> 4 | at << 60;
 }
 
 /*
@@ -203,10 +218,9 @@ static inline uint64_t magazine_size(const struct magazines *m, const void *ptr,
 static inline bool magazine_put(void *ptr)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t step = (uintptr_t)ptr - GATE(m->gate.from), i;
+	uint64_t step = magazine_step(m, ptr), i;
 	uint32_t top;
 
-	step = step >> 4 | step << 60;
 	if (UNLIKELY(step >= GATE(m->gate.steps)))
 		return false;
 	i = magazine_size(m, ptr, step);
@@ -225,6 +239,21 @@ static inline bool magazine_put(void *ptr)
 }
 
 /* ---- past it ---- */
+
+/** Usable bytes of a sealed fragment that the manager has just given. */
+static inline uint64_t magazine_usable(const struct magazines *m, const void *ptr)
+{
+	uint64_t word = *(const uint64_t *)((uintptr_t)ptr + m->back);
+
+	return (word & ((1ull << 48) - 16)) + m->back;
+}
+
+/** plain.c: a fragment, or NULL: ask if the heap is ready, then front.c. */
+void *pkg_plain_alloc(size_t size);
+/** `ptr` is in a magazine, or free. false: ask if the heap is ready, then front.c. */
+bool pkg_plain_free(void *ptr);
+/** Twice as many places where all are taken. false: there is room, as many as may be, or as much as the thread may. */
+bool pkg_magazine_grow(struct magazines *m, uint64_t i);
 
 enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
 
@@ -286,6 +315,8 @@ bool pkg_magazines_inherit(struct pool *p, bool lost);
 /** Nobody goes the short way while the process forks, with the lock held; then everybody may again, in the parent. */
 void pkg_magazines_hold(void);
 void pkg_magazines_let_go(const struct pool *p);
+/** The heap has grown, with the lock: what lies there may be put, too. */
+void pkg_magazines_grown(const struct pool *p);
 /** All lines, as live.cached. */
 uint64_t pkg_magazines_cached(const struct pool *p);
 

@@ -34,6 +34,10 @@ COLD bool DOMAIN(front_grow)(struct pool *p, uint64_t need)
 	HEAP_SET(h, COUNTERS(p)->committed, have + step);
 	p->ops->extend(h, have);
 	HEAP_COMMIT(h);
+#ifndef MEM_DOMAIN_SHM
+	if (p == p->home)
+		pkg_magazines_grown(p);
+#endif
 	publish_all(p);
 	return true;
 }

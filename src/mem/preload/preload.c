@@ -114,9 +114,11 @@ static inline bool relocated(void) { return LIKELY(mem_pkg_pool.epoch); }
 /* Apart, so that who finds something in a magazine has no frame to make for it. */
 __attribute__((noinline)) static void *malloc_long(size_t size, const void *caller)
 {
-	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
-		return early(16, size);
-	return pkg_allocate(CALL(0), 16, size);
+	void *p = relocated() ? pkg_plain_alloc(size) : NULL;
+
+	if (LIKELY(p))
+		return p;
+	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(0), 16, size) : early(16, size);
 }
 
 void *preload_malloc(size_t size, const void *caller)
@@ -137,7 +139,7 @@ __attribute__((noinline)) static void free_long(void *p, const void *caller)
 {
 	enum magazine_answer answer;
 
-	if (!p)
+	if (!p || (LIKELY(relocated()) && LIKELY(pkg_plain_free(p))))
 		return;
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool))) {
 		free_not_ready(p);
