@@ -41,7 +41,7 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 	top = m->top[i];
 	if (LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
 		r = &p->records[m->record[top]];
-		ptr = m->at[top];
+		ptr = (void *)(uintptr_t)m->at[top];
 		magazine_set_top(m, i, top - 1);
 		*tail_of(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
 		show(&r->sizes, record_sizes(usable, size));

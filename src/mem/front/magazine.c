@@ -105,7 +105,7 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 	uint32_t bottom = magazine_bottom(i), have = magazine_count_of(m, i), rest = have - count;
 
 	for (uint32_t k = bottom + 1; k <= bottom + count; k++) {
-		give_one(p, m->at[k], ledger && m->recorded ? &p->records[m->record[k]] : NULL);
+		give_one(p, (void *)(uintptr_t)m->at[k], ledger && m->recorded ? &p->records[m->record[k]] : NULL);
 		if (ledger)
 			tell_counters(p);
 	}
@@ -140,7 +140,7 @@ static void move(struct magazines *from, struct magazines *to, unsigned i, uint3
 
 	for (uint32_t k = 0; k < count; k++) {
 		to->record[t + 1 + k] = from->record[f - k];
-		magazine_push(to, i, t + 1 + k, from->at[f - k]);
+		magazine_push(to, i, t + 1 + k, (void *)(uintptr_t)from->at[f - k]);
 	}
 	magazine_set_top(from, i, f - count);
 }
@@ -344,7 +344,7 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE);
 
 		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
-			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == ptr)
+			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == (uintptr_t)ptr)
 				return true;
 	}
 	return false;

@@ -92,7 +92,7 @@ struct magazines {
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
 	/* an odd number of cache lines a size: no two tops share a set of the cache */
-	_Alignas(64) void *at[MAGAZINE_SIZES * MAGAZINE_STRIDE];
+	_Alignas(64) uint64_t at[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* addresses */
 	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of at[k], while calls are recorded */
 };
 
@@ -149,9 +149,9 @@ static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t to
 	OWN_SET(told->top[i], (uint16_t)top);
 }
 
-static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, void *ptr)
+static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, const void *ptr)
 {
-	__atomic_store_n(&m->at[top], ptr, __ATOMIC_RELAXED); /* as above */
+	OWN_SET(m->at[top], (uint64_t)(uintptr_t)ptr);
 	magazine_set_top(m, i, top);
 }
 
@@ -173,6 +173,7 @@ static inline void *magazine_take(size_t size)
 {
 	struct magazines *m = mem_pkg_self.own;
 	uint64_t i = (size - 1) / 8;
+	struct meta_thread *told;
 	uint32_t top;
 	void *ptr;
 
@@ -180,11 +181,13 @@ static inline void *magazine_take(size_t size)
 		return NULL;
 	magazine_close(m, 0);
 	i = m->size_of[i];
+	told = m->told;
 	top = m->top[i];
-	ptr = m->at[top];
+	ptr = (void *)(uintptr_t)m->at[top];
 	if (LIKELY(ptr)) {
-		magazine_set_top(m, i, top - 1);
-		m->told->taken++;
+		OWN_SET(m->top[i], top - 1);
+		OWN_SET(told->top[i], (uint16_t)(top - 1));
+		told->taken++;
 		*magazine_tag_of(ptr) = 0;
 	}
 	magazine_reopen(m, 0, MAGAZINE_STEPS);
@@ -218,22 +221,26 @@ static inline uint64_t magazine_size(const struct magazines *m, const void *ptr,
 static inline bool magazine_put(void *ptr)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t step = magazine_step(m, ptr), i;
+	uint64_t step = magazine_step(m, ptr), i, tag = m->tag;
+	struct meta_thread *told;
 	uint32_t top;
 
 	if (UNLIKELY(step >= GATE(m->gate.steps)))
 		return false;
 	i = magazine_size(m, ptr, step);
-	if (UNLIKELY(i >= m->open[0]) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+	if (UNLIKELY(i >= m->open[0]) || UNLIKELY(*magazine_tag_of(ptr) == tag))
 		return false;
 	magazine_close(m, 0);
+	told = m->told;
 	top = m->top[i];
 	if (UNLIKELY(top >= m->end[i])) {
 		magazine_reopen(m, 0, MAGAZINE_STEPS);
 		return false;
 	}
-	*magazine_tag_of(ptr) = m->tag;
-	magazine_push(m, i, top + 1, ptr);
+	*magazine_tag_of(ptr) = tag;
+	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
+	OWN_SET(m->top[i], top + 1);
+	OWN_SET(told->top[i], (uint16_t)(top + 1));
 	magazine_reopen(m, 0, MAGAZINE_STEPS);
 	return true;
 }

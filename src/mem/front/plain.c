@@ -43,7 +43,8 @@ void *pkg_plain_alloc(size_t size)
 	uint64_t need;
 	void *ptr;
 
-	if (UNLIKELY(!magazine_open(m)) || UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64))
+	if (UNLIKELY(!magazine_open(m)) || UNLIKELY(!GATE(m->gate.steps)) || UNLIKELY(mem_pkg_self.inside) ||
+	    UNLIKELY(size > p->data_size - 64))
 		return NULL;
 	need = mem_round(p->ops, size);
 	enter_plain(p);
