@@ -634,13 +634,6 @@ LONG_CALL void *malloc_front(size_t size, const struct mem_site *site, const voi
 	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(&call, 16, size) : not_ready();
 }
 
-LONG_CALL void *malloc_long(size_t size, const struct mem_site *site, const void *caller)
-{
-	void *ptr = pkg_plain_alloc(size);
-
-	return LIKELY(ptr) ? ptr : malloc_front(size, site, caller);
-}
-
 LONG_CALL void free_front(void *p, const struct mem_site *site, const void *caller)
 {
 	struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
@@ -659,19 +652,13 @@ LONG_CALL void free_front(void *p, const struct mem_site *site, const void *call
 	pkg_release(&call, p);
 }
 
-LONG_CALL void free_long(void *p, const struct mem_site *site, const void *caller)
-{
-	if (p && UNLIKELY(!pkg_plain_free(p)))
-		free_front(p, site, caller);
-}
-
 /* ---- */
 
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
 	void *ptr = magazine_take(size);
 
-	return LIKELY(ptr) ? ptr : malloc_long(size, site, __builtin_return_address(0));
+	return LIKELY(ptr) ? ptr : pkg_plain_alloc(size, site, __builtin_return_address(0), malloc_front);
 }
 
 void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
@@ -700,8 +687,8 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (UNLIKELY(!magazine_put(p)))
-		free_long(p, site, __builtin_return_address(0));
+	if (UNLIKELY(!magazine_put(p)) && p)
+		pkg_plain_free(p, site, __builtin_return_address(0), free_front);
 }
 
 size_t pkg_usable(const void *p)

@@ -255,10 +255,12 @@ static inline uint64_t magazine_usable(const struct magazines *m, const void *pt
 	return (word & ((1ull << 48) - 16)) + m->back;
 }
 
-/** plain.c: a fragment, or NULL: ask if the heap is ready, then front.c. */
-void *pkg_plain_alloc(size_t size);
-/** `ptr` is in a magazine, or free. false: ask if the heap is ready, then front.c. */
-bool pkg_plain_free(void *ptr);
+/** What asks if the heap is ready, then front.c. @caller: where there is no site */
+typedef void *pkg_alloc_fn(size_t size, const struct mem_site *site, const void *caller);
+typedef void pkg_free_fn(void *ptr, const struct mem_site *site, const void *caller);
+/** plain.c: by the manager alone, or otherwise. `ptr` is not NULL. */
+void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise);
+void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
 /** Twice as many places where all are taken. false: there is room, as many as may be, or as much as the thread may. */
 bool pkg_magazine_grow(struct magazines *m, uint64_t i);
 

@@ -12,80 +12,112 @@
  */
 #include "mem/front/inside.h"
 
-static inline void enter_plain(struct pool *p)
+/*
+ * In and out as enter() and leave() do it, but each word is loaded once, the turn too: a load waits for the store
+ * before it.
+ */
+static inline uint64_t enter_plain(struct pool *p)
 {
+	uint64_t turn;
+
 	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
 	atomic_signal_fence(memory_order_seq_cst); /* as enter() */
 	mutex_take(&p->mutex);
-	turn(p);
+	turn = p->live->turn;
+	show(&p->live->turn, turn + 1);
+	atomic_signal_fence(memory_order_seq_cst); /* as turn() */
+	return turn + 2;
 }
 
-/* As leave(), of what such a call changes. */
-static inline void leave_plain(struct pool *p)
+static inline void leave_plain(struct pool *p, uint64_t turn)
 {
-	struct meta_counters *to = &p->live->counters;
-	const struct meta_counters *from = &p->counters;
-
-	show(&to->used, from->used);
-	show(&to->fragments, from->fragments);
-	show(&to->tally.free_bytes, from->tally.free_bytes);
-	show(&to->tally.free_fragments, from->tally.free_fragments);
-	turn(p);
+	atomic_signal_fence(memory_order_seq_cst);
+	show(&p->live->turn, turn);
 	mutex_leave(&p->mutex);
 	atomic_signal_fence(memory_order_seq_cst);
 	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
 }
 
-void *pkg_plain_alloc(size_t size)
+/* `used` bytes and `fragments` more, and what the manager has changed. */
+static inline void count_plain(struct pool *p, uint64_t used, uint64_t fragments)
+{
+	struct meta_counters *to = &p->live->counters, *c = &p->counters;
+
+	used += c->used;
+	fragments += c->fragments;
+	c->used = used;
+	c->fragments = fragments;
+	show(&to->used, used);
+	show(&to->fragments, fragments);
+	show(&to->tally.free_bytes, c->tally.free_bytes);
+	show(&to->tally.free_fragments, c->tally.free_fragments);
+}
+
+static inline void count_alloc(struct pool *p, uint64_t usable)
+{
+	struct meta_counters *to = &p->live->counters, *c = &p->counters;
+
+	count_plain(p, usable, 1);
+	show(&to->stamp, ++c->stamp);
+	if (UNLIKELY(c->used > c->max_used)) {
+		c->max_used = c->used;
+		show(&to->max_used, c->max_used);
+	}
+}
+
+/* With other threads a look at the magazines belongs to it, which may change all counters. */
+COLD static void look_after_alloc(struct pool *p, uint64_t need)
+{
+	pkg_magazines_refill(&(const struct front_call){ .p = p }, need);
+	publish(p);
+}
+
+void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
-	uint64_t need;
+	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, turn;
 	void *ptr;
 
 	if (UNLIKELY(!magazine_open(m)) || UNLIKELY(!GATE(m->gate.steps)) || UNLIKELY(mem_pkg_self.inside) ||
 	    UNLIKELY(size > p->data_size - 64))
-		return NULL;
-	need = mem_round(p->ops, size);
-	enter_plain(p);
+		return otherwise(size, site, caller);
+	turn = enter_plain(p);
 	ptr = p->ops->alloc(&p->heap, 16, need);
-	if (LIKELY(ptr)) {
-		count_in(p, magazine_usable(m, ptr));
-		if (UNLIKELY(!__libc_single_threaded))
-			pkg_magazines_refill(&(const struct front_call){ .p = p }, need);
-		show(&p->live->counters.stamp, p->counters.stamp);
-		show(&p->live->counters.max_used, p->counters.max_used);
+	if (UNLIKELY(!ptr)) {
+		leave_plain(p, turn);
+		return otherwise(size, site, caller);
 	}
-	leave_plain(p);
+	count_alloc(p, magazine_usable(m, ptr));
+	if (UNLIKELY(!__libc_single_threaded))
+		look_after_alloc(p, need);
+	leave_plain(p, turn);
 	return ptr;
 }
 
-bool pkg_plain_free(void *ptr)
+void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
-	uint64_t step = magazine_step(m, ptr), i, usable;
-	bool owned;
+	uint64_t step = magazine_step(m, ptr), steps = GATE(m->gate.steps), i, usable, turn;
 
-	if (UNLIKELY(step >= GATE(m->gate.steps)) || UNLIKELY(mem_pkg_self.inside))
-		return false;
-	i = magazine_size(m, ptr, step);
-	if (UNLIKELY(i > GATE(m->gate.steps) - step) ||
-	    (i < MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == m->tag)))
-		return false;
-	if (i < MAGAZINE_SIZES && pkg_magazine_grow(m, i) && magazine_put(ptr))
-		return true;
-	usable = 16 * i + m->head;
-	enter_plain(p);
-	owned = p->ops->owns(&p->heap, ptr);
-	if (LIKELY(owned)) {
-		if (UNLIKELY(!__libc_single_threaded))
-			pkg_magazines_unload(p, usable);
-		p->counters.used -= usable;
-		p->counters.fragments--;
-		large_freed(p, ptr, usable);
-		p->ops->free(&p->heap, ptr);
+	if (UNLIKELY(step >= steps) || UNLIKELY(mem_pkg_self.inside)) {
+		otherwise(ptr, site, caller);
+		return;
 	}
-	leave_plain(p);
-	return owned;
+	i = magazine_size(m, ptr, step);
+	if (UNLIKELY(i > steps - step) || (i < MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
+		otherwise(ptr, site, caller);
+		return;
+	}
+	if (i < MAGAZINE_SIZES && pkg_magazine_grow(m, i) && magazine_put(ptr))
+		return;
+	usable = 16 * i + m->head;
+	turn = enter_plain(p);
+	if (UNLIKELY(!__libc_single_threaded))
+		pkg_magazines_unload(p, usable);
+	large_freed(p, ptr, usable);
+	p->ops->free(&p->heap, ptr);
+	count_plain(p, -usable, -1ull);
+	leave_plain(p, turn);
 }

@@ -60,6 +60,11 @@ static uint64_t fm_sealed(uint64_t at) { return mem_seal(at + FM_HEAD) | FM_USED
 
 static uint64_t fm_size(const struct fm_frag *f) { return f->size & FM_SIZE; }
 static bool fm_used(const struct fm_frag *f) { return f->size & FM_USED; }
+/** Of what stands behind `size` bytes. A damaged one is not free, and is left alone: the front end has not asked. */
+static bool fm_is_free(const struct fm_frag *next, uint64_t size)
+{
+	return !(next->size & ~FM_SIZE) && next->prev == size;
+}
 static struct fm_frag *fm_of(const void *p) { return (struct fm_frag *)(uintptr_t)p - 1; }
 static struct fm_frag *fm_next(struct fm_frag *f) { return (void *)((char *)f + fm_size(f)); }
 static uint64_t fm_off(const struct mem_heap *h, const void *at) { return (uintptr_t)at - (uintptr_t)h->base; }
@@ -299,6 +304,7 @@ static void fm_free(struct mem_heap *h, void *p)
 {
 	struct fm_frag *f = fm_of(p), *next = fm_next(f), *prev = NULL;
 	uint64_t size = fm_size(f);
+	bool joins_next;
 
 	if (JOIN(h) == FM_JOINS) {
 		prev = f->prev ? (void *)((char *)f - f->prev) : NULL;
@@ -310,8 +316,9 @@ static void fm_free(struct mem_heap *h, void *p)
 			fm_free_into_top(h, f, size, prev);
 			return;
 		}
-		if (prev || !fm_used(next)) {
-			fm_free_joined(h, f, size, prev, fm_used(next) ? NULL : next);
+		joins_next = fm_is_free(next, size);
+		if (prev || joins_next) {
+			fm_free_joined(h, f, size, prev, joins_next ? next : NULL);
 			return;
 		}
 	}

@@ -112,20 +112,20 @@ COLD static void *realloc_not_ready(void *p, size_t size)
 static inline bool relocated(void) { return LIKELY(mem_pkg_pool.epoch); }
 
 /* Apart, so that who finds something in a magazine has no frame to make for it. */
-__attribute__((noinline)) static void *malloc_long(size_t size, const void *caller)
+__attribute__((noinline)) static void *malloc_front(size_t size, const struct mem_site *site, const void *caller)
 {
-	void *p = relocated() ? pkg_plain_alloc(size) : NULL;
-
-	if (LIKELY(p))
-		return p;
+	(void)site;
 	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(0), 16, size) : early(16, size);
 }
 
 void *preload_malloc(size_t size, const void *caller)
 {
-	void *p = relocated() ? magazine_take(size) : NULL;
+	void *p;
 
-	return LIKELY(p) ? p : malloc_long(size, caller);
+	if (UNLIKELY(!relocated()))
+		return malloc_front(size, NULL, caller);
+	p = magazine_take(size);
+	return LIKELY(p) ? p : pkg_plain_alloc(size, NULL, caller, malloc_front);
 }
 
 void *preload_memalign(size_t align, size_t size, const void *caller)
@@ -135,12 +135,11 @@ void *preload_memalign(size_t align, size_t size, const void *caller)
 	return pkg_allocate(CALL(0), align < 16 ? 16 : align, size);
 }
 
-__attribute__((noinline)) static void free_long(void *p, const void *caller)
+__attribute__((noinline)) static void free_front(void *p, const struct mem_site *site, const void *caller)
 {
 	enum magazine_answer answer;
 
-	if (!p || (LIKELY(relocated()) && LIKELY(pkg_plain_free(p))))
-		return;
+	(void)site;
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool))) {
 		free_not_ready(p);
 		return;
@@ -158,8 +157,12 @@ __attribute__((noinline)) static void free_long(void *p, const void *caller)
 
 void preload_free(void *p, const void *caller)
 {
-	if (UNLIKELY(!relocated()) || UNLIKELY(!magazine_put(p)))
-		free_long(p, caller);
+	if (!p)
+		return;
+	if (UNLIKELY(!relocated()))
+		free_front(p, NULL, caller);
+	else if (UNLIKELY(!magazine_put(p)))
+		pkg_plain_free(p, NULL, caller, free_front);
 }
 
 static void *calloc_from(size_t count, size_t each, const void *caller)
