@@ -518,7 +518,7 @@ COLD void mem_pkg_catch_up(struct pool *p)
 {
 	if (mem_pkg_self.own == &mem_pkg_unsettled && !mem_pkg_self.inside)
 		settle(p);
-	if (atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != mem_pkg_self.own->features)
+	if (atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != GATE(mem_pkg_self.own->features))
 		mem_pkg_follow(p);
 }
 

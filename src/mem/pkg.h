@@ -25,7 +25,7 @@ static inline bool pkg_ready(struct pool *p)
 	if (UNLIKELY(!p->epoch || p->epoch != *epoch_word) && !mem_pkg_get_ready())
 		return false;
 	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) !=
-		     atomic_load_explicit(&mem_pkg_self.own->features, memory_order_relaxed)))
+		     GATE(mem_pkg_self.own->features)))
 		mem_pkg_catch_up(p);
 	return true;
 }

@@ -3,6 +3,8 @@
 #ifndef BASE_COMPILER_H
 #define BASE_COMPILER_H
 
+#include <stdint.h>
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define COLD __attribute__((noinline, cold))
@@ -26,6 +28,22 @@ void AnnotateIgnoreReadsEnd(const char *file, int line);
 #else
 #define RACY_READS_BEGIN() ((void)0)
 #define RACY_READS_END() ((void)0)
+#endif
+
+/* One instruction, so that a signal handler of the thread finds the word before it or after it. Others only read. */
+#if defined(__x86_64__) && !defined(RACY_READS)
+static inline void signal_add32(uint32_t *word, uint32_t n)
+{
+	__asm__ volatile("addl %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
+}
+
+static inline void signal_add64(uint64_t *word, uint64_t n)
+{
+	__asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
+}
+#else
+static inline void signal_add32(uint32_t *word, uint32_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
+static inline void signal_add64(uint64_t *word, uint64_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
 #endif
 
 #define ROUND_UP(x, to) (((x) + ((to) - 1)) & ~(uint64_t)((to) - 1))

@@ -30,26 +30,24 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = call->p;
-	uint64_t open = m->open[1], i = magazine_for(m, size + TAIL_BYTES, open), usable = i * 16 + m->head;
+	uint64_t i = magazine_for(m, size + TAIL_BYTES), usable = i * 16 + m->head;
 	struct meta_record *r;
 	uint32_t top;
 	void *ptr = NULL;
 
-	if (!i || UNLIKELY(p != p->home))
+	if (!i || !m->open || !m->recorded || UNLIKELY(p != p->home))
 		return NULL;
-	magazine_close(m, 1);
-	top = m->top[i];
-	if (LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
+	if (LIKELY(magazine_enter(m, i, &top)) && LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
 		r = &p->records[m->record[top]];
 		ptr = (void *)(uintptr_t)m->at[top];
-		magazine_set_top(m, i, top - 1);
+		magazine_set_top(m, i, --top);
 		*tail_of(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
 		show(&r->sizes, record_sizes(usable, size));
 		show(&r->time, seconds_since(p->id->created) | (stamp_now(p) + m->told->taken + 1) << 32);
 		show(&r->owner, site);
-		m->told->taken++;
+		signal_add64(&m->told->taken, 1);
 	}
-	magazine_reopen(m, 1, open);
+	magazine_leave(m, i, top);
 	return ptr;
 }
 
@@ -70,23 +68,21 @@ static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct meta_record *r = NULL;
-	uint64_t open = m->open[1], usable = 0, i;
+	uint64_t usable = 0, i;
 	uint32_t top;
 	bool room;
 
-	if (!open || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
+	if (!m->open || !m->recorded || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
 		return false;
-	magazine_close(m, 1);
 	i = usable / 16;
-	top = m->top[i];
-	room = top < m->end[i];
-	if (LIKELY(room)) {
+	room = LIKELY(magazine_enter(m, i, &top)) && LIKELY(top < m->end[i]);
+	if (room) {
 		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
 		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
-		m->record[top + 1] = (uint32_t)(r - p->records);
-		magazine_push(m, i, top + 1, ptr);
+		m->record[++top] = (uint32_t)(r - p->records);
+		magazine_push(m, i, top, ptr);
 	}
-	magazine_reopen(m, 1, open);
+	magazine_leave(m, i, top);
 	return room;
 }
 

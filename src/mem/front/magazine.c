@@ -17,6 +17,14 @@ _Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
 static bool line_taken[THREADS_MAX];
 static uint64_t trims;			/* requests that found no memory */
 
+/** Those of this thread, unless they are closed; NULL: none. */
+static struct magazines *open_own(void)
+{
+	struct magazines *m = mem_pkg_self.own;
+
+	return !magazines_lacking(m) && m->open ? m : NULL;
+}
+
 /** Those of this thread, unless it was interrupted in there; NULL: none. */
 static struct magazines *mine(void)
 {
@@ -28,9 +36,9 @@ static struct magazines *mine(void)
 /* ---- the gate ---- */
 
 /* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
-static void set_gate(struct magazines *m, uint64_t expects, uint64_t from, uint64_t steps)
+static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps)
 {
-	__atomic_store_n(&m->gate.expects, expects, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->gate.limit, limit, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.from, from, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.steps, steps, __ATOMIC_RELAXED);
 }
@@ -49,12 +57,11 @@ static uint64_t steps_of(const struct pool *p)
 
 static void open_gate(const struct pool *p, struct magazines *m)
 {
-	if (!m->owned || !m->sizes || m->recorded) {
+	if (!m->owned || !m->open || m->recorded) {
 		close_gate(m);
 		return;
 	}
-	set_gate(m, atomic_load_explicit(&m->features, memory_order_relaxed) - MAGAZINE_FOLLOWED,
-		 (uintptr_t)p->heap.base + 16, steps_of(p));
+	set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, steps_of(p));
 }
 
 void pkg_magazines_grown(const struct pool *p)
@@ -116,18 +123,22 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 	if (ledger)
 		magazine_set_top(m, i, bottom + rest);
 	else
-		m->top[i] = bottom + rest;
+		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | (bottom + rest);
 }
 
 static bool empty(struct pool *p, struct magazines *m, bool ledger)
 {
 	bool any = false;
+	uint32_t top;
 
-	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		if (magazine_count_of(m, i)) {
-			give(p, m, i, magazine_count_of(m, i), ledger);
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		if (magazine_enter(m, i, &top) && top > magazine_bottom(i)) {
+			give(p, m, i, top - magazine_bottom(i), ledger);
+			top = magazine_top(m, i);
 			any = true;
 		}
+		magazine_leave(m, i, top);
+	}
 	return any;
 }
 
@@ -136,7 +147,7 @@ static bool empty(struct pool *p, struct magazines *m, bool ledger)
 /* The newest ones, where both hold fragments of the same kind, and there is room. */
 static void move(struct magazines *from, struct magazines *to, unsigned i, uint32_t count)
 {
-	uint32_t f = from->top[i], t = to->top[i];
+	uint32_t f = magazine_top(from, i), t = magazine_top(to, i);
 
 	for (uint32_t k = 0; k < count; k++) {
 		to->record[t + 1 + k] = from->record[f - k];
@@ -145,10 +156,10 @@ static void move(struct magazines *from, struct magazines *to, unsigned i, uint3
 	magazine_set_top(from, i, f - count);
 }
 
-static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - m->top[i]; }
+static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - magazine_top(m, i); }
 static uint32_t most_of(const struct magazines *m, unsigned i) { return m->end[i] - magazine_bottom(i); }
 
-static bool same_kind(struct magazines *m) { return depot.sizes && depot.recorded == m->recorded; }
+static bool same_kind(struct magazines *m) { return depot.open && depot.recorded == m->recorded; }
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
@@ -167,14 +178,12 @@ static bool grow(struct magazines *m, unsigned i)
 
 bool pkg_magazine_grow(struct magazines *m, uint64_t i)
 {
-	uint64_t open = m->open[0];
-	bool done;
+	bool done = false;
+	uint32_t top;
 
-	if (!open || m->top[i] < m->end[i])
-		return false;
-	magazine_close(m, 0);
-	done = grow(m, (unsigned)i);
-	magazine_reopen(m, 0, open);
+	if (magazine_enter(m, i, &top) && top >= m->end[i])
+		done = grow(m, (unsigned)i);
+	magazine_leave(m, i, top);
 	return done;
 }
 
@@ -188,12 +197,14 @@ static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 		empty(p, m, true);
 		return false;
 	}
-	if (i >= MAGAZINE_SIZES)
-		return false;
+	return i < MAGAZINE_SIZES;
+}
+
+static void grow_waited(struct magazines *m, unsigned i)
+{
 	if (m->waited)
 		grow(m, i);
 	m->waited = false;
-	return true;
 }
 
 /* Adding up costs more than the rest of a look. */
@@ -232,15 +243,15 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 	tell_counters(p);
 	if (m->recorded) {
 		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
-		m->record[m->top[i] + 1] = (uint32_t)*tail_of(ptr, usable);
-		r = &p->records[m->record[m->top[i] + 1]];
+		m->record[magazine_top(m, i) + 1] = (uint32_t)*tail_of(ptr, usable);
+		r = &p->records[m->record[magazine_top(m, i) + 1]];
 		r->owner |= (uint64_t)RECORD_CACHED << 48;
 		r->time &= UINT32_MAX;
 	} else {
 		*magazine_tag_of(ptr) = m->tag;
 	}
-	magazine_push(m, i, m->top[i] + 1, ptr);
-	m->told->taken--;		/* count_in() has numbered it; it is when it is taken */
+	magazine_push(m, i, magazine_top(m, i) + 1, ptr);
+	signal_add64(&m->told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
 
@@ -261,35 +272,48 @@ static void bring(const struct front_call *call, struct magazines *m, unsigned i
 
 void pkg_magazines_refill(const struct front_call *call, uint64_t usable)
 {
-	struct magazines *m = mine();
+	struct magazines *m = open_own();
 	unsigned i = (unsigned)(usable / 16);
+	uint32_t top;
 
-	if (!m || !m->sizes || call->p != call->p->home || m->recorded != records(call->p))
+	if (!m || call->p != call->p->home || m->recorded != records(call->p) || !look_after(call->p, m, usable))
 		return;
-	magazine_close(m, m->recorded);
-	if (look_after(call->p, m, usable) && !magazine_count_of(m, i) && !has_enough(m))
-		bring(call, m, i, usable);
-	magazine_reopen(m, m->recorded, m->sizes);
+	if (magazine_enter(m, i, &top)) {
+		grow_waited(m, i);
+		if (top == magazine_bottom(i) && !has_enough(m))
+			bring(call, m, i, usable);
+		top = magazine_top(m, i);
+	}
+	magazine_leave(m, i, top);
+}
+
+/* Half of them to the depot, as far as there is room, or to the manager. */
+static void send(struct pool *p, struct magazines *m, unsigned i)
+{
+	uint32_t half = has_enough(m) ? magazine_count_of(m, i) : magazine_count_of(m, i) / 2;
+	uint32_t room = same_kind(m) ? least(half, room_in(&depot, i)) : 0;
+
+	if (room)
+		move(m, &depot, i, room);
+	if (room < half)
+		give(p, m, i, half - room, true);
 }
 
 void pkg_magazines_unload(struct pool *p, uint64_t usable)
 {
-	struct magazines *m = mine();
+	struct magazines *m = open_own();
 	unsigned i = (unsigned)(usable / 16);
-	uint32_t half, room;
+	uint32_t top;
 
-	if (!m || !m->sizes || i >= MAGAZINE_SIZES || room_in(m, i) || p != p->home)
+	if (!m || p != p->home || !look_after(p, m, usable))
 		return;
-	magazine_close(m, m->recorded);
-	if (look_after(p, m, usable)) {
-		half = has_enough(m) ? magazine_count_of(m, i) : magazine_count_of(m, i) / 2;
-		room = same_kind(m) ? least(half, room_in(&depot, i)) : 0;
-		if (room)
-			move(m, &depot, i, room);
-		if (room < half)
-			give(p, m, i, half - room, true);
+	if (magazine_enter(m, i, &top)) {
+		grow_waited(m, i);
+		if (!room_in(m, i))
+			send(p, m, i);
+		top = magazine_top(m, i);
 	}
-	magazine_reopen(m, m->recorded, m->sizes);
+	magazine_leave(m, i, top);
 }
 
 /* ---- what the short way did not serve ---- */
@@ -317,22 +341,24 @@ static enum magazine_answer known(const struct pool *p, const void *ptr, uint64_
 enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t open = m->open[0], usable = 0, i;
+	uint64_t usable = 0, i;
 	enum magazine_answer answer;
+	uint32_t top;
+	bool put;
 
-	if (UNLIKELY(!open))
+	if (!m->open || m->recorded)
 		return MAGAZINE_ASK;
 	answer = known(p, ptr, &usable);
 	i = usable / 16;
-	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES)
+	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
 		return answer;
-	if ((!room_in(m, (unsigned)i) && !pkg_magazine_grow(m, i)) || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
-		return MAGAZINE_KNOWN;
-	magazine_close(m, 0);
-	*magazine_tag_of(ptr) = m->tag;
-	magazine_push(m, i, m->top[i] + 1, ptr);
-	magazine_reopen(m, 0, open);
-	return MAGAZINE_PUT;
+	put = magazine_enter(m, i, &top) && (top < m->end[i] || grow(m, (unsigned)i));
+	if (put) {
+		*magazine_tag_of(ptr) = m->tag;
+		magazine_push(m, i, ++top, ptr);
+	}
+	magazine_leave(m, i, top);
+	return put ? MAGAZINE_PUT : MAGAZINE_KNOWN;
 }
 
 /* ---- who asks ---- */
@@ -341,7 +367,7 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 {
 	for (const struct magazines *m = &depot; m; m = m->next) {
 		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
-		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE);
+		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE) & MAGAZINE_PLACE;
 
 		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
 			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == (uintptr_t)ptr)
@@ -355,11 +381,8 @@ COLD bool pkg_front_flush(struct pool *p)
 	struct magazines *m = mine();
 	bool any = empty(p, &depot, true);
 
-	if (m) {
-		magazine_close(m, m->recorded);
+	if (m)
 		any |= empty(p, m, true);
-		magazine_reopen(m, m->recorded, m->sizes);
-	}
 	return any;
 }
 
@@ -385,12 +408,10 @@ static void adopt(const struct pool *p, struct magazines *m)
 	m->back = -(m->head ? 8ull : 16ull);
 	m->tag = magazine_tag(p);
 	m->wanted = &p->live->wanted;
-	m->sizes = open ? MAGAZINE_STEPS : 0;
+	*(volatile bool *)&m->open = open;
 	m->told->head = (uint32_t)m->head;
 	m->told->recorded = m->recorded;
-	magazine_close(m, !m->recorded);
-	magazine_reopen(m, m->recorded, m->sizes);
-	atomic_store_explicit(&m->features, features, memory_order_relaxed);
+	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
 	open_gate(p, m);
 }
 
@@ -409,7 +430,7 @@ static void adopt_shared(const struct pool *p)
 {
 	adopt(p, &depot);
 	/* relaxed: who reads the old ones comes here, too */
-	atomic_store_explicit(&mem_pkg_none.features, p->features, memory_order_relaxed);
+	__atomic_store_n(&mem_pkg_none.features, p->features, __ATOMIC_RELAXED);
 }
 
 COLD void pkg_magazines_follow(struct pool *p, uint64_t features)
@@ -418,8 +439,10 @@ COLD void pkg_magazines_follow(struct pool *p, uint64_t features)
 	const uint64_t same = FEATURE_ABORT; /* what is inside does not depend on it */
 
 	enter(p, NULL, 0);
-	if (m)
-		magazine_close(m, m->recorded);
+	if (m) {			/* to handlers */
+		close_gate(m);
+		*(volatile bool *)&m->open = false;
+	}
 	if ((p->features ^ features) & ~same)
 		empty(p, &depot, true);
 	if (m && (m->features ^ features) & ~same)
@@ -537,7 +560,7 @@ void pkg_magazines_attach(struct pool *p)
 static void forget(struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		m->top[i] = magazine_bottom(i);
+		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | magazine_bottom(i);
 }
 
 bool pkg_magazines_inherit(struct pool *p, bool lost)

@@ -25,8 +25,8 @@
  * memory empties those of its thread and the depot; other threads follow when they next come by with the lock. While
  * the process has one thread nothing is brought: there is no lock to be spared.
  *
- * Signals: `open` is 0 while its thread is inside, so that a handler which interrupted it goes to the lock; who holds
- * that itself is refused (would_deadlock). Fork: the gate, a page of its own, is zeros in a child of any kind
+ * Signals: the top of a magazine says that its thread is inside, so that a handler which interrupted it goes to the
+ * lock; who holds that itself is refused (would_deadlock). Fork: the gate, a page of its own, is zeros in a child of any kind
  * (MADV_WIPEONFORK), so that its first call goes the long way and finds out. There the magazines of threads that are
  * not there go back to the heap, but one whose thread was inside just then: what it holds stays in use, and is
  * untracked.
@@ -44,7 +44,7 @@
 
 enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
 enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
-#define MAGAZINE_FOLLOWED 0x0f0e0d0c	/* not 0, and no features: what is wanted, less what is expected */
+enum { MAGAZINE_INSIDE = 1 << 16, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };	/* of top[i] */
 
 /*
  * GATE: its owner reads it, and whoever forks may just be closing it, who does not care whether that is seen now or
@@ -61,7 +61,7 @@ enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE
 
 /** What lets a thread go the short way. Zeros: nothing does. Its owner writes it, or who forks. */
 struct magazine_gate {
-	uint64_t expects;		/* take: live.wanted as it was followed, less MAGAZINE_FOLLOWED */
+	uint64_t limit;			/* take: of (bytes - 1) / 8 */
 	uint64_t from;			/* put: the first place of a payload */
 	uint64_t steps;			/* places at multiples of 16 behind it; 0 where nothing is sealed */
 };
@@ -69,18 +69,18 @@ struct magazine_gate {
 /** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
 struct magazines {
 	union { struct magazine_gate gate; char page[META_PAGE]; };
-	/* sizes in use: MAGAZINE_STEPS, or 0. [0] while nothing is recorded, [1] while calls are; never both */
-	uint64_t open[2];
 	const _Atomic uint64_t *wanted;	/* live.wanted, or a word of zeros */
+	uint64_t features;		/* of the heap, as the owner has followed them */
 	struct meta_thread *told;	/* its line in META, or one that nobody reads */
 	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
 	uint64_t tag;			/* of what lies in a magazine without a record */
 	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
-	uint32_t top[MAGAZINE_STEPS];	/* place in `at` of the newest fragment of this size, or of the 0 below the oldest */
+	/* MAGAZINE_PLACE: in `at`, of the newest fragment of this size, or of the 0 below the oldest. Above it: how
+	 * often its thread is inside */
+	uint32_t top[MAGAZINE_STEPS];
 	uint32_t end[MAGAZINE_STEPS];	/* where the topmost may be */
 	/* -- not on the short way -- */
-	_Atomic uint64_t features;	/* of the heap, as the owner has followed them */
-	uint64_t sizes;			/* what is open when the owner is not inside */
+	bool open;			/* to takes and puts, recorded or not */
 	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
 	uint64_t trim;			/* of the process, as it was followed */
 	uint64_t may_grow;		/* bytes */
@@ -115,38 +115,48 @@ static inline bool magazines_lacking(const struct magazines *m)
 	return m == &mem_pkg_none || m == &mem_pkg_unsettled;
 }
 
-/* ---- the owner goes in and out ---- */
-
-/** Not inside: what is read is whole. Of the owner, its signal handlers, and a child's only thread. */
-static inline bool magazine_quiet(const struct magazines *m)
-{
-	return *(const volatile uint64_t *)&m->open[0] + *(const volatile uint64_t *)&m->open[1] == m->sizes;
-}
-
-static inline void magazine_close(struct magazines *m, unsigned which)
-{
-	*(volatile uint64_t *)&m->open[which] = 0;
-	atomic_signal_fence(memory_order_seq_cst); /* a handler finds it closed before anything changes */
-}
-
-static inline void magazine_reopen(struct magazines *m, unsigned which, uint64_t open)
-{
-	atomic_signal_fence(memory_order_seq_cst);
-	*(volatile uint64_t *)&m->open[which] = open;
-}
-
 /* ---- one magazine ---- */
 
-static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
-static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i) { return m->top[i] - magazine_bottom(i); }
+/*
+ * The owner goes in. false: it is in there already, this is a signal handler, and it has to go again. One instruction
+ * says so and asks: between a look and a store a handler could come and go. Who has done something goes out by the store
+ * of the top, the last of all.
+ */
+static inline bool magazine_enter(struct magazines *m, uint64_t i, uint32_t *ret_top)
+{
+	signal_add32(&m->top[i], MAGAZINE_INSIDE);
+	*ret_top = *(const volatile uint32_t *)&m->top[i] - MAGAZINE_INSIDE;
+	return LIKELY(*ret_top < MAGAZINE_INSIDE);
+}
 
-/* Its own, and in its line, which is numbers for people. Pairs with the acquire in pkg_magazine_holds(). */
+static inline void magazine_leave(struct magazines *m, uint64_t i, uint32_t top)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	OWN_SET(m->top[i], top);
+}
+
+/** Nobody is inside: what is read is whole. Of the owner, its signal handlers, and a child's only thread. */
+static inline bool magazine_quiet(const struct magazines *m)
+{
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
+		if (*(const volatile uint32_t *)&m->top[i] >= MAGAZINE_INSIDE)
+			return false;
+	return true;
+}
+
+static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
+static inline uint32_t magazine_top(const struct magazines *m, uint64_t i) { return m->top[i] & MAGAZINE_PLACE; }
+static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i)
+{
+	return magazine_top(m, i) - magazine_bottom(i);
+}
+
+/* Its own, and in its line, which is numbers for people. Pairs with the acquire in pkg_magazine_holds(). Who is inside
+ * stays there. */
 static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t top)
 {
-	struct meta_thread *told = m->told;
-
-	OWN_SET(m->top[i], top);
-	OWN_SET(told->top[i], (uint16_t)top);
+	OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | top);
+	OWN_SET(m->told->top[i], (uint16_t)top);
 }
 
 static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, const void *ptr)
@@ -160,12 +170,11 @@ static inline uint64_t magazine_tag(const struct pool *p) { return p->generation
 
 /* ---- the short way ---- */
 
-/** What is wanted is what the thread has followed, nothing is recorded, and the heap is this process's. */
-static inline bool magazine_open(const struct magazines *m)
+/** What is wanted is what the thread has followed. */
+static inline bool magazine_follows(const struct magazines *m)
 {
 	/* relaxed: a number; what was wished for before is followed by a call that begins after */
-	return LIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) - GATE(m->gate.expects) ==
-		      MAGAZINE_FOLLOWED);
+	return LIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) == GATE(m->features));
 }
 
 /** A fragment of `size` bytes or more, or NULL: ask if the heap is ready, then the manager. */
@@ -177,20 +186,19 @@ static inline void *magazine_take(size_t size)
 	uint32_t top;
 	void *ptr;
 
-	if (UNLIKELY(!magazine_open(m)) || UNLIKELY(i >= m->open[0]))
+	if (UNLIKELY(i >= GATE(m->gate.limit)) || UNLIKELY(!magazine_follows(m)))
 		return NULL;
-	magazine_close(m, 0);
 	i = m->size_of[i];
 	told = m->told;
-	top = m->top[i];
-	ptr = (void *)(uintptr_t)m->at[top];
-	if (LIKELY(ptr)) {
-		OWN_SET(m->top[i], top - 1);
-		OWN_SET(told->top[i], (uint16_t)(top - 1));
-		told->taken++;
-		*magazine_tag_of(ptr) = 0;
+	if (UNLIKELY(!magazine_enter(m, i, &top)) || UNLIKELY(!m->at[top])) {
+		magazine_leave(m, i, top);
+		return NULL;
 	}
-	magazine_reopen(m, 0, MAGAZINE_STEPS);
+	ptr = (void *)(uintptr_t)m->at[top];
+	OWN_SET(told->top[i], (uint16_t)(top - 1));
+	signal_add64(&told->taken, 1);
+	*magazine_tag_of(ptr) = 0;
+	magazine_leave(m, i, top - 1);
 	return ptr;
 }
 
@@ -228,20 +236,18 @@ static inline bool magazine_put(void *ptr)
 	if (UNLIKELY(step >= GATE(m->gate.steps)))
 		return false;
 	i = magazine_size(m, ptr, step);
-	if (UNLIKELY(i >= m->open[0]) || UNLIKELY(*magazine_tag_of(ptr) == tag))
+	if (UNLIKELY(i >= MAGAZINE_SIZES) || UNLIKELY(*magazine_tag_of(ptr) == tag))
 		return false;
-	magazine_close(m, 0);
 	told = m->told;
-	top = m->top[i];
+	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
 	if (UNLIKELY(top >= m->end[i])) {
-		magazine_reopen(m, 0, MAGAZINE_STEPS);
+		magazine_leave(m, i, top);
 		return false;
 	}
 	*magazine_tag_of(ptr) = tag;
 	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
-	OWN_SET(m->top[i], top + 1);
 	OWN_SET(told->top[i], (uint16_t)(top + 1));
-	magazine_reopen(m, 0, MAGAZINE_STEPS);
+	magazine_leave(m, i, top + 1);
 	return true;
 }
 
@@ -272,12 +278,12 @@ enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
  */
 enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr);
 
-/** Number of the magazine for `size` bytes, at most open - 1; 0: none, which has no fragments. */
-static inline uint64_t magazine_for(const struct magazines *m, size_t size, uint64_t open)
+/** Number of the magazine for `size` bytes; 0: none, which has no fragments. */
+static inline uint64_t magazine_for(const struct magazines *m, size_t size)
 {
 	uint64_t i = (size - 1) / 8;
 
-	return LIKELY(i < open) ? m->size_of[i] : 0;
+	return LIKELY(i < MAGAZINE_STEPS) ? m->size_of[i] : 0;
 }
 
 /* ---- with the lock ---- */
@@ -297,9 +303,9 @@ static inline void magazine_count(struct pool *p)
 	struct magazines *m = mem_pkg_self.own;
 	uint64_t taken = m->told->taken;
 
-	if ((int64_t)taken > 0 && p == p->home && magazine_quiet(m)) {
+	if ((int64_t)taken > 0 && p == p->home) {
 		p->counters.stamp += taken;
-		m->told->taken = 0;
+		signal_add64(&m->told->taken, -taken);
 	}
 }
 

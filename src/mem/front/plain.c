@@ -79,7 +79,7 @@ void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *call
 	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, turn;
 	void *ptr;
 
-	if (UNLIKELY(!magazine_open(m)) || UNLIKELY(!GATE(m->gate.steps)) || UNLIKELY(mem_pkg_self.inside) ||
+	if (UNLIKELY(!GATE(m->gate.steps)) || UNLIKELY(!magazine_follows(m)) || UNLIKELY(mem_pkg_self.inside) ||
 	    UNLIKELY(size > p->data_size - 64))
 		return otherwise(size, site, caller);
 	turn = enter_plain(p);
