@@ -210,7 +210,7 @@ COLD static void *obtain(const struct front_call *call, size_t align, uint64_t n
 		ptr = p->ops->alloc(&p->heap, align, need);
 #ifndef MEM_DOMAIN_SHM
 	if (!ptr)
-		pkg_front_trim();
+		pkg_magazines_trim();
 #endif
 	return ptr;
 }
@@ -312,6 +312,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	}
 	large_freed(p, ptr, usable);
 	p->ops->free(h, ptr);
+	trim_freed(p);
 	leave(p, call->o, call->flags);
 	if (UNLIKELY(damaged))
 		front_fault(call, MEM_OVERRUN, ptr, index);

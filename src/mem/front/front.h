@@ -102,7 +102,7 @@ void pkg_front_let_go(struct pool *p);
 /** What is in this thread's magazines and in the depot goes back to the manager; false: nothing was. With the lock. */
 bool pkg_front_flush(struct pool *p);
 /** Other threads shall do so, too, when they come by. With the lock. */
-void pkg_front_trim(void);
+void pkg_magazines_trim(void);
 
 /* report.c: cold, no lock held */
 

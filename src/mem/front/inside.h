@@ -39,6 +39,7 @@ void pkg_front_discard(struct pool *p, void *ptr, uint64_t usable);
 void pkg_magazines_refill(const struct front_call *call, uint64_t usable);
 void pkg_magazines_unload(struct pool *p, uint64_t usable);
 void pkg_front_zeros(void *ptr, size_t size);
+void pkg_front_trim(struct pool *p);
 #endif
 /* A place that the caches do not know: described without the lock, interned with it. */
 uint32_t DOMAIN(front_site_slow)(const struct front_call *call);
@@ -202,6 +203,7 @@ enum { LARGE_LEAST = 256 << 10, LARGE_MOST = 32 << 20, ZERO_BY_PAGES = 1 << 20 }
 
 static inline void large_freed(struct pool *p, void *ptr, uint64_t usable) { (void)p, (void)ptr, (void)usable; }
 static inline void make_zeros(struct pool *p, void *ptr, size_t size) { (void)p, memset(ptr, 0, size); }
+static inline void trim_freed(struct pool *p) { (void)p; }
 
 #else
 
@@ -209,6 +211,13 @@ static inline void large_freed(struct pool *p, void *ptr, uint64_t usable)
 {
 	if (UNLIKELY(usable > LARGE_LEAST))
 		pkg_front_discard(p, ptr, usable);
+}
+
+/** After a free, with the lock. One compare: below `low` the difference wraps. */
+static inline void trim_freed(struct pool *p)
+{
+	if (UNLIKELY(p->counters.tally.free_bytes - p->trim.low >= p->trim.span) || UNLIKELY(p->trim.cursor))
+		pkg_front_trim(p);
 }
 
 static inline void make_zeros(struct pool *p, void *ptr, size_t size)

@@ -386,7 +386,7 @@ COLD bool pkg_front_flush(struct pool *p)
 	return any;
 }
 
-COLD void pkg_front_trim(void)
+COLD void pkg_magazines_trim(void)
 {
 	struct magazines *m = mine();
 

@@ -2,10 +2,10 @@
 /*
  * Magazines of the private heap: each thread has small stacks of ready fragments, one for each size up to 1 KiB.
  *
- *	thread A  at[1 S ..]  [ 0 p q r . . . . . ]	16 B; top[1] is the place of r. take: the last one in; put: on top
- *	          at[2 S ..]  [ 0 . . . . . . . . ]	32 B; empty: top[2] is the place of the 0
- *	thread B  …					(24, 40, … B where heads have 8 bytes)
- *	depot     at[1 S ..]  [ 0 s t u v . . . . ]	with the heap's lock: what one thread has too much of, for others
+ *	thread A  at[1 S ..] [ 0 p q r . . . . . ]  16 B; top[1] is the place of r. take: the last one in; put: on top
+ *	          at[2 S ..] [ 0 . . . . . . . . ]  32 B; empty: top[2] is the place of the 0
+ *	thread B  …                                 (24, 40, … B where heads have 8 bytes)
+ *	depot     at[1 S ..] [ 0 s t u v . . . . ]  with the heap's lock: what one thread has too much of, for others
  *
  * For the manager a fragment in a magazine is in use. While nothing is recorded it has a tag at CACHED_TAG, the heap's
  * generation and an index that no record has; while calls are recorded all that is inside has its record, which keeps
@@ -20,16 +20,17 @@
  *
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
- * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock, up
- * to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no
+ * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock,
+ * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no
  * memory empties those of its thread and the depot; other threads follow when they next come by with the lock. While
  * the process has one thread nothing is brought: there is no lock to be spared.
  *
  * Signals: the top of a magazine says that its thread is inside, so that a handler which interrupted it goes to the
- * lock; who holds that itself is refused (would_deadlock). Fork: the gate, a page of its own, is zeros in a child of any kind
- * (MADV_WIPEONFORK), so that its first call goes the long way and finds out. There the magazines of threads that are
- * not there go back to the heap, but one whose thread was inside just then: what it holds stays in use, and is
- * untracked.
+ * lock; who holds that itself is refused (would_deadlock).
+ *
+ * Fork: the gate, a page of its own, is zeros in a child of any kind (MADV_WIPEONFORK), so that its first call goes the
+ * long way and finds out. There the magazines of threads that are not there go back to the heap, but one whose thread
+ * was inside just then: what it holds stays in use, and is untracked.
  *
  * Open only while nobody wants guards and the manager knows its own fragments (owns). After Bonwick, "Magazines and
  * Vmem", 2001.
@@ -87,7 +88,7 @@ struct magazines {
 	struct magazines *next;		/* of all that there ever were */
 	bool recorded;			/* what is inside has records */
 	bool waited;			/* for the lock, since magazines were looked after */
-	bool enough;			/* there is as much inside as may be brought, as of the last look that added up */
+	bool enough;			/* is inside, as of the last look that added up: nothing is brought */
 	uint8_t looks;
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
@@ -119,8 +120,7 @@ static inline bool magazines_lacking(const struct magazines *m)
 
 /*
  * The owner goes in. false: it is in there already, this is a signal handler, and it has to go again. One instruction
- * says so and asks: between a look and a store a handler could come and go. Who has done something goes out by the store
- * of the top, the last of all.
+ * says so: between a look and a store a handler could come and go. The store of the top, last of all, is the way out.
  */
 static inline bool magazine_enter(struct magazines *m, uint64_t i, uint32_t *ret_top)
 {

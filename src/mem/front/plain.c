@@ -118,6 +118,7 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 		pkg_magazines_unload(p, usable);
 	large_freed(p, ptr, usable);
 	p->ops->free(&p->heap, ptr);
+	trim_freed(p);
 	count_plain(p, -usable, -1ull);
 	leave_plain(p, turn);
 }

@@ -37,7 +37,8 @@
 #include "mem/mgr/row.h"
 #include "mem/mgr/size_trie.h"
 
-enum { DL_HEAD = 8, DL_FIRST = 16, DL_LEAST = 32, DL_USED = MEM_USED, DL_PREV_FREE = MEM_PREV_FREE, DL_MARK = MEM_MARKED };
+enum { DL_HEAD = 8, DL_FIRST = 16, DL_LEAST = 32 };
+enum { DL_USED = MEM_USED, DL_PREV_FREE = MEM_PREV_FREE, DL_MARK = MEM_MARKED };
 enum { DL_SMALL = 256 };		/* below, with head, a request prefers the victim to a better fit */
 
 #define DL_SIZE 0x0000fffffffffff0u

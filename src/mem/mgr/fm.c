@@ -17,9 +17,9 @@
  *
  * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the
  * size of the fragment before; what is used is sealed, what is free is not, nor marked, and is in the list of its size;
- * where JOIN is FM_JOINS, no two free fragments are neighbours and the last one is used; TOP and END are multiples of 16
- * with a header's room between. And for owns: a header that was given up, inside of another fragment now or above TOP,
- * is not USED.
+ * where JOIN is FM_JOINS, no two free fragments are neighbours and the last one is used; TOP and END are multiples of
+ * 16 with a header's room between. And for owns: a header that was given up, inside of another fragment now or above
+ * TOP, is not USED.
  *
  * alloc, free, resize O(1), a failing one too. A request of a page or more can fail though a fragment is large enough,
  * when that is behind FM_LOOKS smaller ones of its list and nothing larger is free.
@@ -32,7 +32,8 @@
 #define FM_JOIN 1
 #endif
 
-enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = MEM_USED, FM_MARK = MEM_MARKED, FM_BITS = 15, FM_LOOKS = 24, FM_SPARE = 4 };
+enum { FM_HEAD = 16, FM_LEAST = 32, FM_LOOKS = 24, FM_SPARE = 4 };
+enum { FM_USED = MEM_USED, FM_MARK = MEM_MARKED, FM_BITS = 15 };
 #define FM_SIZE 0x0000fffffffffff0u
 enum { FM_TALLY = ROW_TALLY };
 enum { FM_JOINS = 1, FM_APART = 2 };	/* of roots.join: one flipped bit makes neither */
