@@ -409,8 +409,8 @@ static void adopt(const struct pool *p, struct magazines *m)
 	m->tag = magazine_tag(p);
 	m->wanted = &p->live->wanted;
 	*(volatile bool *)&m->open = open;
-	m->told->head = (uint32_t)m->head;
-	m->told->recorded = m->recorded;
+	__atomic_store_n(&m->told->head, (uint32_t)m->head, __ATOMIC_RELAXED); /* numbers for people, as its tops */
+	__atomic_store_n(&m->told->recorded, m->recorded, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
 	open_gate(p, m);
 }

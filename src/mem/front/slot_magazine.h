@@ -82,15 +82,17 @@ static inline void *slot_take(struct pool *p, struct owner *o, size_t size, uint
 /** The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is. */
 static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t *ret_usable)
 {
-	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, len, usable, tail;
+	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail;
 	struct meta_record *r;
+	bool may;
 
+	/* whoever has the lock stores both: the length only grows, and of the fragment's head changes who is before it */
 	RACY_READS_BEGIN();
-	len = p->heap.len;		/* whoever has the lock stores it; it only grows */
+	may = LIKELY(at < p->heap.len) && LIKELY(at % 16 == 0) && LIKELY(at >= 16);
+	usable = LIKELY(may) ? p->ops->usable(&p->heap, ptr) : 0;
 	RACY_READS_END();
-	if (UNLIKELY(at >= len) || UNLIKELY(at % 16) || UNLIKELY(at < 16))
+	if (UNLIKELY(!may))
 		return NULL;
-	usable = p->ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable - 16 > CACHED_MOST - 16) || UNLIKELY(usable % 16 != p->magazine_head))
 		return NULL;
 	tail = *tail_of(ptr, usable);

@@ -302,13 +302,13 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 /** What is in the magazines of a thread, as live.cached says it. Its owner may go on meanwhile: relaxed, numbers. */
 static inline uint64_t thread_cached(const struct meta_thread *t)
 {
-	uint64_t cached = 0;
+	uint64_t cached = 0, head = __atomic_load_n(&t->head, __ATOMIC_RELAXED) & 8;
 
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
 		uint16_t count = (uint16_t)(__atomic_load_n(&t->top[i], __ATOMIC_RELAXED) - i * MAGAZINE_STRIDE);
 
 		if (count <= MAGAZINE_MOST)	/* of hostile memory, too */
-			cached += CACHED(count, (uint64_t)count * (16 * i + (t->head & 8)));
+			cached += CACHED(count, (uint64_t)count * (16 * i + head));
 	}
 	return cached;
 }
