@@ -86,7 +86,7 @@ static inline struct meta_record *may_put(const struct pool *p, const void *ptr,
 	struct meta_record *r;
 	bool may;
 
-	/* whoever has the lock stores both: the length only grows, and of the fragment's head changes who is before it */
+	/* whoever has the lock stores both: the length only grows, and a head says if the one before it is free */
 	RACY_READS_BEGIN();
 	may = LIKELY(at < p->heap.len) && LIKELY(at % 16 == 0) && LIKELY(at >= 16);
 	usable = LIKELY(may) ? p->ops->usable(&p->heap, ptr) : 0;
