@@ -204,8 +204,8 @@ COLD static void *obtain(const struct front_call *call, size_t align, uint64_t n
 
 	if (DOMAIN_INDEX == 0 && give_back(call))
 		ptr = p->ops->alloc(&p->heap, align, need);
-	if (!ptr && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)))
-		ptr = p->ops->alloc(&p->heap, align, need);
+	for (unsigned i = 0; i < 2 && !ptr && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)); i++)
+		ptr = p->ops->alloc(&p->heap, align, need);	/* of the first growth a part may be lost to a manager */
 	if (!ptr && DOMAIN_INDEX == 1 && give_back(call))
 		ptr = p->ops->alloc(&p->heap, align, need);
 #ifndef MEM_DOMAIN_SHM
