@@ -54,6 +54,9 @@ typedef bool mem_walk_fn(const struct mem_frag *frag, void *arg);
 typedef void mem_idle_fn(struct mem_heap *h, uint64_t at, uint64_t len);
 typedef void mem_fault_fn(const struct mem_fault *fault, void *arg);
 
+/** usable(p) is the word `at` bytes before p, of which `mask` is the size, minus `less`. */
+struct mem_size_word { uint64_t mask; uint32_t at, less; };
+
 /**
  * All members are set unless their contract says "optional" (NULL). `p` is always a used
  * fragment of this heap; `size` a multiple of 16, not 0, at most h->len, or with MEM_HEAD8 16 n + 8, at least 24;
@@ -106,7 +109,15 @@ struct mem_manager_ops {
 	/** Optional. Usable size of the largest free fragment, 0: none; looks at MEM_LOOKS fragments at most, and so
 	 * may tell less when more than that share the topmost bin. Stores nothing. As walk. */
 	uint64_t (*largest)(const struct mem_heap *h);
+	/** Optional; mask 0: usable() alone knows. Where usable() looks, for callers that count instructions. */
+	struct mem_size_word size_word;
 };
+
+/** As usable() of those managers that have the size in front of a fragment. */
+static inline uint64_t mem_size_word(const struct mem_size_word *w, const void *p)
+{
+	return (*(const uint64_t *)(const void *)((const char *)p - w->at) & w->mask) - w->less;
+}
 
 /** Whether fragments can have records: by a bit of the manager, or because their tails and records name each other. */
 static inline bool mem_can_track(const struct mem_manager_ops *ops) { return ops->mark || ops->flags & MEM_OWN_MEMORY; }

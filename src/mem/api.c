@@ -37,7 +37,7 @@ static void ask_record(const struct pool *p, struct seen *s)
 	if (r->address != (uintptr_t)s->address)
 		return;
 	s->used = !(r->owner >> 48 & RECORD_CACHED);
-	s->requested = s->size - RECORD_SLACK(r->sizes);
+	s->requested = sizes_requested(r->sizes);
 	s->site = (uint32_t)r->owner;
 }
 
@@ -75,7 +75,7 @@ static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice)
 
 		if (!(r->address & RECORD_FREE))
 			slice->seen[slice->count++] =
-				(struct seen){ (const void *)r->address, size, size - RECORD_SLACK(r->sizes),
+				(struct seen){ (const void *)r->address, size, sizes_requested(r->sizes),
 					       (uint32_t)r->owner, true };
 	}
 	pkg_front_let_go(p);

@@ -153,6 +153,8 @@ EACH_MANAGER(conformance, the_three_builds_are_of_one_manager)
 		cr_assert_eq(ops[i]->root_bytes % 8, 0u, "%s", c->name);
 		cr_assert(ops[i]->walk && ops[i]->check, "%s", c->name);
 		cr_assert_eq(!ops[i]->mark, !ops[i]->marked, "%s", c->name);
+		cr_assert(i == 2 || !memcmp(&ops[i]->size_word, &c->pkg->size_word, sizeof ops[i]->size_word), "%s",
+			  c->name);
 	}
 	cr_assert_lt(c->shm->max_stores, UNDO_MAX, "%s", c->name);
 	cr_assert(c->shm->init && c->shm->alloc && c->shm->free && c->shm->resize && c->shm->usable, "%s", c->name);
@@ -313,12 +315,15 @@ EACH_MANAGER(conformance, usable_and_marked_of_any_address_come_back)
 	struct pool *pool = pool_new();
 	struct mem_heap h = pool_heap(pool, sizeof pool->data, NULL);
 	_Alignas(16) uint64_t words[4];
+	uint64_t usable;
 
 	cr_assert_eq(ops->init(&h), 0);
 	for (unsigned i = 0; i < 100000; i++) {
 		for (size_t k = 0; k < 4; k++)
 			words[k] = (uint64_t)pick(1u << 31) << 33 ^ (uint64_t)pick(1u << 31) << pick(20);
-		ops->usable(&h, &words[2]);
+		usable = ops->usable(&h, &words[2]);
+		if (ops->size_word.mask)
+			cr_assert_eq(mem_size_word(&ops->size_word, &words[2]), usable, "%s: size_word lies", c->name);
 		if (ops->marked)
 			ops->marked(&h, &words[2]);
 	}

@@ -138,19 +138,33 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 /* Without the lock; NULL: with it. */
 static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
 {
+	const struct pool *p = call->p;
+	void *ptr;
+
 	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) &&
-			       size - 1 < call->p->magazine_most ?
-		       slot_take(call->p, call->o, size, site) :
-		       NULL;
+			       size - 1 < p->magazine_most &&
+			       slot_take(p, call->o, size, site, (uint64_t)time(NULL), &ptr)
+		       ? ptr
+		       : NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
 {
-	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && call->p->magazine_most &&
-	       slot_put(call->p, call->o, ptr, site);
+	const struct pool *p = call->p;
+	uint64_t at = (uintptr_t)ptr - p->first;
+
+	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && p->magazine_most && at % 16 == 0 &&
+	       at < p->heap.len - CACHED_MOST - 16 &&
+	       slot_put(p, call->o, ptr, p->ops->usable(&p->heap, ptr) - 16, site);
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }
+
+/* With the lock, before anything is begun: from the other chain or the depot. */
+static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+{
+	return LIKELY(align <= 16) && slot_find(call, size) ? take_ready(call, align, size, site) : NULL;
+}
 
 /* The transaction before is done: what follows are others. */
 static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
@@ -160,7 +174,7 @@ static inline void make_ready(const struct front_call *call, size_t align, size_
 		slot_refill(call, size, need);
 }
 
-static inline void make_room(const struct front_call *call, uint64_t usable) { slot_unload(call, usable); }
+static inline bool make_room(const struct front_call *call, uint64_t usable) { return slot_unload(call, usable); }
 
 #else
 
@@ -187,10 +201,17 @@ static inline void make_ready(const struct front_call *call, size_t align, size_
 		pkg_magazines_refill(call, need);
 }
 
-static inline void make_room(const struct front_call *call, uint64_t usable)
+static inline bool make_room(const struct front_call *call, uint64_t usable)
 {
 	if (UNLIKELY(!__libc_single_threaded))
 		pkg_magazines_unload(call->p, usable);
+	return false;
+}
+
+static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+{
+	(void)call, (void)align, (void)size, (void)site;
+	return NULL;
 }
 
 #endif
@@ -232,6 +253,11 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (ptr)
 		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
 	enter(p, call->o, call->flags);
+	ptr = find_ready(call, align, size, site);
+	if (ptr) {
+		leave(p, call->o, call->flags);
+		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
+	}
 	if (UNLIKELY(record && !record_ready(p))) {
 		if (!may_go_unrecorded()) {
 			leave(p, call->o, call->flags);
@@ -297,7 +323,10 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		front_fault(call, MEM_WILD_FREE, ptr, index);
 		return;
 	}
-	make_room(call, usable);
+	if (make_room(call, usable) && put_ready(call, ptr, site)) {
+		leave(p, call->o, call->flags);
+		return;
+	}
 	deliver_other(call);
 	if (UNLIKELY(r && r->owner >> 48 & RECORD_QUARANTINED)) {
 		leave(p, call->o, call->flags);

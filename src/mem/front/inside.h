@@ -54,6 +54,7 @@ bool DOMAIN(front_grow)(struct pool *p, uint64_t need);
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	o->inside++;
+	o->open = OWNER_CLOSED;
 	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before the lock has us as its owner */
 	if (!(flags & FRONT_HELD))
 		lock_take(p, o);
@@ -68,6 +69,7 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 		lock_leave(p);
 	atomic_signal_fence(memory_order_seq_cst);
 	o->inside--;
+	o->open = o->holds ? OWNER_CLOSED : o->epoch;
 }
 
 static inline void publish_all(struct pool *p) { (void)p; } /* META is where they are */
@@ -250,15 +252,7 @@ static inline bool guard_intact(const void *ptr, uint64_t requested, uint64_t us
 	return true;
 }
 
-static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
-{
-	return RECORD_SIZES(usable, usable - requested);
-}
-
-static inline uint64_t record_requested(const struct meta_record *r)
-{
-	return RECORD_USABLE(r->sizes) - RECORD_SLACK(r->sizes);
-}
+static inline uint64_t record_requested(const struct meta_record *r) { return sizes_requested(r->sizes); }
 
 /* A private heap serves its program before it tells of it: the fragment counts as untracked. */
 static inline bool may_go_unrecorded(void) { return DOMAIN_INDEX == 0; }

@@ -30,6 +30,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -234,17 +235,25 @@ enum { SLOT_BYTES = 16384 };		/* of which the second page has its magazines, and
  * Magazines of a slot (shm): for each size up to CACHED_MOST two chains of records, newest first. A record's `time`
  * names the next one.
  *
- *	of[c][x]	index of the newest record | how many there are << 32
- *	op		what its owner is doing just now, without the lock: enum magazine_op | index of the record << 32
+ *	of[c][x]	how many there are, 8 bits | how many more its owner may put there << 8 | index of the newest
+ *record << 16; of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
+ *	op		what its owner is doing just now, without the lock. Of a take: the chain's word as it was
  *
  * Of class c are fragments of 16 c + 16 usable bytes (8 more where heads have 8). Only the owner changes them, and in
  * transactions, once it is dead, who repairs. A chain of the depot is such a word, too.
  */
 enum { MAGAZINE_CLASSES = 64, MAGAZINE_PAIR = 2, MAGAZINE_DEPTH_FIRST = 8, MAGAZINE_MOST = 64, DEPOT_DEEP = 8 };
-#define MAGAZINE_COUNT(word) ((word) >> 32)
-#define MAGAZINE_HEAD(word) ((uint32_t)(word))
-#define MAGAZINE_WORD(count, head) ((uint64_t)(count) << 32 | (head))
-enum magazine_op { OP_NONE, OP_BEGIN, OP_ALLOC, OP_FREE };	/* BEGIN: no record is on its way yet */
+#define MAGAZINE_COUNT(word) ((word) & 0xff)
+#define MAGAZINE_ROOM(word) ((word) >> 8 & 0xff)
+#define MAGAZINE_HEAD(word) ((uint32_t)((word) >> 16))
+#define MAGAZINE_WORD(count, room, head) ((uint64_t)(head) << 16 | (room) << 8 | (count))
+#define MAGAZINE_ROOMS 0xff00ull
+#define MAGAZINE_PUT(word, head) \
+	(((uint64_t)(head) << 16) + ((word)&0xffff) + 1 - 0x100)	/* one more, room for one less */
+enum magazine_op { OP_NONE, OP_ALLOC, OP_FREE = 0x8000, OP_BEGIN };	/* BEGIN: no record is on its way yet */
+#define OP(kind, index) (((uint64_t)(index) << 16) + (kind))
+#define OP_KIND(op) (((op) & OP_FREE) || !(op) ? (enum magazine_op)((op) & 0xffff) : OP_ALLOC)
+#define OP_RECORD(op) ((uint32_t)((op) >> 16))
 struct meta_magazines {
 	_Alignas(64) uint64_t op;
 	_Alignas(64) uint64_t of[MAGAZINE_CLASSES][MAGAZINE_PAIR];
@@ -253,17 +262,18 @@ struct meta_depot { uint64_t of[MAGAZINE_CLASSES][DEPOT_DEEP]; };
 
 /*
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
- *	sizes	usable / 8, 34 bits | slack << 34	slack = usable - requested, at most RECORD_SLACK_MOST
+ *	sizes	usable / 8, 34 bits | up to CACHED_MOST usable bytes: requested << 34;
+ *		above: usable - requested, at most RECORD_SLACK_MOST, << 34
  *	owner	site | slot << 32 | flags << 48
  *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32;
- *		in a magazine of shm: the next one's index | site of the free << 32
+ *		in a magazine of shm: site of the free, 16 bits | the chain behind it << 16
  */
 struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */
 #define RECORD_USABLE(sizes) (((sizes) & 0x3ffffffffull) * 8)
-#define RECORD_SLACK(sizes) ((sizes) >> 34)
 #define RECORD_SLACK_MOST 0x3fffffffull
-#define RECORD_SIZES(usable, slack) ((usable) / 8 | ((slack) < RECORD_SLACK_MOST ? (slack) : RECORD_SLACK_MOST) << 34)
+#define RECORD_CHAIN(time) ((time) >> 16)
+#define RECORD_FREED_AT(time) ((uint32_t)(time) & 0xffff)
 /*
  * Flags. OWNED: goes back when its slot is reaped, however its owner ended. QUARANTINED: its owner was killed, and
  * on_death says that it stays as it is, whoever frees it, until somebody decides.
@@ -279,6 +289,29 @@ enum { TAIL_BYTES = 8 };
 enum { CACHED_TAG = 8 };		/* beside the head, so that a free touches one cache line where it can */
 enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
 
+static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
+{
+	uint64_t more = usable <= CACHED_MOST		      ? requested
+			: usable - requested < RECORD_SLACK_MOST ? usable - requested
+								 : RECORD_SLACK_MOST;
+
+	return usable / 8 | more << 34;
+}
+
+/** Of a slack that is too large to be told: what it may have been at most. */
+static inline uint64_t sizes_requested(uint64_t sizes)
+{
+	uint64_t usable = RECORD_USABLE(sizes);
+
+	return usable <= CACHED_MOST ? sizes >> 34 : usable - (sizes >> 34);
+}
+
+static inline bool sizes_known(uint64_t sizes)
+{
+	return sizes_requested(sizes) <= RECORD_USABLE(sizes) &&
+	       (RECORD_USABLE(sizes) <= CACHED_MOST || sizes >> 34 < RECORD_SLACK_MOST);
+}
+
 /* live.cached: bytes | fragments << 40 */
 #define CACHED_BYTES(word) ((word) & 0xffffffffffull)
 #define CACHED_COUNT(word) ((word) >> 40)
@@ -292,7 +325,7 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
 		for (unsigned x = 0; x < MAGAZINE_PAIR; x++) {
-			uint64_t count = MAGAZINE_COUNT(m->of[class][x]) & 0xff;	/* of hostile memory, too */
+			uint64_t count = MAGAZINE_COUNT(m->of[class][x]);
 
 			cached += CACHED(count, count * (16 * class + 16 + head));
 		}

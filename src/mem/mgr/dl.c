@@ -552,6 +552,7 @@ const struct mem_manager_ops MEM_OPS(dl) = {
 	.domains = MEM_PKG | MEM_SHM, .flags = MEM_HEAD8 | MEM_SEALED, .root_bytes = sizeof(struct dl_roots),
 	.max_stores = DL_ALIGNED > DL_JOINED ? DL_ALIGNED : DL_JOINED,
 	MEM_MUTATORS(.init = dl_init, .alloc = dl_alloc, .free = dl_free, .resize = dl_resize, .usable = dl_usable,
-		     .extend = dl_extend, .idle = dl_idle, .mark = dl_mark, .marked = dl_marked, .owns = dl_owns)
+		     .extend = dl_extend, .idle = dl_idle, .mark = dl_mark, .marked = dl_marked, .owns = dl_owns,
+		     .size_word = { DL_SIZE, DL_HEAD, DL_HEAD })
 	.walk = dl_walk, .check = dl_check, .largest = dl_largest,
 };

@@ -537,7 +537,8 @@ const struct mem_manager_ops MEM_OPS(tlsf) = {
 	.max_stores = TLSF_EXTEND,
 	MEM_MUTATORS(.init = tlsf_init, .alloc = tlsf_alloc, .free = tlsf_free, .resize = tlsf_resize,
 		     .usable = tlsf_usable, .extend = tlsf_extend, .idle = tlsf_idle, .mark = tlsf_mark,
-		     .marked = tlsf_marked, .owns = tlsf_owns)
+		     .marked = tlsf_marked, .owns = tlsf_owns,
+		     .size_word = { TLSF_SIZE, TLSF_HEAD, TLSF_HEAD })
 		.walk = tlsf_walk,
 	.check = tlsf_check,
 	.largest = tlsf_largest,

@@ -21,12 +21,11 @@
  */
 static uint64_t on_its_way(struct obs_pool *p, const struct meta_magazines *m, uint64_t head)
 {
-	unsigned kind = (unsigned)(m->op & 0xff);
-	uint64_t index = m->op >> 32, class;
+	uint64_t index = OP_RECORD(m->op), class;
 	struct meta_record r;
 	bool cached, in_chain;
 
-	if ((kind != OP_ALLOC && kind != OP_FREE) || peek_record(p, index, &r) < 0 || !r.address ||
+	if ((OP_KIND(m->op) != OP_ALLOC && OP_KIND(m->op) != OP_FREE) || peek_record(p, index, &r) < 0 || !r.address ||
 	    r.address & RECORD_FREE || RECORD_USABLE(r.sizes) < 16 || RECORD_USABLE(r.sizes) > CACHED_MOST)
 		return 0;
 	class = RECORD_USABLE(r.sizes) / 16 - 1;
