@@ -19,9 +19,21 @@ enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
  * heads of 8 bytes, so that its sizes are asked and told as 16 n + 8 (which makes a fragment a multiple of 16); keeps
  * memory of its own (own.h): it gets no region, h->base is NULL and h->len 0, and its fragments lie anywhere. That is
  * for pkg alone, its usable sizes are multiples of 8, and it has neither walk of free fragments nor tally.
+ *
+ * MEM_SEALED: what owns, marked and usable know of a used fragment is in one word, which the front end reads by itself
+ * (a call of each costs more than all the rest of a short malloc and free): 8 bytes before the payload with MEM_HEAD8,
+ * 16 without, stands
+ *	mem_seal(offset of the payload) | size with the head | MEM_USED | MEM_MARKED | MEM_PREV_FREE
+ * The last two bits may be set, the third is anything. What begins no used fragment has no such word before it, unless
+ * user bytes imitate one; a fragment's own word changes in those bits alone while it is in use and is not resized.
  */
-enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16 };
+enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16, MEM_SEALED = 32 };
 enum { MEM_LOOKS = 256 };
+
+enum { MEM_USED = 1, MEM_MARKED = 2, MEM_PREV_FREE = 4 };	/* MEM_SEALED */
+#define MEM_SEAL 0x715f000000000000u
+/** MEM_SEALED: above the size of the used fragment whose payload is at this offset, a multiple of 16. */
+static inline uint64_t mem_seal(uint64_t payload) { return (payload - 16) << 44 ^ MEM_SEAL; }
 
 #define MEM_WALK_FAULT UINT64_MAX	/* walk: the heap is damaged or could not be read */
 
@@ -41,6 +53,9 @@ typedef bool mem_walk_fn(const struct mem_frag *frag, void *arg);
 /** The bytes [at, at + len) are whole pages that hold nothing; they may be given back and read as 0 then. */
 typedef void mem_idle_fn(struct mem_heap *h, uint64_t at, uint64_t len);
 typedef void mem_fault_fn(const struct mem_fault *fault, void *arg);
+
+/** usable(p) is the word `at` bytes before p, of which `mask` is the size, minus `less`. */
+struct mem_size_word { uint64_t mask; uint32_t at, less; };
 
 /**
  * All members are set unless their contract says "optional" (NULL). `p` is always a used
@@ -94,7 +109,15 @@ struct mem_manager_ops {
 	/** Optional. Usable size of the largest free fragment, 0: none; looks at MEM_LOOKS fragments at most, and so
 	 * may tell less when more than that share the topmost bin. Stores nothing. As walk. */
 	uint64_t (*largest)(const struct mem_heap *h);
+	/** Optional; mask 0: usable() alone knows. Where usable() looks, for callers that count instructions. */
+	struct mem_size_word size_word;
 };
+
+/** As usable() of those managers that have the size in front of a fragment. */
+static inline uint64_t mem_size_word(const struct mem_size_word *w, const void *p)
+{
+	return (*(const uint64_t *)(const void *)((const char *)p - w->at) & w->mask) - w->less;
+}
 
 /** Whether fragments can have records: by a bit of the manager, or because their tails and records name each other. */
 static inline bool mem_can_track(const struct mem_manager_ops *ops) { return ops->mark || ops->flags & MEM_OWN_MEMORY; }

@@ -28,14 +28,23 @@ struct owner {
 	struct owner *home;		/* the same thread in shard 0, where it is another one; or NULL */
 	/* its magazines, see front/slot_magazine.h: where they lie, and what this thread knows of their use */
 	struct meta_magazines *magazines;
-	uint64_t stamp;			/* of the last record that it wrote */
-	uint64_t cached;		/* bytes in them */
-	uint64_t trim;			/* of live.trim, as it was followed */
+	uint64_t epoch;			/* of the process that claimed the slot */
+	uint64_t open;			/* the same while calls need not look further, else OWNER_CLOSED */
+	uint64_t mine;			/* number << 32, as in records' owners */
+	uint32_t stamp;			/* of the last record that it wrote */
 	uint32_t depth;			/* fragments that one chain may have */
+	uint64_t cached;		/* bytes in them, as of the last look at each size */
+	uint64_t trim;			/* of live.trim, as it was followed */
 	bool waited;			/* for the lock, since the magazines were looked after */
-	uint8_t now[MAGAZINE_CLASSES];	/* chain of the pair that is used */
+	bool used;			/* there may be something in them */
+	uint8_t regrets;		/* chains that were given away and wanted again, since depth changed */
+	uint64_t gave;			/* a bit for each size of which a chain was given away */
+	uint8_t seen[MAGAZINE_CLASSES];	/* fragments in both chains, at the last look */
 	uint8_t batch[MAGAZINE_CLASSES];	/* fragments that the next refill brings */
 };
+
+/** No epoch. Of a thread that has no slot, holds the lock, or is inside of a call. */
+#define OWNER_CLOSED UINT64_MAX
 
 struct pool {
 	const struct mem_manager *manager;
@@ -58,7 +67,12 @@ struct pool {
 	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
 	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
-	uint64_t created;		/* as id->created */
+	uint64_t fit_up, fit_down; /* usable bytes - 16 of what serves `size`: (size + fit_up) / 16 * 16 - fit_down */
+	uint64_t size_mask, size_less;	/* of size_word: usable bytes - 16 are the word's size - size_less */
+	int64_t size_at;
+	uint64_t first;
+	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
+	uint64_t created, records_max;	/* as in id */
 	char path[256];			/* of META; "" when not seen */
 	struct meta_identity
 		believed; /* shm: as it was when it was checked: who may write to META may write this, too */
@@ -101,20 +115,39 @@ static inline bool pool_holds(const struct pool *p, const void *at)
 	return (uintptr_t)at - (uintptr_t)p->heap.base < p->id->size;
 }
 
+/** shm: the heap has grown to heap.len, or what may be done without a look at it has changed. */
+static inline void pool_reaches(struct pool *p)
+{
+	bool quick = p->magazine_quick && p->size_mask && !(p->features & POOL_REAP_DUE);
+
+	p->first = (uintptr_t)p->heap.base + 16;
+	atomic_store_explicit(&p->reach, quick && p->heap.len > CACHED_MOST + 16 ? p->heap.len - CACHED_MOST - 16 : 0,
+			      memory_order_relaxed); /* the mapping is there before */
+}
+
 /** shm: what this process follows of live.wanted, and what that means for magazines. */
 static inline void pool_follow(struct pool *p, uint64_t features)
 {
+	const struct mem_size_word *word = &p->ops->size_word;
 	bool closed = features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES);
 
 	p->features = features;
 	p->created = p->id->created;
+	p->records_max = p->id->records_max;
 	p->magazine_head = p->ops->flags & MEM_HEAD8;
 	p->magazine_most = closed ? 0 : CACHED_MOST - TAIL_BYTES - p->magazine_head;
 	p->magazine_quick = p->id->shards == 1 && !(features & FEATURE_STACKS) ? p->magazine_most : 0;
+	p->fit_up = TAIL_BYTES - 1 + p->magazine_head;
+	p->fit_down = p->magazine_head;
+	p->size_mask = word->mask;
+	p->size_less = word->less + 16;
+	p->size_at = -(int64_t)word->at;
+	pool_reaches(p);
 }
 
 /** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */
-extern struct pool mem_pkg_pools[SHARDS_MAX], mem_shm_pools[SHARDS_MAX];
+extern struct pool mem_pkg_pools[SHARDS_MAX] __attribute__((visibility("hidden")));
+extern struct pool mem_shm_pools[SHARDS_MAX] __attribute__((visibility("hidden")));
 extern unsigned mem_pkg_shards, mem_shm_shards;
 #define mem_pkg_pool mem_pkg_pools[0]
 #define mem_shm_pool mem_shm_pools[0]

@@ -30,7 +30,7 @@ static struct {
 	bool create;
 } wanted; /* by shm_create(), shm_attach() */
 
-_Thread_local struct shm_thread mem_shm_self;
+_Thread_local struct shm_thread mem_shm_self = { .owner.open = OWNER_CLOSED };
 static pthread_key_t leave_key;
 static bool leave_key_made;
 
@@ -54,6 +54,7 @@ static void leave_all(void)
 
 		if (o->slot && !shm_busy(o) && !slot_settled(&mem_shm_pools[k], o->number))
 			shm_front_settle(&mem_shm_pools[k], o, o->number);
+		o->open = OWNER_CLOSED;
 		slot_leave(&mem_shm_pools[k], o);
 	}
 }
@@ -70,7 +71,7 @@ static void thread_ends(void *arg)
 static void adopt(const struct owner *o)
 {
 	mem_shm_self.owner = *o;
-	mem_shm_self.epoch = *epoch_word;
+	mem_shm_self.epoch = mem_shm_self.owner.epoch = mem_shm_self.owner.open = *epoch_word;
 	if (mem_shm_shards > 1) /* what is there was of another thread, or of the parent */
 		memset(others[mem_shm_self.owner.number], 0, sizeof others[0]);
 	if (!leave_key_made)

@@ -153,6 +153,8 @@ EACH_MANAGER(conformance, the_three_builds_are_of_one_manager)
 		cr_assert_eq(ops[i]->root_bytes % 8, 0u, "%s", c->name);
 		cr_assert(ops[i]->walk && ops[i]->check, "%s", c->name);
 		cr_assert_eq(!ops[i]->mark, !ops[i]->marked, "%s", c->name);
+		cr_assert(i == 2 || !memcmp(&ops[i]->size_word, &c->pkg->size_word, sizeof ops[i]->size_word), "%s",
+			  c->name);
 	}
 	cr_assert_lt(c->shm->max_stores, UNDO_MAX, "%s", c->name);
 	cr_assert(c->shm->init && c->shm->alloc && c->shm->free && c->shm->resize && c->shm->usable, "%s", c->name);
@@ -313,12 +315,15 @@ EACH_MANAGER(conformance, usable_and_marked_of_any_address_come_back)
 	struct pool *pool = pool_new();
 	struct mem_heap h = pool_heap(pool, sizeof pool->data, NULL);
 	_Alignas(16) uint64_t words[4];
+	uint64_t usable;
 
 	cr_assert_eq(ops->init(&h), 0);
 	for (unsigned i = 0; i < 100000; i++) {
 		for (size_t k = 0; k < 4; k++)
 			words[k] = (uint64_t)pick(1u << 31) << 33 ^ (uint64_t)pick(1u << 31) << pick(20);
-		ops->usable(&h, &words[2]);
+		usable = ops->usable(&h, &words[2]);
+		if (ops->size_word.mask)
+			cr_assert_eq(mem_size_word(&ops->size_word, &words[2]), usable, "%s: size_word lies", c->name);
 		if (ops->marked)
 			ops->marked(&h, &words[2]);
 	}
@@ -327,20 +332,43 @@ EACH_MANAGER(conformance, usable_and_marked_of_any_address_come_back)
 
 /* ---- owns ---- */
 
-static bool is_held(const struct model *m, const unsigned char *p)
+static const struct held *held_at(const struct model *m, const unsigned char *p)
 {
 	for (size_t k = 0; k < LIVE; k++)
 		if (m->held[k].p == p)
-			return true;
-	return false;
+			return &m->held[k];
+	return NULL;
+}
+
+/** What stands before a payload, MEM_PREV_FREE aside, where MEM_SEALED says that it tells all. */
+static void expect_sealed(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h, uint64_t at,
+			  const struct held *x)
+{
+	const uint64_t size_bits = (1ull << 48) - 16, head = ops->flags & MEM_HEAD8 ? 8 : 16;
+	uint64_t word = *(const uint64_t *)(const void *)(h->base + at - head) & ~(uint64_t)MEM_PREV_FREE;
+	uint64_t expected;
+
+	if (x) {
+		expected = mem_seal(at) | (ops->usable(h, x->p) + head) | MEM_USED |
+			   (ops->marked(h, x->p) ? MEM_MARKED : 0);
+		cr_assert_eq(word, expected, "%s: offset %zu: %#zx", name, (size_t)at, (size_t)word);
+	} else {
+		cr_assert_neq(word & ~size_bits & ~(uint64_t)MEM_MARKED, mem_seal(at) | MEM_USED, "%s: offset %zu", name,
+			      (size_t)at);
+	}
 }
 
 /** Every address that could be a fragment's is asked for: those held are owned, no others. */
 static void expect_owned(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h,
 			 const struct model *m)
 {
-	for (uint64_t at = 16; at < h->len; at += 16)
-		cr_assert_eq(ops->owns(h, h->base + at), is_held(m, h->base + at), "%s: offset %zu", name, (size_t)at);
+	for (uint64_t at = 16; at < h->len; at += 16) {
+		const struct held *x = held_at(m, h->base + at);
+
+		cr_assert_eq(ops->owns(h, h->base + at), x != NULL, "%s: offset %zu", name, (size_t)at);
+		if (ops->flags & MEM_SEALED)
+			expect_sealed(name, ops, h, at, x);
+	}
 }
 
 /** Nothing writes into the fragments: what the manager left there must not look like one. */

@@ -168,7 +168,7 @@ static void what_is_reclaimed_is_that_owners(void)
 	expect(!shm_front_reclaim(&call, index, its, dead, false), "who left in order is not reclaimed for the one before");
 	set_state(SLOT_DEAD, 0);
 	dead = pool_slot(p, its)->state;
-	m->op = (uint64_t)index << 32 | OP_ALLOC;
+	m->op = OP(OP_ALLOC, index);
 	expect(!shm_front_reclaim(&call, index, its, dead, false), "what the op record names is not reclaimed");
 	m->op = OP_NONE;
 	expect(shm_front_reclaim(&call, index, its, dead, false), "what a dead one left is reclaimed");

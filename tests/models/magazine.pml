@@ -9,7 +9,7 @@
  *	owner[f]	its record: slot, CACHED, CLAIMED: one word	next[f]: `time`
  *
  * Two owners make OPS calls each and leave, reapers pass once each; up to KILLS are killed, between any two stores. A
- * signal handler comes once in a life, between any two stores of a take. A transaction is one step here: lock.pml is why
+ * signal handler comes once in a life, between two stores of a take or put. A transaction is one step here: lock.pml is why
  * it may be. Stores in it that are not logged are steps. One class, one chain a slot, fragment f has record f.
  * Assumed: no program frees what it was told to be reclaimed after somebody got it again (on_death = reclaim).
  *
@@ -139,7 +139,7 @@ inline take()		/* slot_take() */
 #endif
 		f = HEAD(word);
 		if
-		:: COUNT(word) == 0 || !(owner[f] & CACHED) -> op[me] = NONE
+		:: COUNT(word) == 0 -> op[me] = NONE
 		:: else ->
 #ifdef BUG_OP_NAMES_NOTHING
 			op[me] = OP(BEGIN, 0);
@@ -191,27 +191,34 @@ inline put()		/* slot_put() of a fragment of the program */
 	od;
 	if
 	:: f < FRAGMENTS ->
-		op[me] = OP(BEGIN, 0);
-		ok = inuse[f] && !FLAGS(owner[f]);		/* may_put() */
-		word = chain[me];
+		was = owner[f];
+		ok = inuse[f] && !FLAGS(was);			/* record_of(); what has a flag is for the manager */
 		if
-		:: ok && COUNT(word) < DEPTH ->
+		:: ok ->
+#ifdef BUG_PUT_LOOKS_EARLY
+			word = chain[me];
+			handler();
 			op[me] = OP(FREE, f);
-			was = owner[f];				/* own_it() */
-			if
-#ifdef BUG_PLAIN_FOREIGN
-			:: !FLAGS(was) -> d_step { owner[f] = me | CACHED; with[f] = NOBODY }
 #else
-			:: was == me -> d_step { owner[f] = me | CACHED; with[f] = NOBODY }	/* it has happened */
-			:: was != me && !FLAGS(was) ->
-				atomic {	/* compare and exchange */
+			op[me] = OP(FREE, f);
+			handler();
+			word = chain[me];
+#endif
+			if
+			:: COUNT(word) == DEPTH -> ok = false
+#ifdef BUG_PLAIN_FOREIGN
+			:: COUNT(word) < DEPTH -> d_step { owner[f] = me | CACHED; with[f] = NOBODY }
+#else
+			:: COUNT(word) < DEPTH && was == me ->		/* slot_put_own() */
+				d_step { owner[f] = me | CACHED; with[f] = NOBODY }	/* it has happened */
+			:: COUNT(word) < DEPTH && was != me ->
+				atomic {			/* put_other(): compare and exchange */
 					if
 					:: owner[f] == was -> owner[f] = me | CACHED; with[f] = NOBODY
 					:: else -> ok = false
 					fi
 				}
 #endif
-			:: FLAGS(was) -> ok = false
 			fi;
 			if
 			:: ok ->
@@ -225,7 +232,7 @@ inline put()		/* slot_put() of a fragment of the program */
 #endif
 			:: else -> op[me] = NONE
 			fi
-		:: else -> op[me] = NONE; ok = false
+		:: else
 		fi;
 		if
 		:: !ok -> give_to_manager()

@@ -352,7 +352,7 @@ static void record(struct fixture *f, void *p, uint64_t usable, size_t size, uin
 	}
 	r->owner = site | (uint64_t)f->slot << 32;
 	r->time = 10 | c->stamp << 32;
-	set(f, &r->sizes, RECORD_SIZES(usable, usable - size));
+	set(f, &r->sizes, record_sizes(usable, size));
 	set(f, &r->address, (uintptr_t)p);
 	set(f, tail(p, usable), index | f->id->generation << 32);
 	if (shm(f))

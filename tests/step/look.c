@@ -123,7 +123,7 @@ static bool frees(const struct call *c)
 			       c->kind == CALL_REALLOC_XF || c->kind == CALL_RESIZE);
 }
 
-static uint64_t requested(const struct meta_record *r) { return RECORD_USABLE(r->sizes) - RECORD_SLACK(r->sizes); }
+static uint64_t requested(const struct meta_record *r) { return sizes_requested(r->sizes); }
 
 static bool of_victim(const struct model *m, const struct pool *p, const struct meta_record *r)
 {

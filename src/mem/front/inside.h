@@ -5,6 +5,7 @@
  *	front.c		the calls		walk.c		walks that let the lock go
  *	places.c	sites of calls		memory.c	growth, and pages that go back
  *	magazine.c	pkg: magazines that go back	own.c	pkg: memory of the manager's own
+ *	plain.c		pkg: the manager, while nothing is recorded
  */
 #ifndef FRONT_INSIDE_H
 #define FRONT_INSIDE_H
@@ -35,6 +36,8 @@ enum { GUARD_BYTE = 0xfd };
 #ifndef MEM_DOMAIN_SHM
 void pkg_mutex_wait(_Atomic uint32_t *mutex);
 void pkg_front_discard(struct pool *p, void *ptr, uint64_t usable);
+void pkg_magazines_refill(const struct front_call *call, uint64_t usable);
+void pkg_magazines_unload(struct pool *p, uint64_t usable);
 void pkg_front_zeros(void *ptr, size_t size);
 void pkg_front_trim(struct pool *p);
 #endif
@@ -51,6 +54,7 @@ bool DOMAIN(front_grow)(struct pool *p, uint64_t need);
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	o->inside++;
+	o->open = OWNER_CLOSED;
 	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before the lock has us as its owner */
 	if (!(flags & FRONT_HELD))
 		lock_take(p, o);
@@ -65,6 +69,7 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 		lock_leave(p);
 	atomic_signal_fence(memory_order_seq_cst);
 	o->inside--;
+	o->open = o->holds ? OWNER_CLOSED : o->epoch;
 }
 
 static inline void publish_all(struct pool *p) { (void)p; } /* META is where they are */
@@ -126,8 +131,6 @@ static inline void publish(struct pool *p)
 	if (!keeps_own(p)) {
 		show(&to->tally.free_bytes, from->tally.free_bytes);
 		show(&to->tally.free_fragments, from->tally.free_fragments);
-		if (LIKELY(p == p->home))
-			magazine_count(p, &mem_pkg_magazines, 0);
 	}
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
@@ -143,10 +146,11 @@ static inline void publish_all(struct pool *p) { p->live->counters = p->counters
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	(void)o, (void)flags;
+	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
+	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before we have the lock */
 	mutex_take(&p->mutex);
 	turn(p);
-	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()) && p == p->home)
-		pkg_front_flush(p, true);
+	magazine_count(p);
 }
 
 static inline void leave(struct pool *p, struct owner *o, unsigned flags)
@@ -155,6 +159,8 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 	publish(p);
 	turn(p);
 	mutex_leave(&p->mutex);
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
 }
 
 static inline bool records(const struct pool *p) { return p->features & (FEATURE_SITES | FEATURE_STACKS); }
@@ -165,10 +171,13 @@ static inline uint64_t slot_of(const struct owner *o) { return o ? o->number : 0
 
 /* ---- sites ---- */
 
+/* The caller holds the lock, or a signal handler has interrupted a call that does, or waits for it. */
 static inline bool would_deadlock(const struct front_call *call)
 {
 	const struct owner *o = call->o;
 
+	if (DOMAIN_INDEX == 0)
+		return UNLIKELY(mem_pkg_self.inside);
 	return o && UNLIKELY(o->holds | o->inside) && (o->inside || !(call->flags & FRONT_HELD));
 }
 
@@ -243,15 +252,7 @@ static inline bool guard_intact(const void *ptr, uint64_t requested, uint64_t us
 	return true;
 }
 
-static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
-{
-	return RECORD_SIZES(usable, usable - requested);
-}
-
-static inline uint64_t record_requested(const struct meta_record *r)
-{
-	return RECORD_USABLE(r->sizes) - RECORD_SLACK(r->sizes);
-}
+static inline uint64_t record_requested(const struct meta_record *r) { return sizes_requested(r->sizes); }
 
 /* A private heap serves its program before it tells of it: the fragment counts as untracked. */
 static inline bool may_go_unrecorded(void) { return DOMAIN_INDEX == 0; }

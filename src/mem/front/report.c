@@ -48,6 +48,13 @@ static struct place place_of_call(const struct front_call *call)
 	return place;
 }
 
+/* In a magazine of shm a record has its chain, too. */
+static uint32_t free_site(const struct pool *p, const struct meta_record *r)
+{
+	return p->id->domain == MEM_SHM && r->owner >> 48 & RECORD_CACHED ? RECORD_FREED_AT(r->time)
+									  : (uint32_t)(r->time >> 32);
+}
+
 struct finding { uint64_t freed, live, around; };	/* index + 1 of a record; 0: none */
 
 static struct finding search(const struct pool *p, const void *ptr)
@@ -105,7 +112,7 @@ static void describe_free(const struct front_call *call, const void *ptr, struct
 		f->kind = MEM_DOUBLE_FREE;
 		r = &p->records[found.freed - 1];
 		f->alloc_site = r->owner & UINT32_MAX;
-		f->free_site = r->time >> 32;
+		f->free_site = free_site(p, r);
 		snprintf(text, bytes, "double free of %p at %s; freed at %s, allocated at %s", ptr, here.text,
 			 place_of(p, f->free_site).text, place_of(p, f->alloc_site).text);
 	} else if (found.around) {
@@ -155,7 +162,11 @@ COLD void front_fault(const struct front_call *call, enum mem_fault_kind kind, c
 	else if (kind == MEM_OVERRUN)
 		describe_overrun(call, ptr, record, &f, text, sizeof text);
 	else
-		snprintf(text, sizeof text, "a call by the holder of the pool's lock at %s; use the _unsafe form",
+		snprintf(text, sizeof text,
+			 call->o && !call->o->inside ?
+				 "a call by the holder of the pool's lock at %s; use the _unsafe form" :
+				 "a call at %s inside of a signal handler that interrupted another call of this heap; "
+				 "it is refused",
 			 place_of_call(call).text);
 	note_fault(p, &f);
 	if (front_fault_handler)

@@ -3,16 +3,19 @@
 #include "mem/front/slot_magazine.h"
 
 enum { DEPOT_SHARE = 16, RESERVE_SHARE = 8 };
+enum { REGRETS = 8 };			/* chains of a size that was given away, and wanted again: depth doubles */
 #define DEPOT_MOST (4ull << 20)
 
 /* ---- a fragment, a chain ---- */
 
-/* false: the chain leads to what cannot be in it. */
-static bool sound(const struct pool *p, uint32_t index)
+/* false: the chain leads to what cannot be in it, or would not end. */
+static bool sound(const struct pool *p, uint64_t chain)
 {
-	const struct meta_record *r = &p->records[index];
+	const struct meta_record *r = &p->records[MAGAZINE_HEAD(chain)];
 
-	return index < COUNTERS(p)->records_used && !(r->address & RECORD_FREE) && r->owner >> 48 & RECORD_CACHED;
+	return MAGAZINE_HEAD(chain) < COUNTERS(p)->records_used && !(r->address & RECORD_FREE) &&
+	       r->owner >> 48 & RECORD_CACHED &&
+	       MAGAZINE_COUNT(RECORD_CHAIN(r->time)) == MAGAZINE_COUNT(chain) - 1;
 }
 
 /* Returns the bytes that the manager got. A damaged chain is given up: its fragments stay out, and `check` tells. */
@@ -24,12 +27,12 @@ static uint64_t empty(struct pool *p, uint64_t *chain)
 	while (MAGAZINE_COUNT(*chain)) {
 		struct meta_record *r = &p->records[MAGAZINE_HEAD(*chain)];
 
-		if (UNLIKELY(!sound(p, MAGAZINE_HEAD(*chain)))) {
+		if (UNLIKELY(!sound(p, *chain))) {
 			HEAP_SET(h, *chain, 0);
 		} else {
 			bytes += RECORD_USABLE(r->sizes);
-			HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) - 1, (uint32_t)r->time));
-			fragment_drop(p, r, (uint32_t)(r->time >> 32));
+			HEAP_SET(h, *chain, RECORD_CHAIN(r->time));
+			fragment_drop(p, r, RECORD_FREED_AT(r->time));
 		}
 		HEAP_COMMIT(h);
 	}
@@ -63,10 +66,47 @@ static bool empty_own(struct pool *p, struct owner *o)
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++) {
 		bytes += empty(p, &o->magazines->of[class][0]);
 		bytes += empty(p, &o->magazines->of[class][1]);
-		o->batch[class] = 0;
+		o->batch[class] = o->seen[class] = 0;
 	}
 	o->cached = 0;
+	o->used = false;
 	return bytes != 0;
+}
+
+/* ---- a slot's pairs ---- */
+
+/* What is in a size's pair is counted when it is looked at: takes and puts do not count. */
+static void look(struct pool *p, struct owner *o, uint64_t class)
+{
+	const uint64_t *pair = o->magazines->of[class];
+	uint64_t count = MAGAZINE_COUNT(pair[0]) + MAGAZINE_COUNT(pair[1]);
+
+	o->cached += (count - o->seen[class]) * class_usable(p, class);
+	o->seen[class] = (uint8_t)count;
+}
+
+static uint64_t depth_of(const struct pool *p, const struct owner *o, uint64_t class)
+{
+	uint64_t most = CHAIN_MOST / class_usable(p, class);
+
+	return most < o->depth ? most : o->depth;
+}
+
+/* `chain` with as much room as it should have now. */
+static uint64_t with_room(uint64_t chain, uint64_t depth)
+{
+	uint64_t count = MAGAZINE_COUNT(chain);
+
+	return MAGAZINE_WORD(count, count < depth ? depth - count : 0, MAGAZINE_HEAD(chain));
+}
+
+/* The chain in use becomes `now`, and the one beside it `beside`. */
+static void set_pair(struct pool *p, struct owner *o, uint64_t class, uint64_t now, uint64_t beside)
+{
+	uint64_t over = class_usable(p, class) - 16;
+
+	HEAP_SET(&p->heap, *chain_of(o->magazines, over), with_room(now, depth_of(p, o, class)));
+	HEAP_SET(&p->heap, *chain_beside(o->magazines, over), beside);
 }
 
 /* ---- the depot ---- */
@@ -74,25 +114,24 @@ static bool empty_own(struct pool *p, struct owner *o)
 static bool from_depot(struct pool *p, struct owner *o, uint64_t class)
 {
 	struct mem_heap *h = &p->heap;
-	uint64_t *place = pool_depot(p)->of[class], *of = &o->magazines->of[class][o->now[class]], bytes;
+	uint64_t *place = pool_depot(p)->of[class];
 
 	if (!p->live->cached)
 		return false;
 	for (unsigned k = 0; k < DEPOT_DEEP; k++) {
 		if (!MAGAZINE_COUNT(place[k]))
 			continue;
-		bytes = bytes_in(p, class, place[k]);
-		HEAP_SET(h, p->live->cached, p->live->cached - CACHED(MAGAZINE_COUNT(place[k]), bytes));
-		HEAP_SET(h, *of, place[k]);
+		HEAP_SET(h, p->live->cached,
+			 p->live->cached - CACHED(MAGAZINE_COUNT(place[k]), bytes_in(p, class, place[k])));
+		set_pair(p, o, class, place[k], 0);
 		HEAP_SET(h, place[k], 0);
 		HEAP_COMMIT(h);
-		o->cached += bytes;
 		return true;
 	}
 	return false;
 }
 
-static bool to_depot(struct pool *p, struct owner *o, uint64_t class, uint64_t *chain)
+static bool to_depot(struct pool *p, uint64_t class, uint64_t *chain)
 {
 	struct mem_heap *h = &p->heap;
 	uint64_t *place = pool_depot(p)->of[class], bytes = bytes_in(p, class, *chain);
@@ -105,13 +144,19 @@ static bool to_depot(struct pool *p, struct owner *o, uint64_t class, uint64_t *
 		HEAP_SET(h, place[k], *chain);
 		HEAP_SET(h, *chain, 0);
 		HEAP_COMMIT(h);
-		o->cached -= bytes;
 		return true;
 	}
 	return false;
 }
 
 /* ---- what calls ask for ---- */
+
+static void deepen(struct owner *o)
+{
+	if (o->depth < MAGAZINE_MOST)
+		o->depth *= 2;
+	o->regrets = 0;
+}
 
 /*
  * Who waits for the lock shall need it more rarely. Others without memory, or closed magazines: what is inside goes
@@ -121,11 +166,13 @@ static bool follow(struct pool *p, struct owner *o)
 {
 	uint64_t trim = atomic_load_explicit(&p->live->trim, memory_order_relaxed);
 
-	if (o->waited && o->depth < MAGAZINE_MOST)
-		o->depth *= 2;
+	if (o->waited)
+		deepen(o);
 	o->waited = false;
-	if (LIKELY(o->trim == trim) && (LIKELY(p->magazine_most) || !o->cached))
-		return p->magazine_most;
+	if (LIKELY(o->trim == trim) && LIKELY(p->magazine_most))
+		return o->used = true;
+	if (o->trim == trim && !o->used)
+		return false;
 	o->trim = trim;
 	empty_own(p, o);
 	return false;
@@ -141,7 +188,7 @@ static bool plenty(const struct pool *p)
 }
 
 /* One more from the manager, which does not count as handed out. false: there is none of just this size. */
-static bool refill_one(const struct front_call *call, uint64_t need, uint64_t usable, uint64_t *chain)
+static bool refill_one(const struct front_call *call, uint64_t need, uint64_t usable, uint64_t *chain, uint64_t depth)
 {
 	struct pool *p = call->p;
 	struct mem_heap *h = &p->heap;
@@ -161,77 +208,121 @@ static bool refill_one(const struct front_call *call, uint64_t need, uint64_t us
 	index = (uint32_t)*tail_of(ptr, usable);
 	r = &p->records[index];
 	r->owner |= (uint64_t)RECORD_CACHED << 48;	/* not logged: a record that is free again has none of these */
-	r->time = MAGAZINE_HEAD(*chain);
-	HEAP_SET(h, *chain, MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, index));
+	r->time = with_room(*chain, depth) << 16;
+	HEAP_SET(h, *chain, with_room(MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, 0, index), depth));
 	HEAP_COMMIT(h);
 	return true;
 }
 
-static void refill(const struct front_call *call, uint64_t class, uint64_t need)
+static void refill_from_manager(const struct front_call *call, uint64_t class, uint64_t need)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
-	uint64_t *pair = o->magazines->of[class], *chain, usable = class_usable(p, class);
-	unsigned n = o->batch[class];
+	uint64_t usable = class_usable(p, class), depth = depth_of(p, o, class), bytes = o->cached;
+	uint64_t *chain = chain_of(o->magazines, usable - 16);
+	uint64_t n = o->batch[class];
 
-	if (MAGAZINE_COUNT(pair[!o->now[class]])) {
-		o->now[class] ^= 1;
-		return;
-	}
-	chain = &pair[o->now[class]];
-	if (MAGAZINE_COUNT(*chain) || from_depot(p, o, class))
-		return;
-	o->batch[class] = (uint8_t)(n ? (2 * n < o->depth ? 2 * n : o->depth) : 1);
-	while (n-- && o->cached < SLOT_CACHED_MOST && plenty(p)) {
-		if (!refill_one(call, need, usable, chain)) {
+	o->batch[class] = (uint8_t)(n ? (2 * n < depth ? 2 * n : depth) : 1);
+	for (; n-- && bytes < SLOT_CACHED_MOST && plenty(p); bytes += usable)
+		if (!refill_one(call, need, usable, chain, depth)) {
 			o->batch[class] = 0;
 			break;
 		}
-		o->cached += usable;
+}
+
+/* What waits beside, or in the depot, takes the place of the empty chain. */
+static bool find(struct pool *p, struct owner *o, uint64_t class)
+{
+	uint64_t over = class_usable(p, class) - 16;
+	uint64_t now = *chain_of(o->magazines, over), beside = *chain_beside(o->magazines, over);
+	bool found;
+
+	if (MAGAZINE_COUNT(now))
+		return true;
+	if (MAGAZINE_COUNT(beside)) {
+		set_pair(p, o, class, beside, now);
+		HEAP_COMMIT(&p->heap);
+		return true;
 	}
+	if (o->gave >> class & 1 && ++o->regrets == REGRETS)
+		deepen(o);
+	o->gave &= ~(1ull << class);
+	look(p, o, class);
+	found = from_depot(p, o, class);
+	look(p, o, class);
+	return found;
+}
+
+bool slot_find(const struct front_call *call, size_t size)
+{
+	struct pool *p = call->p;
+	struct owner *o = call->o;
+	bool found;
+
+	if (call->flags & FRONT_HELD || o->magazines->op)
+		return false;
+	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
+	pool_reaches(p);
+	o->stamp = (uint32_t)COUNTERS(p)->stamp;
+	found = follow(p, o) && size - 1 < p->magazine_most && find(p, o, class_for(p, size));
+	SLOT_STORE(o->magazines->op, OP_NONE);
+	return found;
 }
 
 void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
+	uint64_t class = class_for(p, size);
 
-	if (call->flags & FRONT_HELD || o->magazines->op)
+	if (call->flags & FRONT_HELD || o->magazines->op || size - 1 >= p->magazine_most)
 		return;
-	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
-	o->stamp = COUNTERS(p)->stamp;
-	if (follow(p, o) && size - 1 < p->magazine_most)
-		refill(call, class_for(p, size), need);
+	SLOT_STORE(o->magazines->op, OP_BEGIN);
+	if (!MAGAZINE_COUNT(*chain_of(o->magazines, class_usable(p, class) - 16))) {
+		refill_from_manager(call, class, need);
+		look(p, o, class);
+	}
 	SLOT_STORE(o->magazines->op, OP_NONE);
 }
 
-static void unload(struct pool *p, struct owner *o, uint64_t class)
+static bool unload(struct pool *p, struct owner *o, uint64_t class)
 {
-	uint64_t *pair = o->magazines->of[class], *other = &pair[!o->now[class]];
+	uint64_t over = class_usable(p, class) - 16, *chain = chain_of(o->magazines, over);
+	uint64_t *beside = chain_beside(o->magazines, over);
 
+	look(p, o, class);
 	if (o->cached > SLOT_CACHED_MOST) {
-		o->cached -= empty(p, &pair[0]);
-		o->cached -= empty(p, &pair[1]);
-		return;
+		empty(p, chain);
+		empty(p, beside);
+	} else if (MAGAZINE_COUNT(*chain) >= depth_of(p, o, class)) {
+		if (MAGAZINE_COUNT(*beside)) {
+			o->gave |= 1ull << class;
+			if (!to_depot(p, class, beside))
+				empty(p, beside);
+		}
+		set_pair(p, o, class, *beside, *chain);
+	} else { /* not used yet, or depths have changed */
+		HEAP_SET(&p->heap, *chain, with_room(*chain, depth_of(p, o, class)));
 	}
-	if (MAGAZINE_COUNT(pair[o->now[class]]) < o->depth)
-		return;
-	if (MAGAZINE_COUNT(*other) && !to_depot(p, o, class, other))
-		o->cached -= empty(p, other);
-	o->now[class] ^= 1;
+	HEAP_COMMIT(&p->heap);
+	look(p, o, class);
+	return MAGAZINE_ROOM(*chain);
 }
 
-void slot_unload(const struct front_call *call, uint64_t usable)
+bool slot_unload(const struct front_call *call, uint64_t usable)
 {
 	struct pool *p = call->p;
 	struct owner *o = call->o;
+	bool room;
 
 	if (call->flags & FRONT_HELD || o->magazines->op)
-		return;
+		return false;
 	SLOT_STORE(o->magazines->op, OP_BEGIN);
-	if (follow(p, o) && usable <= CACHED_MOST && usable / 16 && usable == class_usable(p, usable / 16 - 1))
-		unload(p, o, usable / 16 - 1);
+	pool_reaches(p);
+	room = follow(p, o) && usable <= CACHED_MOST && usable / 16 && usable == class_usable(p, usable / 16 - 1) &&
+	       unload(p, o, usable / 16 - 1);
 	SLOT_STORE(o->magazines->op, OP_NONE);
+	return room;
 }
 
 bool slot_give_back(const struct front_call *call)
@@ -257,6 +348,46 @@ void shm_front_trim(const struct front_call *call)
 	leave(call->p, call->o, 0);
 }
 
+/* ---- a free of what is another slot's ---- */
+
+/*
+ * It may be claimed just now by who buries its owner, with the lock (shm_front_reclaim): whose exchange of the owner's
+ * word comes first has it.
+ */
+static bool put_other(const struct pool *p, struct owner *o, uint64_t index, uint64_t over, uint32_t site)
+{
+	struct meta_magazines *m = o->magazines;
+	struct meta_record *r = &p->records[index];
+	uint64_t was = *(const volatile uint64_t *)&r->owner, word, *of = chain_of(m, over);
+
+	if (was >> 48)
+		return false;
+	SLOT_STORE(m->op, OP(OP_FREE, index));
+	word = *of;
+	if (LIKELY(word & MAGAZINE_ROOMS) &&
+	    LIKELY(__atomic_compare_exchange_n(&r->owner, &was,
+					       (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, o->number) << 32,
+					       false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
+		slot_push(m, r, index, of, word, site);
+		return true;
+	}
+	SLOT_STORE(m->op, OP_NONE);
+	return false;
+}
+
+bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site)
+{
+	uint64_t index;
+
+	if (o->magazines->op)
+		return false;
+	index = record_of(p, ptr, over);
+	if (index >= p->records_max)
+		return false;
+	return UPPER(p->records[index].owner) == slot_half(0, o->number) ? slot_put_own(p, o, ptr, over, site)
+									 : put_other(p, o, index, over, site);
+}
+
 /* ---- after the owner ---- */
 
 /* Of a free that had not yet made the record its own, somebody else may have it by now. */
@@ -272,14 +403,15 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 	struct mem_heap *h = &p->heap;
 	uint32_t index = OP_RECORD(m->op);
 	struct meta_record *r = &p->records[index];
-	uint64_t class;
+	uint64_t *pair, chain;
 
 	if (index < COUNTERS(p)->records_used && under_way(m->op, r, number) && !(r->address & RECORD_FREE) &&
 	    RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
-		class = RECORD_USABLE(r->sizes) / 16 - 1;
-		if (!(MAGAZINE_COUNT(m->of[class][0]) && MAGAZINE_HEAD(m->of[class][0]) == index) &&
-		    !(MAGAZINE_COUNT(m->of[class][1]) && MAGAZINE_HEAD(m->of[class][1]) == index))
-			fragment_drop(p, r, (uint32_t)(r->time >> 32));
+		pair = m->of[RECORD_USABLE(r->sizes) / 16 - 1];
+		chain = RECORD_CHAIN(r->time);		/* if that is what it still has, or has already */
+		if (!(MAGAZINE_COUNT(pair[0]) && MAGAZINE_HEAD(pair[0]) == index) &&
+		    !(MAGAZINE_COUNT(pair[1]) && MAGAZINE_HEAD(pair[1]) == index))
+			fragment_drop(p, r, chain == pair[0] || chain == pair[1] ? RECORD_FREED_AT(r->time) : 0);
 	}
 	HEAP_SET(h, m->op, OP_NONE);
 	HEAP_COMMIT(h);
@@ -311,6 +443,8 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 		}
 		leave(p, o, 0);
 	}
-	if (o->number == number)
+	if (o->number == number) {
 		o->cached = 0;
+		memset(o->seen, 0, sizeof o->seen);
+	}
 }

@@ -4,11 +4,12 @@
  * the pool's lock (Bonwick, "Magazines and Vmem", 2001; here two chains a size, and a depot of full ones in the pool).
  *
  *	slot 3  of[c][0]  3 | r7 -> r2 -> r9		chains of records, newest first, the count in the same word
- *		of[c][1]  0
+ *		of[c][1]  0				the other one
  *		op        ALLOC | r7
  *	depot   of[c][k]  8 | r4 -> …			full ones that nobody has
  *
- * For the manager a fragment in a chain is in use. Its record keeps its place and says RECORD_CACHED.
+ * For the manager a fragment in a chain is in use. Its record keeps its place, says RECORD_CACHED, and has in `time`
+ * the chain's word as it was before: 2 | r2 in r7.
  *
  * kill: a chain's word changes by one store, which moves a fragment in or out. What else a call changes lies between
  * two stores to `op`, which names the record, so that whoever repairs a dead slot knows the one fragment that may be on
@@ -31,131 +32,165 @@
 	UNDO_KILL_POINT();					\
 } while (0)
 
-#define OP(kind, index) ((uint64_t)(index) << 32 | (kind))
-#define OP_KIND(op) ((unsigned)(op) & 0xff)
-#define OP_RECORD(op) ((uint32_t)((op) >> 32))
+/*
+ * Bytes in the magazines of one slot, and in one chain. Between two looks at a size, which has the lock, what is there
+ * may grow by one chain; so that all of them are bounded by 64 chains more.
+ */
+enum { SLOT_CACHED_MOST = 256 << 10, CHAIN_MOST = 8 << 10 };
 
-enum { SLOT_CACHED_MOST = 256 << 10 };	/* bytes in the magazines of one slot */
+/* Usable bytes less 16 stand for the size: `over`. Of class c: 16 c, and 8 more where heads have 8 bytes. */
+static inline uint64_t over_for(const struct pool *p, size_t size)
+{
+	return ((size + p->fit_up) & ~15ull) - p->fit_down;
+}
 
 /** Class that serves `size` bytes and a tail, or one that there is none of. */
-static inline uint64_t class_for(const struct pool *p, size_t size)
-{
-	return (size + TAIL_BYTES - 1 - p->magazine_head) / 16;
-}
+static inline uint64_t class_for(const struct pool *p, size_t size) { return over_for(p, size) / 16; }
 
 static inline uint64_t class_usable(const struct pool *p, uint64_t class) { return class * 16 + 16 + p->magazine_head; }
 
-/** A fragment for `size` bytes, at most p->magazine_most, or NULL: ask the manager. Of the slot's own thread. */
-static inline void *slot_take(struct pool *p, struct owner *o, size_t size, uint32_t site)
+/** The chain in use, and the other one of its pair. */
+static inline uint64_t *chain_of(struct meta_magazines *m, uint64_t over)
 {
-	struct meta_magazines *m = o->magazines;
-	struct meta_record *r;
-	uint64_t class, word, usable, *of;
-	uint32_t index;
-	void *ptr;
-
-	if (UNLIKELY(m->op))
-		return NULL;
-	SLOT_STORE(m->op, OP_BEGIN);		/* before the chain is looked at: it is ours from here on */
-	class = class_for(p, size);
-	of = &m->of[class][o->now[class]];
-	word = *of;
-	index = MAGAZINE_HEAD(word);
-	r = &p->records[index];
-	if (UNLIKELY(!MAGAZINE_COUNT(word)) || UNLIKELY(!(r->owner >> 48 & RECORD_CACHED))) {
-		SLOT_STORE(m->op, OP_NONE);
-		return NULL;
-	}
-	usable = class_usable(p, class);
-	ptr = (void *)(uintptr_t)r->address;
-	SLOT_STORE(m->op, OP(OP_ALLOC, index));
-	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) - 1, (uint32_t)r->time));
-	r->sizes = usable / 8 | (usable - size) << 34;
-	r->owner = site | slot_of(o) << 32;
-	r->time = seconds_since(p->created) | ++o->stamp << 32;
-	*tail_of(ptr, usable) = index | p->generation;
-	o->cached -= usable;
-	SLOT_STORE(m->op, OP_NONE);
-	return ptr;
+	return (uint64_t *)(void *)((char *)m->of + over);
 }
 
-/** The record of a fragment in use that may go into a magazine; NULL: the manager's call finds out what it is. */
-static inline struct meta_record *may_put(const struct pool *p, const void *ptr, uint64_t *ret_usable)
-{
-	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable, tail;
-	struct meta_record *r;
+static inline uint64_t *chain_beside(struct meta_magazines *m, uint64_t over) { return chain_of(m, over ^ 8); }
 
-	if (UNLIKELY(at >= p->heap.len) || UNLIKELY(at % 16) || UNLIKELY(at < 16))
-		return NULL;
-	usable = p->ops->usable(&p->heap, ptr);
-	if (UNLIKELY(usable - 16 > CACHED_MOST - 16) || UNLIKELY(usable % 16 != p->magazine_head))
-		return NULL;
-	tail = *tail_of(ptr, usable);
-	if (UNLIKELY((tail & ~0xffffffffull) != p->generation) || UNLIKELY((uint32_t)tail >= p->id->records_max))
-		return NULL;
-	r = &p->records[(uint32_t)tail];
-	if (UNLIKELY(r->address != (uintptr_t)ptr) || UNLIKELY(RECORD_USABLE(r->sizes) != usable))
-		return NULL;
-	*ret_usable = usable;
-	return r;
-}
+/* Upper half of a record's owner: flags and slot. */
+static inline uint32_t slot_half(uint32_t flags, uint32_t slot) { return flags << 16 | slot; }
 
-/*
- * What another one owned may be claimed just now by who buries him, with the lock (shm_front_reclaim). For what is our
- * own nobody does: an exchange would be half of the cost of the pair. What has a flag is for the manager's call.
+/**
+ * A fragment for `size` bytes, at most p->magazine_most. Of the slot's own thread. false: ask the manager.
+ * @now: time(), the cheapest clock there is, and cheaper still when it is asked before anything else
  */
-static inline bool own_it(struct meta_record *r, uint64_t slot)
-{
-	uint64_t was = *(const volatile uint64_t *)&r->owner;
-	uint64_t cached = (uint32_t)was | slot << 32 | (uint64_t)RECORD_CACHED << 48;
-
-	if (LIKELY(was >> 32 == slot)) {
-		r->owner = cached;
-		return true;
-	}
-	return !(was >> 48) && __atomic_compare_exchange_n(&r->owner, &was, cached, false, __ATOMIC_ACQ_REL,
-							   __ATOMIC_RELAXED);
-}
-
-/** true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. */
-static inline bool slot_put(struct pool *p, struct owner *o, const void *ptr, uint32_t site)
+static inline bool slot_take(const struct pool *p, struct owner *o, size_t size, uint32_t site, uint64_t now,
+			     void **ret_ptr)
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
-	uint64_t class, word, usable, *of;
-	uint32_t index;
+	uint64_t over, word, index, *of;
+	char *ptr;
 
 	if (UNLIKELY(m->op))
 		return false;
-	SLOT_STORE(m->op, OP_BEGIN);
-	r = may_put(p, ptr, &usable);
-	if (UNLIKELY(!r))
-		goto no;
-	class = usable / 16 - 1;
-	of = &m->of[class][o->now[class]];
+	SLOT_STORE(m->op, OP_BEGIN);		/* before the chain is looked at: it is ours from here on */
+	over = over_for(p, size);
+	of = chain_of(m, over);
 	word = *of;
-	if (UNLIKELY(MAGAZINE_COUNT(word) >= o->depth) || UNLIKELY(o->cached > SLOT_CACHED_MOST))
-		goto no;
-	index = (uint32_t)(r - p->records);
-	SLOT_STORE(m->op, OP(OP_FREE, index));
-	if (UNLIKELY(!own_it(r, slot_of(o))))
-		goto no;
-	r->time = MAGAZINE_HEAD(word) | (uint64_t)site << 32;
-	SLOT_STORE(*of, MAGAZINE_WORD(MAGAZINE_COUNT(word) + 1, index));
-	o->cached += usable;
+	index = word >> 16;
+	r = &p->records[index];
+	if (UNLIKELY(!MAGAZINE_COUNT(word))) {
+		SLOT_STORE(m->op, OP_NONE);
+		return false;
+	}
+	SLOT_STORE(m->op, word);		/* OP_ALLOC */
+	SLOT_STORE(*of, RECORD_CHAIN(r->time));
+	ptr = (char *)(uintptr_t)r->address;
+	UPPER(r->sizes) = (uint32_t)size << 2;	/* as record_sizes(); `usable` is there, and so small that it fits */
+	r->owner = site | o->mine;
+	LOWER(r->time) = (uint32_t)(now - p->created);	/* before the pool was made is just now for who reads it */
+	UPPER(r->time) = ++o->stamp;
+	*tail_of(ptr, over + 16) = index | p->generation;
 	SLOT_STORE(m->op, OP_NONE);
+	*ret_ptr = ptr;
 	return true;
-no:
+}
+
+/* The same address, wherever it is. */
+static inline uint64_t load_word(const void *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof word);
+	return word;
+}
+
+/** `over` of a fragment of a manager with a size_word, as the word says it. */
+static inline uint64_t over_of(const struct pool *p, const void *ptr)
+{
+	return (load_word((const char *)ptr + p->size_at) & p->size_mask) - p->size_less;
+}
+
+/** Whether what stands before and behind a small fragment may be looked at. */
+static inline bool within_reach(const struct pool *p, const void *ptr)
+{
+	return LIKELY((uintptr_t)ptr - p->first < atomic_load_explicit(&p->reach, memory_order_relaxed));
+}
+
+/**
+ * The record of a fragment that may go into a magazine, or records_max; the manager's call finds out what that is.
+ * @over: what its head says, which is not believed: record and tail have to agree
+ */
+static inline uint64_t record_of(const struct pool *p, const void *ptr, uint64_t over)
+{
+	const struct meta_record *r;
+	uint64_t index;
+
+	if (UNLIKELY(over > CACHED_MOST - 16))
+		return p->records_max;
+	index = load_word((const char *)ptr + over + 16 - TAIL_BYTES) ^ p->generation;
+	if (UNLIKELY(index >= p->records_max))
+		return p->records_max;
+	r = &p->records[index];
+	return LIKELY(r->address == (uintptr_t)ptr) && LIKELY((uint32_t)r->sizes == (uint32_t)(over + 16) / 8) ?
+		       index : p->records_max;
+}
+
+/** As slot_put_own(), whoever owns it. */
+bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site);
+
+static inline void slot_push(struct meta_magazines *m, struct meta_record *r, uint64_t index, uint64_t *of,
+			     uint64_t word, uint32_t site)
+{
+	atomic_signal_fence(memory_order_release);	/* killed before it is CACHED, it keeps its time */
+	r->time = word << 16 | site;
+	SLOT_STORE(*of, MAGAZINE_PUT(word, index));
 	SLOT_STORE(m->op, OP_NONE);
-	return false;
+}
+
+/**
+ * true: `ptr` was a fragment in use, and waits in a magazine now. Of the slot's own thread. What has a flag is for the
+ * manager's call. Nobody else claims what is our own, so that its record is changed by a plain store.
+ * @over: as record_of(), of what is within_reach()
+ */
+static inline bool slot_put_own(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site)
+{
+	struct meta_magazines *m = o->magazines;
+	struct meta_record *r;
+	uint64_t word, *of, index;
+	uint32_t owner;
+
+	if (UNLIKELY(m->op))
+		return false;
+	index = record_of(p, ptr, over);
+	if (UNLIKELY(index >= p->records_max))
+		return false;
+	r = &p->records[index];
+	owner = UPPER(r->owner);
+	if (UNLIKELY(owner != slot_half(0, o->number)))
+		return false;
+	SLOT_STORE(m->op, OP(OP_FREE, index));	/* before the chain is looked at */
+	of = chain_of(m, over);
+	word = *of;
+	if (UNLIKELY(!(word & MAGAZINE_ROOMS))) {
+		SLOT_STORE(m->op, OP_NONE);
+		return false;
+	}
+	UPPER(r->owner) = slot_half(RECORD_CACHED, owner);
+	slot_push(m, r, index, of, word, site);
+	return true;
 }
 
 /* ---- slot_magazine.c: with the lock, the transaction before is committed ---- */
 
+/** Of a request that the chain could not serve: the other one, or one of the depot, is in its place now. */
+bool slot_find(const struct front_call *call, size_t size);
 /** After a request that no magazine could serve: the next ones shall find something. */
 void slot_refill(const struct front_call *call, size_t size, uint64_t need);
-/** Before a free that found no room: a full chain goes to the depot, or its fragments to the manager. */
-void slot_unload(const struct front_call *call, uint64_t usable);
+/** Before a free that found no room: a full chain goes to the depot, or its fragments to the manager. true:
+ * there is room. */
+bool slot_unload(const struct front_call *call, uint64_t usable);
 /** What is in this slot's magazines and in the depot goes to the manager. false: nothing was. */
 bool slot_give_back(const struct front_call *call);
 

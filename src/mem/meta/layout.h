@@ -4,7 +4,7 @@
  *
  *	0	identity	written before the file gets its name, never after
  *	4 KiB	live		lock, counters, cursors, named roots: one cache line a writer
- *	8 KiB	roots		the manager's own words (shm; in pkg they are private memory at identity.roots)
+ *	8 KiB	roots		the manager's own words; pkg, where these are private memory at identity.roots: threads
  *	256 KiB	failures, faults	two rings
  *	384 KiB	depot		shm: magazines that no slot has
  *	448 KiB	recoveries	a third
@@ -30,6 +30,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,13 +38,14 @@
 
 #define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
 
-enum { META_LAYOUT = 3 };		/* raise with every change here: others refuse what they do not know */
+enum { META_LAYOUT = 4 };		/* raise with every change here: others refuse what they do not know */
 
 enum {
 	META_PAGE = 4096,
 	META_LIVE = 4096,
 	META_ROOTS = 8192,
 	META_ROOTS_MAX = 0x40000 - META_ROOTS,
+	META_THREADS = META_ROOTS,	/* pkg */
 	META_FAILURES = 0x40000,
 	META_FAULTS = 0x50000,
 	META_DEPOT = 0x60000,
@@ -114,6 +116,19 @@ struct meta_counters {
 	uint64_t sites_used;		/* site 0 is "not known" */
 };
 
+/*
+ * pkg: what the magazines of one thread hold, the thread's own line. The first of all is the depot's. They are in the
+ * live page, LIVE_THREADS of them, and from META_THREADS on. Stores alone: a thread reads nothing here but `taken`.
+ */
+enum { MAGAZINE_SIZES = 65, MAGAZINE_STRIDE = 72 };
+struct meta_thread {
+	_Alignas(64) uint64_t taken;	/* allocations from there that counters.stamp has not, may be negative */
+	uint32_t head;			/* top[i] counts fragments of 16 i + head bytes */
+	uint32_t recorded;		/* 1: all that is inside has records, 0: none of it */
+	uint16_t top[MAGAZINE_SIZES];	/* MAGAZINE_STRIDE i + fragments inside */
+};
+enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
+
 struct meta_live {
 	/* -- who writes: a holder of the lock, and who wants it -- */
 	_Alignas(64) _Atomic uint64_t lock;
@@ -131,8 +146,8 @@ struct meta_live {
 	_Atomic uint64_t faults;
 	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
 	_Atomic uint64_t slots_used;			/* slots ever claimed; their pages have memory behind them */
-	uint64_t cached; /* CACHED_BYTES, CACHED_COUNT. pkg: in magazines. shm: in the depot, a word of the transaction
-			  */
+	uint64_t cached; /* shm: CACHED_BYTES, CACHED_COUNT in the depot, a word of the transaction */
+	_Atomic uint64_t threads; /* pkg: lines from META_THREADS on that have memory behind them */
 	/* -- operators; read by every call -- */
 	_Alignas(64) _Atomic uint64_t wanted;
 	_Atomic uint64_t features;
@@ -145,6 +160,7 @@ struct meta_live {
 	uint64_t cursor_expires[MEM_CURSORS];		/* CLOCK_MONOTONIC, s */
 	/* -- named roots: the holder of the lock -- */
 	_Alignas(64) struct meta_named_root { char name[56]; uint64_t address; } named[NAMED_ROOTS];
+	struct meta_thread thread[LIVE_THREADS];
 };
 
 /* A failed request. `seq` is written last: a reader takes an entry whose seq is place + 1 before and after. */
@@ -219,17 +235,25 @@ enum { SLOT_BYTES = 16384 };		/* of which the second page has its magazines, and
  * Magazines of a slot (shm): for each size up to CACHED_MOST two chains of records, newest first. A record's `time`
  * names the next one.
  *
- *	of[c][x]	index of the newest record | how many there are << 32
- *	op		what its owner is doing just now, without the lock: enum magazine_op | index of the record << 32
+ *	of[c][x]	how many there are, 8 bits | how many more its owner may put there << 8 | index of the newest
+ *record << 16; of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
+ *	op		what its owner is doing just now, without the lock. Of a take: the chain's word as it was
  *
  * Of class c are fragments of 16 c + 16 usable bytes (8 more where heads have 8). Only the owner changes them, and in
  * transactions, once it is dead, who repairs. A chain of the depot is such a word, too.
  */
 enum { MAGAZINE_CLASSES = 64, MAGAZINE_PAIR = 2, MAGAZINE_DEPTH_FIRST = 8, MAGAZINE_MOST = 64, DEPOT_DEEP = 8 };
-#define MAGAZINE_COUNT(word) ((word) >> 32)
-#define MAGAZINE_HEAD(word) ((uint32_t)(word))
-#define MAGAZINE_WORD(count, head) ((uint64_t)(count) << 32 | (head))
-enum magazine_op { OP_NONE, OP_BEGIN, OP_ALLOC, OP_FREE };	/* BEGIN: no record is on its way yet */
+#define MAGAZINE_COUNT(word) ((word) & 0xff)
+#define MAGAZINE_ROOM(word) ((word) >> 8 & 0xff)
+#define MAGAZINE_HEAD(word) ((uint32_t)((word) >> 16))
+#define MAGAZINE_WORD(count, room, head) ((uint64_t)(head) << 16 | (room) << 8 | (count))
+#define MAGAZINE_ROOMS 0xff00ull
+#define MAGAZINE_PUT(word, head) \
+	(((uint64_t)(head) << 16) + ((word)&0xffff) + 1 - 0x100)	/* one more, room for one less */
+enum magazine_op { OP_NONE, OP_ALLOC, OP_FREE = 0x8000, OP_BEGIN };	/* BEGIN: no record is on its way yet */
+#define OP(kind, index) (((uint64_t)(index) << 16) + (kind))
+#define OP_KIND(op) (((op) & OP_FREE) || !(op) ? (enum magazine_op)((op) & 0xffff) : OP_ALLOC)
+#define OP_RECORD(op) ((uint32_t)((op) >> 16))
 struct meta_magazines {
 	_Alignas(64) uint64_t op;
 	_Alignas(64) uint64_t of[MAGAZINE_CLASSES][MAGAZINE_PAIR];
@@ -238,17 +262,18 @@ struct meta_depot { uint64_t of[MAGAZINE_CLASSES][DEPOT_DEEP]; };
 
 /*
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
- *	sizes	usable / 8, 34 bits | slack << 34	slack = usable - requested, at most RECORD_SLACK_MOST
+ *	sizes	usable / 8, 34 bits | up to CACHED_MOST usable bytes: requested << 34;
+ *		above: usable - requested, at most RECORD_SLACK_MOST, << 34
  *	owner	site | slot << 32 | flags << 48
  *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32;
- *		in a magazine of shm: the next one's index | site of the free << 32
+ *		in a magazine of shm: site of the free, 16 bits | the chain behind it << 16
  */
 struct meta_record { uint64_t address, sizes, owner, time; };
 enum { RECORD_FREE = 1 };		/* in address */
 #define RECORD_USABLE(sizes) (((sizes) & 0x3ffffffffull) * 8)
-#define RECORD_SLACK(sizes) ((sizes) >> 34)
 #define RECORD_SLACK_MOST 0x3fffffffull
-#define RECORD_SIZES(usable, slack) ((usable) / 8 | ((slack) < RECORD_SLACK_MOST ? (slack) : RECORD_SLACK_MOST) << 34)
+#define RECORD_CHAIN(time) ((time) >> 16)
+#define RECORD_FREED_AT(time) ((uint32_t)(time) & 0xffff)
 /*
  * Flags. OWNED: goes back when its slot is reaped, however its owner ended. QUARANTINED: its owner was killed, and
  * on_death says that it stays as it is, whoever frees it, until somebody decides.
@@ -257,11 +282,35 @@ enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4, RECORD_QUARANTIN
 
 /**
  * The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. A fragment
- * of a private heap that lies in a magazine has the index TAIL_CACHED, and is not marked.
+ * of a private heap without one that lies in a magazine has such a word with the index TAIL_CACHED at CACHED_TAG.
  */
 enum { TAIL_BYTES = 8 };
 #define TAIL_CACHED UINT32_MAX
+enum { CACHED_TAG = 8 };		/* beside the head, so that a free touches one cache line where it can */
 enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
+
+static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
+{
+	uint64_t more = usable <= CACHED_MOST		      ? requested
+			: usable - requested < RECORD_SLACK_MOST ? usable - requested
+								 : RECORD_SLACK_MOST;
+
+	return usable / 8 | more << 34;
+}
+
+/** Of a slack that is too large to be told: what it may have been at most. */
+static inline uint64_t sizes_requested(uint64_t sizes)
+{
+	uint64_t usable = RECORD_USABLE(sizes);
+
+	return usable <= CACHED_MOST ? sizes >> 34 : usable - (sizes >> 34);
+}
+
+static inline bool sizes_known(uint64_t sizes)
+{
+	return sizes_requested(sizes) <= RECORD_USABLE(sizes) &&
+	       (RECORD_USABLE(sizes) <= CACHED_MOST || sizes >> 34 < RECORD_SLACK_MOST);
+}
 
 /* live.cached: bytes | fragments << 40 */
 #define CACHED_BYTES(word) ((word) & 0xffffffffffull)
@@ -276,10 +325,24 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
 		for (unsigned x = 0; x < MAGAZINE_PAIR; x++) {
-			uint64_t count = MAGAZINE_COUNT(m->of[class][x]) & 0xff;	/* of hostile memory, too */
+			uint64_t count = MAGAZINE_COUNT(m->of[class][x]);
 
 			cached += CACHED(count, count * (16 * class + 16 + head));
 		}
+	return cached;
+}
+
+/** What is in the magazines of a thread, as live.cached says it. Its owner may go on meanwhile: relaxed, numbers. */
+static inline uint64_t thread_cached(const struct meta_thread *t)
+{
+	uint64_t cached = 0, head = __atomic_load_n(&t->head, __ATOMIC_RELAXED) & 8;
+
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		uint16_t count = (uint16_t)(__atomic_load_n(&t->top[i], __ATOMIC_RELAXED) - i * MAGAZINE_STRIDE);
+
+		if (count <= MAGAZINE_MOST)	/* of hostile memory, too */
+			cached += CACHED(count, (uint64_t)count * (16 * i + head));
+	}
 	return cached;
 }
 
@@ -290,7 +353,10 @@ _Static_assert(offsetof(struct meta_live, failures) == 192, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, wanted) == 256, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, cursors) == 384, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, named) == 640, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, thread) == 2688, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
+_Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_thread) == 192 && offsetof(struct meta_thread, top) == 16, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");

@@ -159,6 +159,7 @@ static void take_over(struct pool *p, struct owner *o)
 		done.ns = now_ns() - from;
 		/* relaxed: for this thread's next call, or another's; in shard 0, which they all look at */
 		atomic_fetch_or_explicit(&(p->home ? p->home : p)->features, POOL_REAP_DUE, memory_order_relaxed);
+		atomic_store_explicit(&p->reach, 0, memory_order_relaxed);
 	}
 	atomic_store_explicit(&p->live->repair, 0, memory_order_release);
 	if (done.dead) { /* others are at work again by now */

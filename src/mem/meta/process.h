@@ -22,7 +22,7 @@ struct process_self {
 	char command[64];
 };
 
-extern const volatile uint64_t *epoch_word;	/* 0: this process was just made, or nothing is initialised yet */
+extern const volatile uint64_t *epoch_word __attribute__((visibility("hidden")));	/* 0: this process was just made, or nothing is initialised yet */
 
 /** Make the epoch page if need be and give this process an epoch of its own. Not 0; 0 when there is no memory. */
 uint64_t epoch_renew(void);

@@ -166,6 +166,8 @@ static void become(struct pool *p, uint32_t number, uint64_t claimed, bool obser
 	*ret_owner = (struct owner){ .slot = s,
 				     .number = number,
 				     .magazines = slot_magazines(p, number),
+				     .open = OWNER_CLOSED,
+				     .mine = (uint64_t)number << 32,
 				     .depth = MAGAZINE_DEPTH_FIRST,
 				     .tag = (uint64_t)(generation & 0x7ffff) << 13 | (uint64_t)(number + 1) << 1 };
 }

@@ -8,6 +8,7 @@
 #ifndef META_STORE_H
 #define META_STORE_H
 
+#include "mem/base/compiler.h"
 #include "mem/pool.h"
 
 #ifdef MEM_DOMAIN_SHM
@@ -26,6 +27,9 @@ int sites_grow(struct pool *p);
  * A pkg pool maps its ledger here when it is needed first.
  */
 int records_grow(struct pool *p);
+
+/** pkg: one more page of threads' lines. With the lock; as records_grow(). */
+int threads_grow(struct pool *p);
 
 /*
  * Return address -> site, for callers without a static site: one word an entry, address << 16 | number, so that threads
@@ -60,7 +64,7 @@ uint32_t DOMAIN(site_intern)(struct pool *p, struct meta_site *site);
 
 static inline _Atomic uint64_t *known_line(const void *caller)
 {
-	return &DOMAIN(known_sites)[(((uint32_t)((uintptr_t)caller >> 1) * 2654435769u) >> 19) * KNOWN_WAYS];
+	return &DOMAIN(known_sites)[(uintptr_t)caller % (KNOWN_SITES / KNOWN_WAYS) * KNOWN_WAYS];
 }
 
 /** The number, if this process knows it already; 0: not. No lock needed. */
@@ -74,9 +78,9 @@ static inline uint32_t site_known(const struct pool *p, const struct mem_site *s
 	}
 	for (unsigned i = 0; i < KNOWN_WAYS; i++) {
 		/* one word: whole or not there */
-		known = atomic_load_explicit(known_line(caller) + i, memory_order_relaxed);
-		if (known >> 16 == (uintptr_t)caller)
-			return known & 0xffff;
+		known = atomic_load_explicit(known_line(caller) + i, memory_order_relaxed) ^ (uintptr_t)caller << 16;
+		if (LIKELY(known < SITES_MAX))
+			return (uint32_t)known;
 	}
 	return 0;
 }
@@ -96,7 +100,7 @@ static inline void site_remember(const struct pool *p, const struct mem_site *si
 	}
 }
 
-_Static_assert(KNOWN_SITES == KNOWN_WAYS << 13 && SITES_MAX <= 1 << 15, "known_line()");
+_Static_assert(SITES_MAX <= 1 << 16, "known_sites[]");
 
 /* Lock-free: a place in the ring is taken first, `seq` is written last. No lock needed. */
 void note_failure(struct pool *p, const struct meta_failure *f);

@@ -645,6 +645,7 @@ const struct mem_manager_ops MEM_OPS(vq) = {
 	.summary = "very quick: pages of one size for what is small, a stack of blocks for the rest",
 	.domains = MEM_PKG | MEM_SHM, .root_bytes = sizeof(struct vq_roots), .max_stores = VQ_FIRST,
 	MEM_MUTATORS(.init = vq_init, .alloc = vq_alloc, .free = vq_free, .resize = vq_resize, .usable = vq_usable,
-		     .extend = vq_extend, .idle = vq_idle, .mark = vq_mark, .marked = vq_marked, .owns = vq_owns)
+		     .extend = vq_extend, .idle = vq_idle, .mark = vq_mark, .marked = vq_marked, .owns = vq_owns,
+		     .size_word = { ~(uint64_t)VQ_BITS, VQ_HEAD, VQ_HEAD })
 	.walk = vq_walk, .check = vq_check, .largest = vq_largest,
 };

@@ -53,7 +53,7 @@ static uint64_t past(uint64_t time, uint64_t now) { return time < now ? time : n
 bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r,
 		       const struct peek_present *present, struct obs_fragment *ret_fragment)
 {
-	uint64_t size = RECORD_USABLE(r->sizes), slack = RECORD_SLACK(r->sizes);
+	uint64_t size = RECORD_USABLE(r->sizes);
 	uint64_t flags = r->owner >> 48, off = r->address - p->id.base;
 
 	if (!r->address || (r->address & RECORD_FREE))
@@ -62,11 +62,11 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		return false;
 	*ret_fragment = (struct obs_fragment){
 		.index = SHARD_IN(index, p->id.shard), .address = r->address, .size = size,
-		.requested = slack <= size && slack < RECORD_SLACK_MOST ? size - slack : OBS_UNKNOWN,
+		.requested = sizes_known(r->sizes) ? sizes_requested(r->sizes) : OBS_UNKNOWN,
 		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
 		.slot = ((uint32_t)(r->owner >> 32) & 0xffff) | p->id.shard << SHARD_SLOT_AT,
-		.time = flags & RECORD_CACHED && p->key.domain == OBS_SHM ?	/* there it names the next one */
+		.time = flags & RECORD_CACHED && p->key.domain == OBS_SHM ?	/* there it has the chain */
 				OBS_UNKNOWN :
 				past(p->id.created + (uint32_t)r->time, present->time),
 		.quarantined = flags & RECORD_QUARANTINED,
