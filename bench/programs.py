@@ -11,7 +11,6 @@ peak. --write puts the table into the Markdown FILE, between its <!-- table --> 
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 
@@ -19,12 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../tests/programs"))
 sys.dont_write_bytecode = True
 import programs as p  # noqa: E402 pylint: disable=wrong-import-position
-
-
-def machine():
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        cpu = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), platform.machine())
-    return f"{cpu}, {os.cpu_count()} CPUs, Linux {platform.release()}, glibc {platform.libc_ver()[1]}, load {os.getloadavg()[0]:.2f} at the start"
+from report import machine, markdown, print_table, series, write  # noqa: E402 pylint: disable=wrong-import-position
 
 
 def one(build, name, manager, scale):
@@ -66,24 +60,6 @@ def table(found, names, managers):
     return rows
 
 
-def markdown(rows):
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---|" + "--:|" * (len(rows[0]) - 1), *lines[1:]])
-
-
-def series(values):
-    if not values:
-        return None
-    return {"median": round(statistics.median(values), 4), "min": round(min(values), 4), "max": round(max(values), 4)}
-
-
-def write(path, text):
-    with open(path, encoding="utf-8") as f:
-        before, rest = f.read().split("<!-- table -->\n", 1)
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(before + "<!-- table -->\n" + text + "<!-- /table -->" + rest.split("<!-- /table -->", 1)[1])
-
-
 def main():
     a = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     a.add_argument("-r", "--rounds", type=int, default=5)
@@ -107,10 +83,7 @@ def main():
                               "time_to_glibc": series([r[0] for r in good]), "memory_to_glibc": series([r[1] for r in good])}))
     else:
         print(where + f"; {o.rounds} rounds; time / memory, x glibc\n")
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            print("  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))).rstrip())
-        print()
+        print_table(rows)
     if o.write:
         write(o.write, f"{where}; medians of {o.rounds} rounds.\n\n{markdown(rows)}\n")
     sys.exit(any(None in r for r in found.values()))

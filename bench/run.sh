@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# run.sh [--against FILE] [NAME ...] [-- OPTIONS]: runs the benchmarks NAME (all but programs, which takes a quarter of an
-# hour, and reference, which wants foreign allocators), tables on stdout.
+# run.sh [--against FILE] [NAME ...] [-- OPTIONS]: runs the benchmarks NAME (all but programs and peers, which take a quarter
+# of an hour each, and reference, which wants foreign allocators), tables on stdout.
+#	peers -- --write docs/performance.md		managers beside glibc, jemalloc, tcmalloc, mimalloc: renews that table
 #	programs -- --write docs/programs.md		renews that table
 #	reference -- --against tlsf=ADAPTER.so		beside a reference implementation, see bench/reference.h
 # BENCH_BIN: where they are built. With --json FILE the figures are kept for a later --against.
@@ -17,7 +18,7 @@ while [ $# -gt 0 ]; do
 	--against) against=${2:?--against needs a file}; shift 2 ;;
 	--json) keep=${2:?--json needs a file}; shift 2 ;;
 	--) shift; break ;;
-	-*) echo "usage: $0 [--json FILE] [--against FILE] [NAME ...] [-- OPTIONS]; names: $all programs reference" >&2; exit 2 ;;
+	-*) echo "usage: $0 [--json FILE] [--against FILE] [NAME ...] [-- OPTIONS]; names: $all programs peers reference" >&2; exit 2 ;;
 	*) names="$names $1"; shift ;;
 	esac
 done
@@ -29,9 +30,9 @@ if [ -n "$keep$against" ]; then
 fi
 for name in ${names:-$all}; do
 	program=$bin/bench_$name
-	[ "$name" != programs ] || program=$here/programs.py
+	case $name in programs | peers) program=$here/$name.py ;; esac
 	if [ ! -x "$program" ]; then
-		echo "$name: not built (looked for $program); names: $all programs reference" >&2
+		echo "$name: not built (looked for $program); names: $all programs peers reference" >&2
 		failed=2
 		continue
 	fi

@@ -6,23 +6,30 @@
  *	registrar	examples/registrar on it, two workers; N phones are registered, one fragment each
  *	here		an open loop: RATE phones a second register again, whether answers come or not
  *	reporter	asks mmd for stats, summary, leaks, failures, check, pages of dump, without a pause
+ *	idle reporter	the same with idle priority (chrt -i 0): what is done with answers is its own affair
  *	burner		does arithmetic, without a pause: what any busy program costs that looks at nothing
  *
  * All fragments come from real REGISTERs, one address each: the registrar takes some 80000 a second, so that two
- * millions are there in half a minute. Quiet, beside the reporter and beside the burner take turns of a second, in
- * changing order, so that whatever else the machine does falls on all of them; TURNS of each are a round, and ratios
+ * millions are there in half a minute. Quiet, beside the reporter and beside the burner take turns of a quarter second,
+ * in changing order, so that whatever else the machine does falls on all of them; TURNS of each are a round, and ratios
  * are taken within a round. A reply's time goes from just before sendto() to the kernel's time stamp of the reply, so
  * that a late client counts as late ("client late"), not as a slow server; being open, the loop sends what is due
  * however slow the answers are. The sweeper sleeps all the while: to go over two million addresses costs more than
  * all that is asked here, and falls into some turns and not into others.
+ *
+ * A virtual machine's host stops a CPU for milliseconds, some times a second, which is more than all else that is to be
+ * seen here. Requests that were under way then are left out, whatever the phase ("left out"; stalls.h). The kernel's
+ * own figure stands beside the percentiles: how long a worker of the registrar that could run waited for a CPU.
  *
  * Reports take no lock, but CPU time. `chrt -r 10 bench_serve` takes that out of the picture: registrar and phones go
  * first then, mmd, reporter and burner keep their normal priority, and what is left are locks, memory and the kernel.
  */
 #include "ask.h"
 #include "bench.h"
+#include "stalls.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <libgen.h>
 #include <math.h>
@@ -40,12 +47,12 @@
 
 extern char **environ;
 
-enum { QUIET, REPORTS, BUSY, PHASES };
+enum { QUIET, REPORTS, POLITE, BUSY, PHASES };
 enum {
-	FRAGMENTS = 2000000, RATE = 4000, TURNS = 8, TURN = RATE, ROUND = TURN * TURNS, WINDOW = 64, PACKET = 2048,
+	FRAGMENTS = 2000000, RATE = 4000, TURNS = 24, TURN = RATE / 4, ROUND = TURN * TURNS, WINDOW = 64, PACKET = 2048,
 	BYTES_A_PHONE = 1280,			/* with room to spare: the pool commits what it needs */
 	STEP = 7919,				/* phones register again in this stride, so that none does twice soon */
-	GRACE_MS = 1000, PAGES = 20,
+	GRACE_MS = 1000, PAGES = 20, LEFT_OUT = -1000000000,	/* below all times, even when the clock goes back */
 };
 
 static const char BRANCH[] = "branch=z9hG4bK-";
@@ -163,7 +170,11 @@ static const char *phones_register(uint32_t count)
 /* ---- a turn: an open loop ---- */
 
 /* What a round has seen of a phase. */
-struct seen { double took_us[ROUND], late_us[ROUND]; uint32_t answered, refused; };
+struct seen {
+	double took_us[ROUND], late_us[ROUND];
+	uint32_t answered, refused, left_out;	/* left out: took_us is negative */
+	double waited_ns, slices;		/* of the registrar */
+};
 
 struct flight {
 	uint64_t first;				/* number of its first request */
@@ -215,41 +226,107 @@ static int ascending(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static double share_of(const double sorted[ROUND], double q) { return sorted[(uint32_t)(q * (ROUND - 1))]; }
+static double share_of(const double *sorted, uint32_t count, double q) { return sorted[(uint32_t)(q * (count - 1))]; }
 
 static struct figures {
-	struct bench_series p50[PHASES], p99[PHASES], p999[PHASES], worst[PHASES], late[PHASES];
-	struct bench_series ratio, busy_ratio, beside_busy, pause, asked, lost, refused, fill_s;
+	struct bench_series p50[PHASES], p99[PHASES], p999[PHASES], worst[PHASES], late[PHASES], left_out[PHASES],
+		waited[PHASES];
+	struct bench_series ratio, polite_ratio, busy_ratio, polite_asked, beside_busy, pause, asked, lost, refused,
+		fill_s;
 	double fragments;
+	bool watched;			/* for times when the machine stood still */
 } figures;
+
+static void leave_out(struct seen *seen, const struct flight *f)
+{
+	for (uint32_t i = 0; i < TURN; i++) {
+		uint64_t from = atomic_load(&f->sent[i]);
+
+		if (isnan(f->took_us[i]) || !stalls_between(from, from + (uint64_t)(f->took_us[i] * 1e3)))
+			continue;
+		f->took_us[i] = LEFT_OUT;
+		seen->left_out++;
+	}
+}
 
 /* What is lost took all of GRACE_MS. */
 static const char *tell(struct seen *seen, unsigned phase)
 {
+	uint32_t kept = ROUND - seen->left_out;
+	const double *took = seen->took_us + seen->left_out;
+
 	for (uint32_t i = 0; i < ROUND; i++)
 		if (isnan(seen->took_us[i]))
 			seen->took_us[i] = GRACE_MS * 1e3;
 	qsort(seen->took_us, ROUND, sizeof *seen->took_us, ascending);
 	qsort(seen->late_us, ROUND, sizeof *seen->late_us, ascending);
-	if (seen->took_us[0] <= 0)
+	if (kept < ROUND / 2)
+		return "the machine stands still more often than not";
+	if (took[0] <= 0)
 		return "the clock was set back meanwhile";
-	bench_add(&figures.p50[phase], share_of(seen->took_us, 0.5));
-	bench_add(&figures.p99[phase], share_of(seen->took_us, 0.99));
-	bench_add(&figures.p999[phase], share_of(seen->took_us, 0.999));
-	bench_add(&figures.worst[phase], seen->took_us[ROUND - 1]);
-	bench_add(&figures.late[phase], share_of(seen->late_us, 0.999));
+	bench_add(&figures.p50[phase], share_of(took, kept, 0.5));
+	bench_add(&figures.p99[phase], share_of(took, kept, 0.99));
+	bench_add(&figures.p999[phase], share_of(took, kept, 0.999));
+	bench_add(&figures.worst[phase], took[kept - 1]);
+	bench_add(&figures.late[phase], share_of(seen->late_us, ROUND, 0.999));
+	bench_add(&figures.left_out[phase], 100.0 * seen->left_out / ROUND);
+	bench_add(&figures.waited[phase], seen->slices > 0 ? seen->waited_ns / seen->slices / 1e3 : NAN);
 	bench_add(&figures.lost, ROUND - seen->answered);
 	bench_add(&figures.refused, seen->refused);
 	return NULL;
 }
 
+/* ---- what the registrar waited ---- */
+
+static pid_t registrar_pid;
+
+static void add_schedstat(const char *task, double *waited_ns, double *slices)
+{
+	unsigned long long ran, waited, n;
+	char path[128];
+	FILE *in;
+
+	snprintf(path, sizeof path, "/proc/%.20s/schedstat", task);
+	in = fopen(path, "r");
+	if (in && fscanf(in, "%llu %llu %llu", &ran, &waited, &n) == 3) {
+		*waited_ns += (double)waited;
+		*slices += (double)n;
+	}
+	if (in)
+		fclose(in);
+}
+
+/* Of its workers, which are its children: how long they could have run and did not, and how often they ran. sign: ±1 */
+static void workers_waited(struct seen *seen, double sign)
+{
+	double waited_ns = 0, slices = 0;
+	char path[64], child[24];
+	FILE *in;
+
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)registrar_pid, (int)registrar_pid);
+	in = fopen(path, "r");
+	while (in && fscanf(in, "%20s", child) == 1)
+		add_schedstat(child, &waited_ns, &slices);
+	if (in)
+		fclose(in);
+	seen->waited_ns += sign * waited_ns;
+	seen->slices += sign * slices;
+}
+
 /* ---- who disturbs ---- */
 
 /* Who disturbs has no real-time priority, though the rest may have. */
-static void be_normal(void) { pthread_setschedparam(pthread_self(), SCHED_OTHER, &(struct sched_param){ 0 }); }
+static void be(int policy) { pthread_setschedparam(pthread_self(), policy, &(struct sched_param){ 0 }); }
 
 /* From turn to turn it goes on where it was. */
-struct reporter { _Atomic bool stop; double pause_us; unsigned asked; bool failed; char cursor[ASK_CURSOR]; };
+struct reporter {
+	_Atomic bool stop;
+	int policy;
+	double pause_us;
+	unsigned asked;
+	bool failed;
+	char cursor[ASK_CURSOR];
+};
 
 /* The n-th: each of the methods, then PAGES of the dump, and again. */
 static bool report(struct link *l, unsigned n, char cursor[ASK_CURSOR])
@@ -269,7 +346,7 @@ static void *report_on(void *arg)
 	struct reporter *r = arg;
 	struct link l;
 
-	be_normal();
+	be(r->policy);
 	r->failed = !ask_open(&l);
 	if (r->failed)
 		return NULL;
@@ -287,7 +364,7 @@ static void *burn_on(void *arg)
 	struct reporter *r = arg;
 	uint64_t state = 1, sum = 0;
 
-	be_normal();
+	be(r->policy);
 	while (!atomic_load(&r->stop))
 		for (unsigned i = 0; i < 1000; i++)
 			sum += bench_random(&state);
@@ -297,7 +374,7 @@ static void *burn_on(void *arg)
 
 static const char *turn(unsigned phase, unsigned n, struct seen *seen, struct reporter *r)
 {
-	static void *(*const body[PHASES])(void *) = { NULL, report_on, burn_on };
+	static void *(*const body[PHASES])(void *) = { NULL, report_on, report_on, burn_on };
 	static struct flight f;
 	pthread_t receiver, other;
 	bool disturbed;
@@ -314,13 +391,16 @@ static const char *turn(unsigned phase, unsigned n, struct seen *seen, struct re
 	if (pthread_create(&receiver, NULL, receive_on, &f))
 		return "no thread";
 	disturbed = body[phase] && !pthread_create(&other, NULL, body[phase], r);
-	usleep(50000);				/* the other one is at work */
+	usleep(20000);				/* the other one is at work */
+	workers_waited(seen, -1);
 	fly(&f);
+	workers_waited(seen, 1);
 	atomic_store(&r->stop, true);
 	atomic_store(&f.over, true);
 	pthread_join(receiver, NULL);
 	if (disturbed)
 		pthread_join(other, NULL);
+	leave_out(seen, &f);
 	seen->answered += atomic_load(&f.answered);
 	seen->refused += f.refused;
 	phones.next += TURN;
@@ -330,7 +410,7 @@ static const char *turn(unsigned phase, unsigned n, struct seen *seen, struct re
 static const char *round_run(unsigned round)
 {
 	struct seen *seen = calloc(PHASES, sizeof *seen);
-	struct reporter r[PHASES] = { { .stop = false } };
+	struct reporter r[PHASES] = { [POLITE] = { .policy = SCHED_IDLE } };
 	const char *error = seen ? NULL : "out of memory";
 
 	for (unsigned n = 0; n < TURNS && !error; n++)
@@ -341,8 +421,9 @@ static const char *round_run(unsigned round)
 		}
 	for (unsigned phase = 0; phase < PHASES && !error; phase++)
 		error = tell(&seen[phase], phase);
-	bench_add(&figures.pause, r[REPORTS].pause_us);
+	bench_add(&figures.pause, fmax(r[REPORTS].pause_us, r[POLITE].pause_us));
 	bench_add(&figures.asked, r[REPORTS].asked);
+	bench_add(&figures.polite_asked, r[POLITE].asked);
 	free(seen);
 	return error;
 }
@@ -414,6 +495,7 @@ static const char *rounds_run(unsigned rounds)
 		if (error)
 			break;
 		bench_add(&figures.ratio, ratio(&figures.p999[REPORTS], &figures.p999[QUIET]));
+		bench_add(&figures.polite_ratio, ratio(&figures.p999[POLITE], &figures.p999[QUIET]));
 		bench_add(&figures.busy_ratio, ratio(&figures.p999[BUSY], &figures.p999[QUIET]));
 		bench_add(&figures.beside_busy, ratio(&figures.p999[REPORTS], &figures.p999[BUSY]));
 	}
@@ -445,7 +527,7 @@ static const char *play(const char *manager, uint32_t count, unsigned rounds, co
 		return "the configuration cannot be written";
 	daemon = ask_daemon(self);
 	if (daemon > 0)
-		registrar = registrar_start(self, &port);
+		registrar = registrar_pid = registrar_start(self, &port);
 	if (!port)
 		error = daemon > 0 ? "the registrar did not start" : "mmd did not start";
 	if (!error && !phones_open(port))
@@ -458,8 +540,11 @@ static const char *play(const char *manager, uint32_t count, unsigned rounds, co
 	}
 	if (!error)
 		error = fragments_count();
-	if (!error)
+	if (!error) {
+		figures.watched = stalls_begin();
 		error = rounds_run(rounds);
+		stalls_end();
+	}
 	if (phones.fd > 0)
 		close(phones.fd);
 	phones.fd = -1;
@@ -484,14 +569,16 @@ static void print_row(const struct bench_options *o, const char *name, const cha
 
 static void print_phases(const struct bench_options *o)
 {
-	static const char *const names[PHASES] = { "quiet", "reports", "busy" };
-	static const char *const texts[PHASES] = { "quiet", "with reports", "beside a busy program" };
+	static const char *const names[PHASES] = { "quiet", "reports", "polite", "busy" };
+	static const char *const texts[PHASES] = { "quiet", "with reports", "asked idly", "beside a busy program" };
 	static const struct { const char *name, *text; size_t at; } rows[] = {
 		{ "p50_us", "median, us", offsetof(struct figures, p50) },
 		{ "p99_us", "99 percentile, us", offsetof(struct figures, p99) },
 		{ "p999_us", "99.9 percentile, us", offsetof(struct figures, p999) },
 		{ "worst_us", "slowest, us", offsetof(struct figures, worst) },
 		{ "late_us", "client late, 99.9 %, us", offsetof(struct figures, late) },
+		{ "waited_us", "a worker waited for a CPU, us", offsetof(struct figures, waited) },
+		{ "left_out", "left out, the machine stood still, %", offsetof(struct figures, left_out) },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -513,15 +600,18 @@ static void print(const struct bench_options *o, const char *manager, const char
 		       RATE);
 	else
 		printf("registrar on shm %s, %.0f fragments, %u REGISTERs a second%s%s\n", manager, figures.fragments, RATE,
-		       error ? ": " : "", error ? error : "");
+		       error ? ": " : figures.watched ? "" : "; no right to look for times when the machine stands still",
+		       error ? error : "");
 	if (!error) {
 		print_row(o, "fill_s", "registering them, s", &figures.fill_s);
 		print_phases(o);
 		print_row(o, "tail_ratio", "99.9 percentile, reports x quiet", &figures.ratio);
+		print_row(o, "polite_ratio", "99.9 percentile, asked idly x quiet", &figures.polite_ratio);
 		print_row(o, "busy_ratio", "99.9 percentile, busy program x quiet", &figures.busy_ratio);
 		print_row(o, "beside_busy", "99.9 percentile, reports x busy program", &figures.beside_busy);
 		print_row(o, "pause_us", "longest hold of the pool's lock, us", &figures.pause);
 		print_row(o, "asked", "reports and pages a round", &figures.asked);
+		print_row(o, "polite_asked", "... asked idly", &figures.polite_asked);
 		print_row(o, "lost", "requests without an answer", &figures.lost);
 		print_row(o, "refused", "requests refused", &figures.refused);
 	} else if (o->json) {

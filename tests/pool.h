@@ -39,6 +39,19 @@ static inline struct pool *pool_new(void)
 	return p;
 }
 
+/** Bytes that a heap which grows begins with: a page, or, where that is all the manager's own, all but the last. */
+static inline uint64_t pool_first(const struct mem_manager_ops *ops)
+{
+	struct pool *p = pool_new();
+	struct undo_log *log = calloc(1, sizeof *log);
+	struct mem_heap h = pool_heap(p, PAGE, log);
+	uint64_t first = ops->init(&h) == 0 && h.tally->free_fragments ? PAGE : (PAGES - 1) * PAGE;
+
+	free(log);
+	free(p);
+	return first;
+}
+
 /* A small generator of our own: `random` of the C library costs more than an allocation. */
 static inline size_t pick_from(uint64_t *seed, size_t n)
 {

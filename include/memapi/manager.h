@@ -19,9 +19,21 @@ enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
  * heads of 8 bytes, so that its sizes are asked and told as 16 n + 8 (which makes a fragment a multiple of 16); keeps
  * memory of its own (own.h): it gets no region, h->base is NULL and h->len 0, and its fragments lie anywhere. That is
  * for pkg alone, its usable sizes are multiples of 8, and it has neither walk of free fragments nor tally.
+ *
+ * MEM_SEALED: what owns, marked and usable know of a used fragment is in one word, which the front end reads by itself
+ * (a call of each costs more than all the rest of a short malloc and free): 8 bytes before the payload with MEM_HEAD8,
+ * 16 without, stands
+ *	mem_seal(offset of the payload) | size with the head | MEM_USED | MEM_MARKED | MEM_PREV_FREE
+ * The last two bits may be set, the third is anything. What begins no used fragment has no such word before it, unless
+ * user bytes imitate one; a fragment's own word changes in those bits alone while it is in use and is not resized.
  */
-enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16 };
+enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16, MEM_SEALED = 32 };
 enum { MEM_LOOKS = 256 };
+
+enum { MEM_USED = 1, MEM_MARKED = 2, MEM_PREV_FREE = 4 };	/* MEM_SEALED */
+#define MEM_SEAL 0x715f000000000000u
+/** MEM_SEALED: above the size of the used fragment whose payload is at this offset, a multiple of 16. */
+static inline uint64_t mem_seal(uint64_t payload) { return (payload - 16) << 44 ^ MEM_SEAL; }
 
 #define MEM_WALK_FAULT UINT64_MAX	/* walk: the heap is damaged or could not be read */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mmd: what its files share. One struct daemon, one thread; only checks of heaps run in threads of their own (job.h).
+ * mmd: what its files share. One struct daemon, one thread; long reports go on in another one (aside.h), checks of
+ * heaps in one each (job.h). None but the loop touches the daemon.
  *
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
  *	h_*.c		one family of methods each			pick.c visit.c rows.c tally.c page.c: theirs
@@ -23,9 +24,17 @@
 #include "daemon/rows.h"
 #include "memapi/observe.h"
 
+struct daemon;
 struct mem_host;
 struct sampler;
 struct watch;
+
+/** What a handler looks through, of one thread: the loop's, or that of aside.h. */
+struct view {
+	struct daemon *d;		/* for the loop alone */
+	struct obs *obs;
+	struct places places;		/* of the handler that runs */
+};
 
 struct daemon {
 	struct conf_options opts;	/* of the command line */
@@ -36,13 +45,12 @@ struct daemon {
 	struct event_base *base;
 	struct rpc_program program;
 	struct server *server;
-	struct obs *obs;
+	struct view view;
 	struct mem_host *host;		/* mem/host.h */
 	struct event *reap;
 	bool pool_failed[CONF_POOLS];
 	struct sampler *sampler;
 	struct watch *watch;		/* watch.h; NULL: none */
-	struct places places;		/* of the handler that runs */
 	uint64_t started;		/* rpc_now() */
 	struct event *leave;		/* the restart, when the answer is out */
 	uint64_t leave_by;
@@ -54,7 +62,8 @@ struct daemon {
 #include "ctl/methods.def"
 #undef METHOD
 
-static inline struct daemon *daemon_of(const struct rpc_call *call) { return call->context; }
+static inline struct view *view_of(const struct rpc_call *call) { return call->context; }
+static inline struct daemon *daemon_of(const struct rpc_call *call) { return view_of(call)->d; }
 
 /** conf_load() with mmd's options and managers: what the next start would get. 0, or -errno with the text. */
 int daemon_next_conf(const struct daemon *d, struct conf *ret_conf, struct conf_error *ret_error);

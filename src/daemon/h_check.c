@@ -14,23 +14,22 @@
 
 enum { ERRORS_MAX = 1000 };		/* told of one pool; the rest is counted */
 
+/* Of one thread. */
 struct check {
-	struct pick pick;
-	struct json_writer rows;
+	struct json_writer *rows;
 	unsigned told;
 	struct obs_pool *pool;
-	bool failed;			/* the registry could not be read */
 };
 
 static void write_error(struct check *s, uint64_t address, const char *what)
 {
 	if (s->told++ >= ERRORS_MAX)
 		return;
-	jw_open(&s->rows, '{');
-	jw_key(&s->rows, "address");
-	address ? jw_address(&s->rows, address) : jw_null(&s->rows);
-	jw_key(&s->rows, "what"), jw_string(&s->rows, what);
-	jw_close(&s->rows, '}');
+	jw_open(s->rows, '{');
+	jw_key(s->rows, "address");
+	address ? jw_address(s->rows, address) : jw_null(s->rows);
+	jw_key(s->rows, "what"), jw_string(s->rows, what);
+	jw_close(s->rows, '}');
 }
 
 static void on_error(uint64_t address, const char *what, void *arg) { write_error(arg, address, what); }
@@ -79,7 +78,7 @@ static void totals(struct json_writer *w, const char *key, const struct obs_tota
 
 static void check_pool(struct check *s, struct obs_pool *p)
 {
-	struct json_writer *w = &s->rows;
+	struct json_writer *w = s->rows;
 	struct obs_check result = { .known = false };
 	unsigned faults;
 	int error;
@@ -123,54 +122,52 @@ static bool is_gone(struct obs_pool *p)
 }
 
 /* In the thread. */
-static void run(void *state)
+static bool run(const void *state, struct json_writer *out)
 {
-	struct check *s = state;
+	const struct pick *pick = state;
+	struct check s = { .rows = out };
 	struct obs_pool *p;
 	struct obs *o;
+	bool ok;
 
-	if (obs_open(NULL, &o)) {
-		s->failed = true;
-		return;
-	}
-	s->failed = obs_scan(o, NULL, NULL);
-	for (size_t i = 0; i < s->pick.count; i++)
-		if ((p = obs_find(o, s->pick.id[i])) && (s->pick.one || !is_gone(p)))
-			check_pool(s, p);
+	if (obs_open(NULL, &o))
+		return false;
+	ok = !obs_scan(o, NULL, NULL);
+	for (size_t i = 0; i < pick->count; i++)
+		if ((p = obs_find(o, pick->id[i])) && (pick->one || !is_gone(p)))
+			check_pool(&s, p);
 	obs_close(o);
+	return ok;
 }
 
 static void done(struct rpc_call *call)
 {
-	struct check *s = job_state(call);
+	const struct json_writer *rows = job_found(call);
 
-	if (s->failed || s->rows.failed) {
+	if (!rows) {
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory, or the registry cannot be read");
 		return;
 	}
 	jw_open(call->out, '{');
 	jw_key(call->out, "pools"), jw_open(call->out, '[');
-	if (s->rows.len)
-		jw_raw(call->out, s->rows.text, s->rows.len);
+	if (rows->len)
+		jw_raw(call->out, rows->text, rows->len);
 	jw_close(call->out, ']');
 	jw_close(call->out, '}');
 }
 
 static void drop(void *state)
 {
-	struct check *s = state;
-
-	pick_free(&s->pick);
-	jw_free(&s->rows);
-	ctl_free(s);
+	pick_free(state);
+	ctl_free(state);
 }
 
 void rpc_check(struct rpc_call *call)
 {
-	struct check *s = ctl_zalloc(sizeof *s);
+	struct pick *pick = ctl_zalloc(sizeof *pick);
 
-	if (!s)
+	if (!pick)
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
-	else if (!pick_pools(call, OBS_PKG | OBS_SHM, &s->pick) || !job_start(call, run, done, drop, s))
-		drop(s);
+	else if (!pick_pools(call, OBS_PKG | OBS_SHM, pick) || !job_start(call, run, done, drop, pick))
+		drop(pick);
 }

@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "ctl/memory.h"
-#include "daemon/daemon.h"
+#include "daemon/aside.h"
 #include "daemon/page.h"
 #include "daemon/pick.h"
 
@@ -44,7 +44,7 @@ struct dump {
 	bool no_heap;			/* ... and its heap cannot be read */
 	struct json_writer errors;
 	/* of the walk that runs */
-	struct daemon *d;
+	struct view *view;
 	const char *id;
 	uint32_t match_site;		/* the last one that was asked, + 1 */
 	bool matches;
@@ -76,7 +76,7 @@ static bool wants_site(struct dump *s, uint32_t site)
 		return true;
 	if (s->match_site != site + 1) {
 		s->match_site = site + 1;
-		s->matches = site_matches(places_site(&s->d->places, site), s->filter.site);
+		s->matches = site_matches(places_site(&s->view->places, site), s->filter.site);
 	}
 	return s->matches;
 }
@@ -96,7 +96,7 @@ static bool wants(struct dump *s, const struct obs_fragment *f)
 	if (!wants_site(s, f->state == OBS_FREE ? 0 : f->site))
 		return false;
 	return !want->owner ||
-	       (f->state != OBS_FREE && places_owner(&s->d->places, f->slot)->pid == want->owner);
+	       (f->state != OBS_FREE && places_owner(&s->view->places, f->slot)->pid == want->owner);
 }
 
 /* ---- rows ---- */
@@ -116,8 +116,8 @@ static void write_fragment(struct dump *s, const struct obs_fragment *f)
 	jw_key(w, "size"), jw_uint(w, f->size);
 	row_count(w, "requested", f->requested);
 	jw_key(w, "state"), jw_string(w, f->quarantined ? "quarantined" : states[f->state]);
-	row_site(w, known ? places_site(&s->d->places, f->site) : &no_site);
-	row_owner(w, known || (is_pkg && f->state != OBS_FREE) ? places_owner(&s->d->places, f->slot) : &no_owner);
+	row_site(w, known ? places_site(&s->view->places, f->site) : &no_site);
+	row_owner(w, known || (is_pkg && f->state != OBS_FREE) ? places_owner(&s->view->places, f->slot) : &no_owner);
 	row_age(w, "age", known ? f->time : OBS_UNKNOWN);
 	row_count(w, "stamp", known ? f->stamp : OBS_UNKNOWN);
 	jw_close(w, '}');
@@ -205,7 +205,7 @@ static void on_error(struct dump *s, int error)
 
 static void look(struct dump *s)
 {
-	struct obs_pool *p = pick_at(s->d, &s->pick, s->i);
+	struct obs_pool *p = pick_at(s->view, &s->pick, s->i);
 	int error;
 
 	if (!p) {
@@ -213,8 +213,8 @@ static void look(struct dump *s)
 		return;
 	}
 	s->id = s->pick.id[s->i];
-	if (s->d->places.pool != p) {
-		places_of(&s->d->places, p);
+	if (s->view->places.pool != p) {
+		places_of(&s->view->places, p);
 		s->match_site = 0;
 	}
 	if (!s->began) {
@@ -264,7 +264,8 @@ static void step(struct rpc_call *call)
 	struct dump *s = call->state;
 
 	s->call = call;
-	places_of(&s->d->places, NULL);
+	s->view = view_of(call);
+	places_of(&s->view->places, NULL);
 	while (s->left && s->i < s->pick.count && !call->error.code) {
 		look(s);
 		if (rpc_late(call))
@@ -326,7 +327,6 @@ void rpc_dump(struct rpc_call *call)
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
 		return;
 	}
-	s->d = daemon_of(call);
 	s->left = rpc_uint(call, "limit", RPC_ROWS);
 	read_filter(call, &s->filter);
 	if (!pick_pools(call, OBS_PKG | OBS_SHM, &s->pick) || !resume(call, s)) {
@@ -335,6 +335,5 @@ void rpc_dump(struct rpc_call *call)
 	}
 	jw_open(call->out, '{');
 	jw_key(call->out, "fragments"), jw_open(call->out, '[');
-	rpc_later(call, step, s, drop);
-	step(call);
+	aside_later(call, step, s, drop);
 }

@@ -35,7 +35,7 @@ static bool on_failure(const struct obs_failure *f, void *arg)
 
 	row->f = *f;
 	row->pool = s->v.i;
-	row->site = *places_site(&s->v.d->places, f->site);
+	row->site = *places_site(&s->v.view->places, f->site);
 	s->count++;
 	return s->count - s->first < KEPT;
 }
@@ -44,8 +44,8 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 {
 	struct failures *s = arg;
 
-	if (f->state == OBS_USED && places_owner(&s->v.d->places, f->slot)->pid > 0 &&
-	    !places_owner(&s->v.d->places, f->slot)->alive)
+	if (f->state == OBS_USED && places_owner(&s->v.view->places, f->slot)->pid > 0 &&
+	    !places_owner(&s->v.view->places, f->slot)->alive)
 		s->dead_bytes += f->size;
 	return visit_goes_on(&s->v);
 }

@@ -25,6 +25,7 @@ struct leaks {
 	unsigned wanted, of_pool;	/* evidence: asked for, and what this pool can give of it */
 	uint64_t limit;
 	struct page page;
+	struct growth growth;		/* as it was when the call came */
 	bool sharded;
 	struct tally dead, sites;	/* of this pool: by site and owner, by site */
 	struct tally suspects;		/* of all */
@@ -50,7 +51,8 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 	struct leaks *s = arg;
 
 	if (f->state == OBS_USED) {
-		const struct obs_owner *owner = s->of_pool & OWNER_DEAD ? places_owner(&s->v.d->places, f->slot) : NULL;
+		const struct obs_owner *owner =
+			s->of_pool & OWNER_DEAD ? places_owner(&s->v.view->places, f->slot) : NULL;
 
 		if (owner && owner->pid > 0 && !owner->alive)
 			add_dead(s, f, owner);
@@ -64,7 +66,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 
 static void growth(struct leaks *s, const uint64_t *figures)
 {
-	unsigned n = sampler_samples(s->v.d->sampler), interval = sampler_interval(s->v.d->sampler);
+	unsigned n = s->growth.samples, interval = s->growth.interval;
 	struct json_writer *w = &s->text;
 
 	jw_key(w, "rate"), jw_real(w, (double)(figures[n] - figures[0]) / ((double)n * interval));
@@ -91,9 +93,9 @@ static void suspect(struct leaks *s, const char *evidence, const struct tally_ro
 	w->comma = false;
 	jw_key(w, "evidence"), jw_string(w, evidence);
 	jw_key(w, "pool"), jw_string(w, visit_id(&s->v));
-	row_site(w, places_site(&s->v.d->places, (uint32_t)sums->key));
-	row_owner(w, by_slot ? places_owner(&s->v.d->places, sums->text) :
-		  visit_id(&s->v)[0] == 'p' ? places_owner(&s->v.d->places, 0) : &nobody);
+	row_site(w, places_site(&s->v.view->places, (uint32_t)sums->key));
+	row_owner(w, by_slot ? places_owner(&s->v.view->places, sums->text) :
+		  visit_id(&s->v)[0] == 'p' ? places_owner(&s->v.view->places, 0) : &nobody);
 	if (figures)
 		growth(s, figures);
 	else
@@ -103,7 +105,7 @@ static void suspect(struct leaks *s, const char *evidence, const struct tally_ro
 
 static void conclude(struct leaks *s)
 {
-	uint64_t figures[65];
+	const uint64_t *figures;
 
 	for (size_t i = 0; i < s->dead.size; i++)
 		if (s->dead.row[i].used)
@@ -115,7 +117,7 @@ static void conclude(struct leaks *s)
 			continue;
 		if (s->of_pool & AT_EXIT)
 			suspect(s, "at_exit", row, false, NULL);
-		else if (sampler_growth(s->v.d->sampler, visit_id(&s->v), (uint32_t)row->key, figures))
+		else if ((figures = growth_of(&s->growth, visit_id(&s->v), (uint32_t)row->key)))
 			suspect(s, "growing", row, false, figures);
 	}
 }
@@ -197,9 +199,9 @@ static void write_page(struct leaks *s)
 		page_write(s->v.call, &s->page);
 	else
 		jw_key(w, "next"), jw_null(w);
-	jw_key(w, "samples"), jw_uint(w, sampler_samples(s->v.d->sampler));
-	jw_key(w, "interval"), jw_uint(w, sampler_interval(s->v.d->sampler));
-	row_bool(w, "unsampled", sampler_full(s->v.d->sampler));
+	jw_key(w, "samples"), jw_uint(w, s->growth.samples);
+	jw_key(w, "interval"), jw_uint(w, s->growth.interval);
+	row_bool(w, "unsampled", s->growth.full);
 	jw_close(w, '}');
 }
 
@@ -222,6 +224,7 @@ static void drop(void *state)
 	tally_free(&s->sites);
 	tally_free(&s->suspects);
 	jw_free(&s->text);
+	growth_free(&s->growth);
 	ctl_free(s);
 }
 
@@ -236,8 +239,9 @@ void rpc_leaks(struct rpc_call *call)
 {
 	struct leaks *s = ctl_zalloc(sizeof *s);
 
-	if (!s) {
+	if (!s || !sampler_growth(daemon_of(call)->sampler, &s->growth)) {
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+		ctl_free(s);
 		return;
 	}
 	s->v.look = look;

@@ -33,13 +33,12 @@ static void pool_row(struct rpc_call *call, struct obs_pool *p)
 
 void rpc_pool_list(struct rpc_call *call)
 {
-	struct daemon *d = daemon_of(call);
 	struct obs_pool *p;
 
-	pick_scan(d, NULL, NULL);
+	pick_scan(view_of(call), NULL, NULL);
 	jw_open(call->out, '{');
 	jw_key(call->out, "pools"), jw_open(call->out, '[');
-	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+	for (size_t i = 0; (p = obs_at(view_of(call)->obs, i)); i++)
 		if (obs_info(p)->domain == OBS_SHM && obs_info(p)->hosted)
 			pool_row(call, p);
 	jw_close(call->out, ']');
@@ -48,12 +47,11 @@ void rpc_pool_list(struct rpc_call *call)
 
 static void write_ids(struct rpc_call *call, const char *name, bool still)
 {
-	struct daemon *d = daemon_of(call);
 	struct obs_stats s;
 	struct obs_pool *p;
 
-	pick_scan(d, NULL, NULL);
-	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+	pick_scan(view_of(call), NULL, NULL);
+	for (size_t i = 0; (p = obs_at(view_of(call)->obs, i)); i++)
 		if (obs_info(p)->hosted && !strcmp(obs_info(p)->name, name) &&
 		    (!still || (!obs_stats(p, &s) && s.state == OBS_DRAINING)))
 			jw_string(call->out, obs_info(p)->id);

@@ -69,7 +69,7 @@ void rpc_stats(struct rpc_call *call)
 	jw_open(w, '{');
 	jw_key(w, "pools"), jw_open(w, '[');
 	for (size_t i = 0; i < pick.count && !call->error.code; i++) {
-		struct obs_pool *p = pick_at(d, &pick, i);
+		struct obs_pool *p = pick_at(view_of(call), &pick, i);
 
 		error = p ? obs_stats(p, &s) : -ENOENT;
 		if (!error) {

@@ -72,7 +72,7 @@ void rpc_status(struct rpc_call *call)
 	char held_back[1200];
 	struct obs_pool *p;
 
-	pick_scan(d, row_skip, &skipped);
+	pick_scan(&d->view, row_skip, &skipped);
 	jw_open(w, '{');
 	jw_key(w, "schema"), jw_uint(w, RPC_SCHEMA);
 	jw_key(w, "version"), jw_string(w, MMD_VERSION);
@@ -83,7 +83,7 @@ void rpc_status(struct rpc_call *call)
 	jw_close(w, '}');
 	row_text(w, "held_back", held_back);
 	jw_key(w, "pools"), jw_open(w, '[');
-	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+	for (size_t i = 0; (p = obs_at(d->view.obs, i)); i++)
 		pool_row(w, d, p);
 	jw_close(w, ']');
 	jw_key(w, "skipped"), jw_open(w, '[');

@@ -67,7 +67,7 @@ static void site_key(const struct obs_site *site, char *buf, size_t bytes)
 /* The name of a number in pool `p`; "" is not known. */
 static void name_of(struct summary *s, uint64_t number, char *buf, size_t bytes)
 {
-	struct places *places = &s->v.d->places;
+	struct places *places = &s->v.view->places;
 
 	*buf = 0;
 	switch (s->by) {
@@ -133,7 +133,7 @@ static void fold(struct summary *s)
 		if (!number->used)
 			continue;
 		name_of(s, number->key, name, sizeof name);
-		row = named(s, name, s->by == BY_SITE ? places_site(&s->v.d->places, (uint32_t)number->key) : NULL);
+		row = named(s, name, s->by == BY_SITE ? places_site(&s->v.view->places, (uint32_t)number->key) : NULL);
 		if (row)
 			tally_merge(row, number);
 	}

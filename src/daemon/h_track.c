@@ -29,7 +29,7 @@ static bool is_live(struct obs_pool *p)
 
 static void track_one(struct rpc_call *call, const struct pick *pick, size_t i, enum obs_tracking mode)
 {
-	struct obs_pool *p = pick_at(daemon_of(call), pick, i);
+	struct obs_pool *p = pick_at(view_of(call), pick, i);
 	struct json_writer *w = call->out;
 	int error = p ? 0 : -ENOENT;
 

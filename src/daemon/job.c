@@ -1,87 +1,181 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  *	loop: job_start ─> thread: run ─> pipe ─> loop: on_done ─> the call is woken ─> done
- *	                                                        └─ its peer is gone: dropped
+ *	         └─ it got no CPU for a while ─> second thread: run ─┘     └─ its peer is gone: dropped
  *
- * A job belongs to the thread until its address came through the pipe; `call` is the loop's alone.
+ * A try belongs to its thread until its address came through the pipe; all else is the loop's alone. A job lives until
+ * its call has ended and its threads have.
  */
 #include "daemon/job.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl/memory.h"
+#include "daemon/thread.h"
+
+#define LOOK_NS 100000000ull		/* between two looks at a thread's CPU time */
+enum { SHARE = 10 };			/* one that got less than a tenth of a CPU does not come on */
+
+struct try {
+	struct job *job;
+	bool idle, ok, runs;
+	pthread_t thread;
+	struct json_writer out;
+};
 
 struct job {
 	job_fn *run;
 	rpc_handler *done;
 	rpc_drop_fn *drop;
 	void *state;
-	struct rpc_call *call;		/* NULL: its peer is gone */
-	bool finished;
-	pthread_t thread;
+	struct rpc_call *call;		/* NULL: it has ended, or its peer is gone */
+	struct try first, second;
+	struct try *found;		/* the one that was done first */
+	uint64_t cpu_ns, looked;	/* of the first thread, at the last look; rpc_now() of that */
+	struct job *next;
 };
 
 static int ends[2] = { -1, -1 };
-static struct event *readable;
-static unsigned running;
+static struct event *readable, *look;
+static struct job *jobs;
+static unsigned calls;			/* that wait */
+
+static bool try_ready(const struct try *t) { return t->ok && !t->out.failed; }
 
 static void job_free(struct job *j)
 {
+	struct job **at = &jobs;
+
+	while (*at != j)
+		at = &(*at)->next;
+	*at = j->next;
 	j->drop(j->state);
+	jw_free(&j->first.out);
+	jw_free(&j->second.out);
 	ctl_free(j);
+}
+
+static void free_if_over(struct job *j)
+{
+	if (!j->call && !j->first.runs && !j->second.runs)
+		job_free(j);
 }
 
 static void *body(void *arg)
 {
-	struct job *j = arg;
+	struct try *t = arg;
 
-	j->run(j->state);
-	while (write(ends[1], &j, sizeof j) == -1 && errno == EINTR)
+	if (t->idle)
+		thread_idle();
+	t->ok = t->job->run(t->job->state, &t->out);
+	while (write(ends[1], &t, sizeof t) == -1 && errno == EINTR)
 		;
 	return NULL;
 }
 
-static void take_one(struct job *j)
+static bool try_start(struct job *j, struct try *t, bool idle)
 {
-	pthread_join(j->thread, NULL);
-	running--;
-	j->finished = true;
-	if (j->call)
-		rpc_wake(j->call);
-	else
-		job_free(j);
+	t->job = j;
+	t->idle = idle;
+	t->runs = !thread_start(&t->thread, body, t);
+	return t->runs;
+}
+
+static void take_one(struct try *t)
+{
+	struct job *j = t->job;
+
+	pthread_join(t->thread, NULL);
+	t->runs = false;
+	if (!j->found) {
+		j->found = t;
+		if (j->call)
+			rpc_wake(j->call);
+	}
+	free_if_over(j);
 }
 
 static void on_done(evutil_socket_t fd, short what, void *arg)
 {
-	struct job *j;
+	struct try *t;
 
 	(void)what, (void)arg;
-	if (read(fd, &j, sizeof j) == (ssize_t)sizeof j)
-		take_one(j);
+	if (read(fd, &t, sizeof t) == (ssize_t)sizeof t)
+		take_one(t);
 }
+
+/* ---- threads that do not come on ---- */
+
+/* One still does not, although its job was begun anew: no other is tried meanwhile, nor left behind. */
+static bool starved(void)
+{
+	for (const struct job *j = jobs; j; j = j->next)
+		if (j->first.runs && j->second.job)
+			return true;
+	return false;
+}
+
+static bool comes_on(struct job *j)
+{
+	uint64_t was = j->cpu_ns, took = rpc_now() - j->looked;
+	struct timespec t;
+	clockid_t clock;
+
+	if (took < LOOK_NS || pthread_getcpuclockid(j->first.thread, &clock) || clock_gettime(clock, &t))
+		return true;			/* too early to tell, or it has just ended */
+	j->cpu_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	j->looked += took;
+	return j->cpu_ns - was >= took / SHARE;
+}
+
+static void look_again(void)
+{
+	static const struct timeval soon = { 0, LOOK_NS / 1000 };
+
+	if (!event_pending(look, EV_TIMEOUT, NULL))
+		event_add(look, &soon);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	bool more = false;
+
+	(void)fd, (void)what, (void)arg;
+	for (struct job *j = jobs; j; j = j->next)
+		if (j->call && !j->found && j->first.idle && !j->second.runs) {
+			if (!comes_on(j))
+				(void)try_start(j, &j->second, false);
+			more = true;
+		}
+	if (more)
+		look_again();
+}
+
+/* ---- life ---- */
 
 int jobs_open(struct event_base *base)
 {
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	readable = event_new(base, ends[0], EV_READ | EV_PERSIST, on_done, NULL);
-	return readable && !event_add(readable, NULL) ? 0 : -ENOMEM;
+	look = event_new(base, -1, 0, on_look, NULL);
+	return readable && look && !event_add(readable, NULL) ? 0 : -ENOMEM;
 }
 
 void jobs_close(void)
 {
-	struct job *j;
+	struct try *t;
 
-	while (running && read(ends[0], &j, sizeof j) == (ssize_t)sizeof j)
-		take_one(j);
+	while (jobs && read(ends[0], &t, sizeof t) == (ssize_t)sizeof t)
+		take_one(t);
 	if (readable)
 		event_free(readable);
-	readable = NULL;
+	if (look)
+		event_free(look);
+	readable = look = NULL;
 	close(ends[0]);
 	close(ends[1]);
 }
@@ -93,8 +187,8 @@ static void call_gone(void *arg)
 	struct job *j = arg;
 
 	j->call = NULL;
-	if (j->finished)
-		job_free(j);
+	calls--;
+	free_if_over(j);
 }
 
 static void call_woken(struct rpc_call *call)
@@ -105,29 +199,32 @@ static void call_woken(struct rpc_call *call)
 	rpc_done(call);
 }
 
-void *job_state(const struct rpc_call *call) { return ((struct job *)call->state)->state; }
+const struct json_writer *job_found(const struct rpc_call *call)
+{
+	const struct job *j = call->state;
+
+	return try_ready(j->found) ? &j->found->out : NULL;
+}
 
 bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state)
 {
-	struct job *j = running < JOBS_MAX ? ctl_zalloc(sizeof *j) : NULL;
-	sigset_t all, old;
-	int error;
+	struct job *j = calls < JOBS_MAX ? ctl_zalloc(sizeof *j) : NULL;
 
 	if (!j) {
-		rpc_fail(call, RPC_LIMIT, NULL, running < JOBS_MAX ? "out of memory" : "too many checks run; try again");
+		rpc_fail(call, RPC_LIMIT, NULL, calls < JOBS_MAX ? "out of memory" : "too many checks run; try again");
 		return false;
 	}
-	*j = (struct job){ .run = run, .done = done, .drop = drop, .state = state, .call = call };
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);	/* signals are the loop's */
-	error = pthread_create(&j->thread, NULL, body, j);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (error) {
+	*j = (struct job){
+		.run = run, .done = done, .drop = drop, .state = state, .call = call, .looked = rpc_now(), .next = jobs
+	};
+	if (!try_start(j, &j->first, !starved())) {
 		ctl_free(j);
 		rpc_fail(call, RPC_LIMIT, NULL, "no thread for the check");
 		return false;
 	}
-	running++;
+	jobs = j;
+	calls++;
+	look_again();
 	rpc_later(call, call_woken, j, call_gone);
 	rpc_wait(call);
 	return true;

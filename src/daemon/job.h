@@ -3,7 +3,9 @@
  * Work that cannot be cut into slices runs in a thread of its own, and the call waits for it without a turn of the
  * loop.
  *
- * The thread touches nothing of the daemon's: it has its own observer and its own memory. JOBS_MAX at a time.
+ * The thread touches nothing of the daemon's: it has its own observer and its own memory. It runs where nobody else
+ * wants to; if it does not come on there, a second one begins the work anew at normal priority, and the first that is
+ * done counts. JOBS_MAX calls at a time.
  */
 #ifndef DAEMON_JOB_H
 #define DAEMON_JOB_H
@@ -12,7 +14,8 @@
 
 enum { JOBS_MAX = 4 };
 
-typedef void job_fn(void *state);
+/** Leaves `state` as it is, since two may run; writes what it found to `out`. Returns false when it could not. */
+typedef bool job_fn(const void *state, struct json_writer *out);
 
 /** Makes what job_start() needs. Returns 0 or -errno. */
 int jobs_open(struct event_base *base);
@@ -27,7 +30,7 @@ void jobs_close(void);
  */
 bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state);
 
-/** In `done`: the state. */
-void *job_state(const struct rpc_call *call);
+/** In `done`: what was written; NULL: run() could not, or there was no memory. */
+const struct json_writer *job_found(const struct rpc_call *call);
 
 #endif /* DAEMON_JOB_H */

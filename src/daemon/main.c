@@ -19,6 +19,7 @@
 
 #include "ctl/client.h"
 #include "ctl/memory.h"
+#include "daemon/aside.h"
 #include "daemon/choice.h"
 #include "daemon/commit.h"
 #include "daemon/daemon.h"
@@ -297,8 +298,8 @@ static int make_parts(struct daemon *d, struct event *signals[3])
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;
-	if (!d->leave || obs_open(NULL, &d->obs) || jobs_open(d->base) || sampler_new(d, &d->sampler) ||
-	    watch_open(d) || hosted_open(d))
+	if (!d->leave || obs_open(NULL, &d->view.obs) || jobs_open(d->base) || aside_open(d) ||
+	    sampler_new(d, &d->sampler) || watch_open(d) || hosted_open(d))
 		return -ENOMEM;
 	if (!add_signal(d, &signals[0], SIGTERM, on_end) || !add_signal(d, &signals[1], SIGINT, on_end) ||
 	    !add_signal(d, &signals[2], SIGHUP, on_hangup))
@@ -310,10 +311,11 @@ static void drop_parts(struct daemon *d, struct event *signals[3])
 {
 	server_free(d->server);
 	jobs_close();
+	aside_close();
 	sampler_free(d->sampler);
 	hosted_close(d);
 	watch_close(d);
-	obs_close(d->obs);
+	obs_close(d->view.obs);
 	for (unsigned i = 0; i < 3; i++)
 		if (signals[i])
 			event_free(signals[i]);
@@ -328,7 +330,8 @@ static int serve(struct daemon *d)
 	struct event *signals[3] = { NULL };
 	int error;
 
-	d->program = (struct rpc_program){ rpc_methods, RPC_METHODS, handlers, d, d->conf.max_depth, on_audit };
+	d->program = (struct rpc_program){ rpc_methods, RPC_METHODS, handlers, &d->view, d->conf.max_depth, on_audit };
+	d->view.d = d;
 	d->started = rpc_now();
 	error = make_parts(d, signals);
 	if (error) {

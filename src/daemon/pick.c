@@ -8,10 +8,10 @@
 #include "ctl/memory.h"
 #include "daemon/log.h"
 
-void pick_scan(struct daemon *d, obs_skip_fn *skip, void *arg)
+void pick_scan(struct view *view, obs_skip_fn *skip, void *arg)
 {
 	static int told;
-	int error = obs_scan(d->obs, skip, arg);
+	int error = obs_scan(view->obs, skip, arg);
 
 	if (error && error != told)
 		log_line(LOG_WARNING, "the registry cannot be read: %s", strerror(-error));
@@ -58,7 +58,7 @@ static bool add(struct pick *pick, const char *id)
 
 bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
 {
-	struct daemon *d = daemon_of(call);
+	struct view *view = view_of(call);
 	const char *domain = rpc_text(call, "domain"), *name = rpc_text(call, "pool");
 	int64_t pid = (int64_t)rpc_uint(call, "pid", 0);
 	struct pick pick = { .one = name || pid };
@@ -66,8 +66,8 @@ bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
 
 	if (domain)
 		also &= !strcmp(domain, "pkg") ? OBS_PKG : OBS_SHM;
-	pick_scan(d, NULL, NULL);
-	for (size_t i = 0; (p = obs_at(d->obs, i)); i++) {
+	pick_scan(view, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(view->obs, i)); i++) {
 		const struct obs_info *info = obs_info(p);
 
 		if (!(info->domain & also) || (name && !is_called(info, name)) || (pid && !has_process(p, pid)))
@@ -87,13 +87,13 @@ bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
 	return true;
 }
 
-bool pick_all(struct daemon *d, struct pick *ret_pick)
+bool pick_all(struct view *view, struct pick *ret_pick)
 {
 	struct pick pick = { 0 };
 	struct obs_pool *p;
 
-	pick_scan(d, NULL, NULL);
-	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+	pick_scan(view, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(view->obs, i)); i++)
 		if (!add(&pick, obs_info(p)->id)) {
 			pick_free(&pick);
 			return false;
@@ -108,9 +108,9 @@ void pick_free(struct pick *pick)
 	*pick = (struct pick){ 0 };
 }
 
-struct obs_pool *pick_at(const struct daemon *d, const struct pick *pick, size_t i)
+struct obs_pool *pick_at(const struct view *view, const struct pick *pick, size_t i)
 {
-	return i < pick->count ? obs_find(d->obs, pick->id[i]) : NULL;
+	return i < pick->count ? obs_find(view->obs, pick->id[i]) : NULL;
 }
 
 const char *pick_reason(int error)

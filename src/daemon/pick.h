@@ -23,11 +23,11 @@ struct pick {
  */
 bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick);
 /** Every pool. Returns false: no memory, or nothing there. */
-bool pick_all(struct daemon *d, struct pick *ret_pick);
+bool pick_all(struct view *view, struct pick *ret_pick);
 void pick_free(struct pick *pick);
 
 /** The pool, or NULL: it is gone. */
-struct obs_pool *pick_at(const struct daemon *d, const struct pick *pick, size_t i);
+struct obs_pool *pick_at(const struct view *view, const struct pick *pick, size_t i);
 
 /** Fails the call over one pool: -errno of an obs_ function becomes code and reason. */
 void pick_fail(struct rpc_call *call, const char *id, int error);
@@ -35,6 +35,6 @@ void pick_fail(struct rpc_call *call, const char *id, int error);
 const char *pick_reason(int error);
 
 /** Scans; a registry that cannot be read is told to the log once. */
-void pick_scan(struct daemon *d, obs_skip_fn *skip, void *arg);
+void pick_scan(struct view *view, obs_skip_fn *skip, void *arg);
 
 #endif /* DAEMON_PICK_H */

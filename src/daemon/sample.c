@@ -8,6 +8,7 @@
 #include "daemon/sample.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/memory.h"
@@ -39,10 +40,6 @@ struct sampler {
 	uint64_t at, pool, deadline;
 	unsigned seen;
 };
-
-unsigned sampler_samples(const struct sampler *s) { return s->samples; }
-unsigned sampler_interval(const struct sampler *s) { return s->interval; }
-bool sampler_full(const struct sampler *s) { return s->was_full; }
 
 static uint64_t hash_text(const char *text)
 {
@@ -127,18 +124,79 @@ static void end_round(struct sampler *s)
 	pick_free(&s->pick);
 }
 
-bool sampler_growth(const struct sampler *s, const char *pool, uint32_t site, uint64_t figures[65])
-{
-	size_t at = s->row ? place(s, hash_text(pool), site) : 0;
+/* ---- what grows ---- */
 
-	if (!s->row || !s->row[at].used || s->filled <= s->samples)
+static uint64_t figure(const struct sampler *s, size_t at, unsigned i)
+{
+	return ring_of(s, at)[(s->turn + 1 + i) % (s->samples + 1)];
+}
+
+static bool grows(const struct sampler *s, size_t at)
+{
+	if (!s->row[at].used || s->filled <= s->samples)
 		return false;
-	for (unsigned i = 0; i <= s->samples; i++)
-		figures[i] = ring_of(s, at)[(s->turn + 1 + i) % (s->samples + 1)];
 	for (unsigned i = 0; i < s->samples; i++)
-		if (figures[i] >= figures[i + 1])
+		if (figure(s, at, i) >= figure(s, at, i + 1))
 			return false;
 	return true;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct growing *x = a, *y = b;
+
+	return x->pool != y->pool ? (x->pool > y->pool) - (x->pool < y->pool)
+				  : (x->site > y->site) - (x->site < y->site);
+}
+
+/* Two passes: few sites grow, as a rule none, and rings are long. */
+bool sampler_growth(const struct sampler *s, struct growth *ret_growth)
+{
+	struct growth g = { .samples = s->samples, .interval = s->interval, .full = s->was_full };
+	size_t count = 0;
+
+	for (size_t at = 0; s->row && at < TABLE; at++)
+		count += grows(s, at);
+	if (count) {
+		g.site = ctl_resize(NULL, count * sizeof *g.site);
+		g.figures = ctl_resize(NULL, count * (s->samples + 1) * sizeof *g.figures);
+		if (!g.site || !g.figures) {
+			growth_free(&g);
+			return false;
+		}
+	}
+	for (size_t at = 0; g.count < count; at++) {
+		if (!grows(s, at))
+			continue;
+		for (unsigned i = 0; i <= s->samples; i++)
+			g.figures[g.count * (s->samples + 1) + i] = figure(s, at, i);
+		g.site[g.count] = (struct growing){ s->row[at].pool, s->row[at].site, (uint32_t)g.count };
+		g.count++;
+	}
+	if (count)
+		qsort(g.site, count, sizeof *g.site, by_place);
+	*ret_growth = g;
+	return true;
+}
+
+const uint64_t *growth_of(const struct growth *g, const char *pool, uint32_t site)
+{
+	struct growing key = { .site = site }, *found = NULL;
+
+	if (g->count) {
+		key.pool = hash_text(pool);
+		found = bsearch(&key, g->site, g->count, sizeof key, by_place);
+	}
+	return found ? g->figures + found->row * (g->samples + 1) : NULL;
+}
+
+void growth_free(struct growth *g)
+{
+	ctl_free(g->site);
+	ctl_free(g->figures);
+	g->site = NULL;
+	g->figures = NULL;
+	g->count = 0;
 }
 
 /* ---- slices ---- */
@@ -160,7 +218,7 @@ static void on_work(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	s->deadline = rpc_now() + SLICE_NS;
 	while (s->i < s->pick.count) {
-		struct obs_pool *p = pick_at(s->d, &s->pick, s->i);
+		struct obs_pool *p = pick_at(&s->d->view, &s->pick, s->i);
 
 		s->pool = hash_text(s->pick.id[s->i]);
 		if (!p || (!s->at && !is_sampled(p)) || obs_records(p, &s->at, LOOK, on_record, s))
@@ -184,7 +242,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;			/* the last round still runs: this sample is left out */
 	s->i = 0;
 	s->at = 0;
-	if (!pick_all(s->d, &s->pick))
+	if (!pick_all(&s->d->view, &s->pick))
 		return;
 	event_add(s->work, &now);
 }

@@ -10,6 +10,7 @@
 #define DAEMON_SAMPLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct daemon;
@@ -22,15 +23,22 @@ void sampler_free(struct sampler *s);
 /** After the configuration changed: what was kept is forgotten when its number or interval changed. */
 void sampler_configure(struct sampler *s);
 
-/**
- * sampler_growth - has a site's memory risen in each of the last N samples?
- * @ret_figures: N + 1 sums, the oldest first; room for 65
- */
-bool sampler_growth(const struct sampler *s, const char *pool, uint32_t site, uint64_t ret_figures[65]);
-/** N, and the seconds between two. */
-unsigned sampler_samples(const struct sampler *s);
-unsigned sampler_interval(const struct sampler *s);
-/** In the last round there were more sites than are sampled. */
-bool sampler_full(const struct sampler *s);
+/** row: in figures. */
+struct growing { uint64_t pool; uint32_t site, row; };
+
+/** What is known of all sites at one moment: a copy, for who looks at it beside the loop. */
+struct growth {
+	unsigned samples, interval;	/* N, and the seconds between two */
+	bool full;			/* in the last round there were more sites than are sampled */
+	size_t count;			/* sites whose memory rose in each of the last N samples */
+	struct growing *site;		/* sorted */
+	uint64_t *figures;		/* N + 1 sums for each, the oldest first */
+};
+
+/** Returns false: no memory. Else free it by growth_free(). */
+bool sampler_growth(const struct sampler *s, struct growth *ret_growth);
+/** The N + 1 sums of a site that grows; NULL: it does not. */
+const uint64_t *growth_of(const struct growth *g, const char *pool, uint32_t site);
+void growth_free(struct growth *g);
 
 #endif /* DAEMON_SAMPLE_H */

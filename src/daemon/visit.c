@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/visit.h"
 
+#include "daemon/aside.h"
+
 enum { LOOK_LATE = 256 };		/* records between two looks at the clock */
 
 static void step(struct rpc_call *call)
@@ -8,7 +10,8 @@ static void step(struct rpc_call *call)
 	struct visit *v = call->state;
 
 	v->call = call;
-	places_of(&v->d->places, NULL);
+	v->view = view_of(call);
+	places_of(&v->view->places, NULL);
 	while (v->i < v->pick.count && !call->error.code) {
 		v->look(v);
 		if (rpc_late(call))
@@ -21,21 +24,19 @@ static void step(struct rpc_call *call)
 
 void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop)
 {
-	v->d = daemon_of(call);
 	if (!pick_pools(call, OBS_PKG | OBS_SHM, &v->pick)) {
 		drop(v);
 		return;
 	}
-	rpc_later(call, step, v, drop);
-	step(call);
+	aside_later(call, step, v, drop);
 }
 
 struct obs_pool *visit_pool(struct visit *v)
 {
-	struct obs_pool *p = pick_at(v->d, &v->pick, v->i);
+	struct obs_pool *p = pick_at(v->view, &v->pick, v->i);
 
-	if (p && v->d->places.pool != p)
-		places_of(&v->d->places, p);
+	if (p && v->view->places.pool != p)
+		places_of(&v->view->places, p);
 	return p;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A call that looks at one pool after the other, in slices of the loop's time: summary, leaks, failures.
+ * A call that looks at one pool after the other, in slices (aside.h): summary, leaks, failures.
  *
  *	visit_begin ─> look at pool i, a slice at a time ─> visit_next ─> … ─> finish: the answer
  *	                       └─ the call has failed ──────────────────────> its error
@@ -20,8 +20,8 @@ typedef void visit_fn(struct visit *v);
 
 /** First member of a handler's state. */
 struct visit {
-	struct daemon *d;
-	struct rpc_call *call;		/* of this slice */
+	struct view *view;		/* of this slice, */
+	struct rpc_call *call;		/* and this */
 	visit_fn *look;			/* a slice of the pool `i`; visit_next() when that is done */
 	visit_fn *finish;		/* writes the answer; not after an error */
 	struct pick pick;

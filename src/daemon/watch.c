@@ -152,8 +152,8 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 	struct obs_pool *p;
 
 	(void)fd, (void)what;
-	pick_scan(d, NULL, NULL);
-	for (size_t i = 0; (p = obs_at(d->obs, i)); i++)
+	pick_scan(&d->view, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(d->view.obs, i)); i++)
 		if (obs_info(p)->domain == OBS_SHM)
 			look(d->watch, p);
 	drop_gone(d->watch);

@@ -140,7 +140,18 @@ static const struct meta_site *site_at(const struct pool *p, uint32_t number)
 
 static uint64_t cached_bytes(const struct pool *p)
 {
-	return CACHED_BYTES(p->id->domain == MEM_SHM ? slot_cached(p) : *(volatile uint64_t *)&p->live->cached);
+	return CACHED_BYTES(p->id->domain == MEM_SHM ? slot_cached(p) : pkg_magazines_cached(p));
+}
+
+/* Word by word: each is right, and together they may be of two moments. */
+static struct meta_counters counters_of(const struct pool *p)
+{
+	struct meta_counters c;
+
+	RACY_READS_BEGIN();
+	c = p->live->counters;
+	RACY_READS_END();
+	return c;
 }
 
 static void info(void *mbp, struct mem_info *ret)
@@ -150,7 +161,7 @@ static void info(void *mbp, struct mem_info *ret)
 
 	*ret = (struct mem_info){ 0 };
 	for (unsigned k = p ? shards_of(mbp) : 0; k--; ) {
-		struct meta_counters c = p[k].live->counters;
+		struct meta_counters c = counters_of(&p[k]);
 		uint64_t cached = cached_bytes(&p[k]);
 
 		ret->total_size += p[k].id->size;

@@ -30,8 +30,9 @@ void mem_setup_lock(void)
 
 	if (epoch && epoch != *epoch_word)
 		setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	inside = true; /* before: a signal handler that interrupts us here does not come back to the lock */
+	atomic_signal_fence(memory_order_seq_cst);
 	pthread_mutex_lock(&setup);
-	inside = true;
 	if (!*epoch_word)
 		epoch_renew();
 	/* release: who sees it sees the epoch's word, too. Pairs with the load above. */

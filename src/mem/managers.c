@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of managers, from the rows that the build made. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,23 +32,26 @@ static const struct { const char *alias, *name; } aliases[] = {
 	{ "tlsf_malloc", "tlsf" }, { "dl_malloc", "dl" }, { "vq_malloc", "vq" }, { "sf_malloc", "sf" },
 };
 
-/* Filled at the first look: what a row offers is in its operations. Every thread writes the same bytes. */
+/* Filled at the first look: what a row offers is in its operations. */
 static struct mem_manager table[ROWS + 1];
+static pthread_once_t filled = PTHREAD_ONCE_INIT;
+
+static void fill(void)
+{
+	for (const struct row *r = rows; r->name; r++)
+		table[r - rows] = (struct mem_manager){ .name = r->name,
+							.summary = r->summary ? r->summary : r->view->summary,
+							.shards = r->shards,
+							.source = "built in",
+							.pkg = r->view->domains & MEM_PKG ? r->pkg : NULL,
+							.shm = r->view->domains & MEM_SHM ? r->shm : NULL,
+							.view = r->view };
+}
 
 const struct mem_manager *mem_manager_at(size_t i)
 {
-	const struct row *r = &rows[i < ROWS ? i : ROWS];
-
-	if (!r->name)
-		return NULL;
-	table[i] = (struct mem_manager){ .name = r->name,
-					 .summary = r->summary ? r->summary : r->view->summary,
-					 .shards = r->shards,
-					 .source = "built in",
-					 .pkg = r->view->domains & MEM_PKG ? r->pkg : NULL,
-					 .shm = r->view->domains & MEM_SHM ? r->shm : NULL,
-					 .view = r->view };
-	return &table[i];
+	pthread_once(&filled, fill);
+	return i < ROWS ? &table[i] : NULL;
 }
 
 static const char *canonical(const char *name)

@@ -7,6 +7,8 @@
  * they are made, forked and left as one.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -34,7 +36,6 @@ enum { INCARNATIONS = 1000, STARTS_PER_REAP = 64 };
 
 struct pool mem_pkg_pools[SHARDS_MAX];
 unsigned mem_pkg_shards = 1;
-struct magazines mem_pkg_magazines;
 static const struct mem_manager *chosen;	/* by pkg_init_manager() */
 
 /* Without records it ends where the slots would begin: those are of shared pools. */
@@ -295,6 +296,48 @@ static int open_heap(struct pool *p)
 	return 0;
 }
 
+/* ---- threads and their magazines ---- */
+
+static pthread_key_t end_key;
+static bool end_key_made;
+
+/* Its last calls, from other destructors, go without. */
+static void thread_ends(void *own)
+{
+	struct pool *p = &mem_pkg_pool;
+
+	if (mem_pkg_self.own != own)
+		return;
+	mem_pkg_self.own = &mem_pkg_none;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (pkg_ready(p))
+		pkg_magazines_release(p, own);
+}
+
+static void make_key(void)
+{
+	if (!end_key_made)
+		end_key_made = pthread_key_create(&end_key, thread_ends) == 0;
+}
+
+static void settle(struct pool *p)
+{
+	struct magazines *own;
+	int saved = errno;
+
+	mem_pkg_self.own = &mem_pkg_none;	/* what is allocated in here goes by the lock */
+	if (!end_key_made || !p->ops->owns || !p->ops->marked)
+		return;
+	own = pkg_magazines_claim(p);
+	if (own && pthread_setspecific(end_key, own) == 0)
+		mem_pkg_self.own = own;
+	else if (own)
+		pkg_magazines_release(p, own);
+	errno = saved;
+}
+
+/* ---- */
+
 static int make(struct pool *p, const struct mem_manager *manager)
 {
 	int rc = 0;
@@ -305,9 +348,12 @@ static int make(struct pool *p, const struct mem_manager *manager)
 		p[k].features = mem_features(p->ops, MEM_PKG);
 		rc = open_heap(&p[k]);
 	}
-	magazine_follow(p);
 	if (rc == 0)
 		rc = open_meta(p);
+	if (rc == 0) {
+		make_key();
+		pkg_magazines_attach(p);
+	}
 	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++)
 		rc = pkg_front_init(&p[k], NULL, p[k].heap.len);
 	own_follow(p);
@@ -323,33 +369,39 @@ static void abandon(struct pool *p)
 {
 	struct range old = { p->heap.base, p->heap.len };
 
-	magazine_forget();
 	if (open_heap(p) == 0)
 		p->abandoned = old;
 	atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 }
 
 /* What a shard had of the parent's. */
-struct inherited { unsigned char *meta; uint64_t meta_bytes; struct region_file meta_file; bool caught; };
+struct inherited { unsigned char *meta; uint64_t meta_bytes; struct region_file meta_file; bool caught, inside; };
 
 static struct inherited inherit(struct pool *p)
 {
-	struct inherited old = { p->meta, p->meta_bytes, p->meta_file, false };
+	struct inherited old = { p->meta, p->meta_bytes, p->meta_file, false, false };
 
 	old.caught = atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork;
 	if (old.caught && keeps_own(p))	/* its library has its own ways with fork */
 		atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 	else if (old.caught)
 		abandon(p);
-	else if (p == p->home)
-		pkg_front_flush(p, false);	/* while their tails have the parent's generation */
+	if (p == p->home) /* while their tails have the parent's generation */
+		old.inside = !pkg_magazines_inherit(p, old.caught);
 	/* the ledger is the parent's: what we inherited is untracked */
 	p->counters.recorded = p->counters.recorded_bytes = 0;
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;
 	p->features = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
-	magazine_follow(p);
 	own_follow(p);
 	return old;
+}
+
+/* The call that our signal handler has interrupted comes back to it: it finds memory, but not the parent's. */
+static void let_go(const struct inherited *old, bool inside)
+{
+	if (!inside || mmap(old->meta, old->meta_bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		munmap(old->meta, old->meta_bytes);
 }
 
 static void become_child(struct pool *p)
@@ -365,9 +417,10 @@ static void become_child(struct pool *p)
 		p->id = NULL;
 		return;
 	}
+	pkg_magazines_attach(p);
 	for (unsigned k = 0; k < mem_pkg_shards; k++) {
 		region_file_close(&old[k].meta_file);
-		munmap(old[k].meta, old[k].meta_bytes);
+		let_go(&old[k], old[0].inside);
 		if (old[k].caught && !keeps_own(&p[k]))
 			pkg_front_init(&p[k], NULL, p[k].heap.len);
 	}
@@ -382,6 +435,7 @@ void mem_pkg_before_fork(void)
 			pkg_front_hold(&mem_pkg_pools[k]);
 			mem_pkg_pools[k].at_fork = true;
 		}
+		pkg_magazines_hold();
 		forked_from = mem_pkg_pool.epoch;
 		mem_pkg_pool.epoch = 0;	/* who calls meanwhile waits for the setup lock, or knows that it holds it */
 	}
@@ -391,8 +445,10 @@ void mem_pkg_after_fork(bool child)
 {
 	if (!mem_pkg_pool.id)
 		return;
-	if (!child && forked_from)
+	if (!child && forked_from) {
 		mem_pkg_pool.epoch = forked_from;
+		pkg_magazines_let_go(&mem_pkg_pool);
+	}
 	for (unsigned k = mem_pkg_shards; k--; ) {
 		mem_pkg_pools[k].at_fork = false;
 		if (child) /* it has one thread */
@@ -444,16 +500,26 @@ COLD void mem_pkg_follow(struct pool *p)
 	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURES_ALWAYS;
 	uint64_t follows = mem_can_track(p->ops) ? wanted & may : wanted & FEATURES_ALWAYS;
 
-	if (p == p->home && (follows ^ p->features) & ~(uint64_t)FEATURE_ABORT)
-		pkg_front_empty(p);	/* in them all is recorded, or nothing */
-	p->features = follows;
-	magazine_follow(p);
+	if (mem_pkg_self.inside)	/* a signal handler has interrupted a call: the next one does it */
+		return;
+	if (p == p->home)
+		pkg_magazines_follow(p, follows);
+	else
+		p->features = follows;
 	own_follow(p);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
 	 * meanwhile */
 	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wanted, p->features, memory_order_relaxed,
 						memory_order_relaxed);
+}
+
+COLD void mem_pkg_catch_up(struct pool *p)
+{
+	if (mem_pkg_self.own == &mem_pkg_unsettled && !mem_pkg_self.inside)
+		settle(p);
+	if (atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != GATE(mem_pkg_self.own->features))
+		mem_pkg_follow(p);
 }
 
 static inline bool ready(struct pool *p) { return pkg_ready(p); }
@@ -555,18 +621,44 @@ OWN_CALL void own_free(void *p, const struct mem_site *site, const void *caller)
 		own_free_long(p, site, caller);
 }
 
+/* ---- past the magazines: apart, so that who finds something in there has no frame to make for it ---- */
+
+#define LONG_CALL __attribute__((noinline)) static
+
+LONG_CALL void *malloc_front(size_t size, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+
+	if (UNLIKELY(mem_pkg_pool.lean))
+		return own_malloc(size, site, caller);
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(&call, 16, size) : not_ready();
+}
+
+LONG_CALL void free_front(void *p, const struct mem_site *site, const void *caller)
+{
+	struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+	enum magazine_answer answer;
+
+	if (UNLIKELY(mem_pkg_pool.lean)) {
+		own_free(p, site, caller);
+		return;
+	}
+	if (UNLIKELY(!ready(&mem_pkg_pool)))
+		return;
+	answer = pkg_magazine_put(&mem_pkg_pool, p);
+	if (answer == MAGAZINE_PUT)
+		return;
+	call.flags = answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0;
+	pkg_release(&call, p);
+}
+
 /* ---- */
 
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
-	void *ptr;
+	void *ptr = magazine_take(size);
 
-	if (UNLIKELY(mem_pkg_pool.lean))
-		return own_malloc(size, site, __builtin_return_address(0));
-	if (UNLIKELY(!ready(&mem_pkg_pool)))
-		return not_ready();
-	ptr = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(ptr) ? ptr : pkg_allocate(CALL(0), 16, size);
+	return LIKELY(ptr) ? ptr : pkg_plain_alloc(size, site, __builtin_return_address(0), malloc_front);
 }
 
 void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
@@ -595,18 +687,8 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	enum magazine_answer answer;
-
-	if (UNLIKELY(mem_pkg_pool.lean)) {
-		if (p)
-			own_free(p, site, __builtin_return_address(0));
-		return;
-	}
-	if (!p || UNLIKELY(!ready(&mem_pkg_pool)))
-		return;
-	answer = magazine_put(&mem_pkg_pool, p);
-	if (UNLIKELY(answer != MAGAZINE_PUT))
-		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
+	if (UNLIKELY(!magazine_put(p)) && p)
+		pkg_plain_free(p, site, __builtin_return_address(0), free_front);
 }
 
 size_t pkg_usable(const void *p)

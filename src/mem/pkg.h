@@ -7,6 +7,7 @@
 #define MEM_PKG_H
 
 #include "mem/base/compiler.h"
+#include "mem/front/magazine.h"
 #include "mem/front/shards.h"
 #include "mem/meta/process.h"
 #include "mem/pool.h"
@@ -15,14 +16,17 @@
 bool mem_pkg_get_ready(void);
 /** An operator has asked for other features: they are taken on, as far as the manager allows. */
 void mem_pkg_follow(struct pool *p);
+/** The same by a thread, which gets magazines if it has not yet called. Keeps errno. */
+void mem_pkg_catch_up(struct pool *p);
 
 /* The epoch first: before the loader has relocated the library it is 0, and epoch_word points nowhere. */
 static inline bool pkg_ready(struct pool *p)
 {
 	if (UNLIKELY(!p->epoch || p->epoch != *epoch_word) && !mem_pkg_get_ready())
 		return false;
-	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) != p->features))
-		mem_pkg_follow(p);
+	if (UNLIKELY(atomic_load_explicit(&p->live->wanted, memory_order_relaxed) !=
+		     GATE(mem_pkg_self.own->features)))
+		mem_pkg_catch_up(p);
 	return true;
 }
 

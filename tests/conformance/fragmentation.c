@@ -17,6 +17,7 @@ struct load { struct held *held; size_t first, count; uint64_t bytes, most, seed
 enum { FILLED = 33 };
 static const struct { const char *manager; unsigned percent; const char *why; } filled_by_design[] = {
 	{ "vq", 15, "a page stays with its size until its last cell is free" },
+	{ "slab", 30, "a page stays with its size until its last block is free" },
 };
 
 static struct load empty(const struct memory *m)

@@ -113,7 +113,7 @@ static void one_call(const char *name, const struct mem_manager_ops *ops, struct
 static void random_calls(const char *name, const struct mem_manager_ops *ops)
 {
 	struct pool *pool = pool_new();
-	struct mem_heap h = pool_heap(pool, ops->extend ? PAGE : sizeof pool->data, &undo);
+	struct mem_heap h = pool_heap(pool, ops->extend ? pool_first(ops) : sizeof pool->data, &undo);
 	struct model m = { .count = 0 };
 
 	cr_assert_leq(ops->root_bytes, (size_t)ROOTS_BYTES, "%s", name);
@@ -165,7 +165,7 @@ EACH_MANAGER(conformance, a_full_heap_serves_again_after_extend)
 {
 	const struct mem_manager_ops *ops = c->shm;
 	struct pool *pool = pool_new();
-	struct mem_heap h = pool_heap(pool, PAGE, &undo);
+	struct mem_heap h = pool_heap(pool, pool_first(ops), &undo);
 	struct model m = { .count = 0 };
 
 	if (!ops->extend)
@@ -332,20 +332,43 @@ EACH_MANAGER(conformance, usable_and_marked_of_any_address_come_back)
 
 /* ---- owns ---- */
 
-static bool is_held(const struct model *m, const unsigned char *p)
+static const struct held *held_at(const struct model *m, const unsigned char *p)
 {
 	for (size_t k = 0; k < LIVE; k++)
 		if (m->held[k].p == p)
-			return true;
-	return false;
+			return &m->held[k];
+	return NULL;
+}
+
+/** What stands before a payload, MEM_PREV_FREE aside, where MEM_SEALED says that it tells all. */
+static void expect_sealed(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h, uint64_t at,
+			  const struct held *x)
+{
+	const uint64_t size_bits = (1ull << 48) - 16, head = ops->flags & MEM_HEAD8 ? 8 : 16;
+	uint64_t word = *(const uint64_t *)(const void *)(h->base + at - head) & ~(uint64_t)MEM_PREV_FREE;
+	uint64_t expected;
+
+	if (x) {
+		expected = mem_seal(at) | (ops->usable(h, x->p) + head) | MEM_USED |
+			   (ops->marked(h, x->p) ? MEM_MARKED : 0);
+		cr_assert_eq(word, expected, "%s: offset %zu: %#zx", name, (size_t)at, (size_t)word);
+	} else {
+		cr_assert_neq(word & ~size_bits & ~(uint64_t)MEM_MARKED, mem_seal(at) | MEM_USED, "%s: offset %zu", name,
+			      (size_t)at);
+	}
 }
 
 /** Every address that could be a fragment's is asked for: those held are owned, no others. */
 static void expect_owned(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h,
 			 const struct model *m)
 {
-	for (uint64_t at = 16; at < h->len; at += 16)
-		cr_assert_eq(ops->owns(h, h->base + at), is_held(m, h->base + at), "%s: offset %zu", name, (size_t)at);
+	for (uint64_t at = 16; at < h->len; at += 16) {
+		const struct held *x = held_at(m, h->base + at);
+
+		cr_assert_eq(ops->owns(h, h->base + at), x != NULL, "%s: offset %zu", name, (size_t)at);
+		if (ops->flags & MEM_SEALED)
+			expect_sealed(name, ops, h, at, x);
+	}
 }
 
 /** Nothing writes into the fragments: what the manager left there must not look like one. */
@@ -385,28 +408,29 @@ EACH_MANAGER(conformance, owns_tells_what_is_held_from_all_else)
 EACH_MANAGER(conformance, owns_faults_nowhere_whatever_the_bytes)
 {
 	const struct mem_manager_ops *ops = c->pkg;
-	unsigned char *data = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const size_t len = pool_first(ops);
+	unsigned char *data = mmap(NULL, len + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct pool *pool = pool_new();
-	struct mem_heap h = pool_heap(pool, PAGE, NULL);
+	struct mem_heap h = pool_heap(pool, len, NULL);
 
 	if (!ops->owns)
 		cr_skip("%s cannot tell", c->name);
 	cr_assert_neq(data, MAP_FAILED);
-	cr_assert_eq(mprotect(data, PAGE, PROT_READ | PROT_WRITE), 0);
+	cr_assert_eq(mprotect(data, len, PROT_READ | PROT_WRITE), 0);
 	h.base = data;
 	cr_assert_eq(ops->init(&h), 0);
 	for (size_t size = PAGE / 2; size; )
 		if (!ops->alloc(&h, 16, mem_round(ops, size)))
 			size = bits_down(size / 2, 16);
 	for (unsigned i = 0; i < 20000; i++) {
-		uint64_t *words = (uint64_t *)(void *)(data + 16 * pick(PAGE / 16));
+		uint64_t *words = (uint64_t *)(void *)(data + 16 * pick(len / 16));
 
 		words[0] =
-			pick(2) ? 16 * pick(2 * PAGE / 16) + pick(8) : (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31);
-		words[1] = pick(2) ? 16 * pick(2 * PAGE / 16) : UINT64_MAX - pick(64);
-		ops->owns(&h, data + 16 * pick(PAGE / 16));
+			pick(2) ? 16 * pick(2 * len / 16) + pick(8) : (uint64_t)pick(1u << 31) << 33 ^ pick(1u << 31);
+		words[1] = pick(2) ? 16 * pick(2 * len / 16) : UINT64_MAX - pick(64);
+		ops->owns(&h, data + 16 * pick(len / 16));
 	}
-	munmap(data, 2 * PAGE);
+	munmap(data, len + PAGE);
 	free(pool);
 }
 

@@ -163,14 +163,14 @@ Test(dl, check_sees_what_is_wrong_with_a_head_or_a_foot, .init = set_up, .fini =
 	uint64_t *head = word_of(held[7], -1), *behind = word_of(held[FREE + 1], -1), *free_head = word_of(listed, -1);
 
 	give_back(FREE);
-	for (unsigned bit = 0; bit < 64; bit++)		/* the third one is the mark, which may be */
-		if (bit == 1)
-			expect_told(head, *head ^ 1u << bit, "a fragment is wrong about the one before");
-		else if (bit != 2)
-			expect_told(head, *head ^ 1ull << bit, "the head of a fragment was overwritten");
-	expect_told(behind, *behind ^ 2, "a fragment is wrong about the one before");
+	for (uint64_t bit = 1; bit; bit *= 2)
+		if (bit == MEM_PREV_FREE)
+			expect_told(head, *head ^ bit, "a fragment is wrong about the one before");
+		else if (bit != MEM_MARKED)		/* which may be */
+			expect_told(head, *head ^ bit, "the head of a fragment was overwritten");
+	expect_told(behind, *behind ^ MEM_PREV_FREE, "a fragment is wrong about the one before");
 	expect_told(word_of(listed + SIZE, -1), STEP + 16, "the foot of a free fragment is not its size");
-	expect_told(free_head, STEP | 4, "the head of a fragment was overwritten");
+	expect_told(free_head, STEP | MEM_MARKED, "the head of a fragment was overwritten");
 	expect_told(free_head, STEP + 16, "the head of a fragment was overwritten");
 }
 

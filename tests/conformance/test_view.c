@@ -12,7 +12,7 @@
 
 #include "pool.h"
 
-enum { LEN = PAGE, ROOTS = 64 };
+enum { LEN = 2 * PAGE, ROOTS = 64 };
 
 struct source {
 	struct mem_reader reader;	/* first: read() gets its address */

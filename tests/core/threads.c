@@ -10,6 +10,7 @@
 enum { THREADS = 4, LIVE = 100, TURNS = 20000 };
 
 static _Atomic unsigned wrong;
+static unsigned domains = 2;		/* pkg, and shm unless the program is told otherwise */
 
 struct held { unsigned char *p; size_t size; };
 
@@ -19,6 +20,16 @@ static bool intact(const struct held *h, int byte)
 		if (h->p[i] != byte)
 			return false;
 	return true;
+}
+
+/* Of the other threads', too: what one has made another frees. */
+static void *_Atomic handed[LIVE];
+
+static void hand_on(unsigned *seed)
+{
+	void *p = pkg_malloc((size_t)rand_r(seed) % 500);
+
+	pkg_free(atomic_exchange(&handed[(unsigned)rand_r(seed) % LIVE], p));
 }
 
 static void turn(struct held *h, int byte, unsigned *seed, bool shared)
@@ -48,12 +59,17 @@ static void *work(void *arg)
 	static _Thread_local struct held held[2][LIVE];
 	unsigned number = (unsigned)(uintptr_t)arg, seed = number;
 
-	for (unsigned i = 0; i < TURNS; i++)
-		for (unsigned shared = 0; shared < 2; shared++)
+	for (unsigned i = 0; i < TURNS; i++) {
+		hand_on(&seed);
+		for (unsigned shared = 0; shared < domains; shared++)
 			turn(&held[shared][(unsigned)rand_r(&seed) % LIVE], (int)number + 1, &seed, shared);
+		if (i % 1000 == 0)
+			pkg_info(&(struct mem_info){ 0 });
+	}
 	for (unsigned i = 0; i < LIVE; i++) {
 		pkg_free(held[0][i].p);
-		shm_free(held[1][i].p);
+		if (domains > 1)
+			shm_free(held[1][i].p);
 	}
 	return NULL;
 }
@@ -61,10 +77,12 @@ static void *work(void *arg)
 int main(int argc, char **argv)
 {
 	pthread_t thread[THREADS];
-	struct mem_info pkg, shm;
+	struct mem_info pkg, shm = { 0 };
 
-	if (argc < 2 || pkg_init_manager(argv[1]) || shm_init_manager(argv[1])) {
-		fprintf(stderr, "usage: threads MANAGER; %s\n", memapi_error());
+	if (argc > 2 && strcmp(argv[2], "pkg") == 0)
+		domains = 1;
+	if (argc < 2 || pkg_init_manager(argv[1]) || (domains > 1 && shm_init_manager(argv[1]))) {
+		fprintf(stderr, "usage: threads MANAGER [pkg]; %s\n", memapi_error());
 		return 2;
 	}
 	for (unsigned round = 0; round < 3; round++) {	/* threads end in order, and their slots are left */
@@ -73,8 +91,11 @@ int main(int argc, char **argv)
 		for (unsigned i = 0; i < THREADS; i++)
 			pthread_join(thread[i], NULL);
 	}
+	for (unsigned i = 0; i < LIVE; i++)
+		pkg_free(handed[i]);
 	pkg_info(&pkg);
-	shm_info(&shm);
+	if (domains > 1)
+		shm_info(&shm);
 	printf("threads: wrong %u, used %llu and %llu\n", atomic_load(&wrong), (unsigned long long)pkg.used_size,
 	       (unsigned long long)shm.used_size);
 	return atomic_load(&wrong) || pkg.used_size || shm.used_size;

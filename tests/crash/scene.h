@@ -110,7 +110,7 @@ static inline void scene_made(struct scene *s, const struct call *c, void *got)
 static inline void scene_begin(struct scene *s, const struct mem_manager_ops *ops, struct undo_log *log, uint64_t seed)
 {
 	*s = (struct scene){ .ops = ops, .live = pool_new(), .seed = seed };
-	s->heap = pool_heap(s->live, ops->extend ? PAGE : 2 * PAGE, log);
+	s->heap = pool_heap(s->live, ops->extend ? pool_first(ops) : 2 * PAGE, log);
 	memset(log, 0, sizeof *log);
 }
 

@@ -100,15 +100,18 @@ static void roll_back(struct mem_heap *h, struct held *x, const struct held *bef
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct pool *pool;
+	static uint64_t first;
 	struct held held[LIVE] = { 0 };
 	struct mem_heap h;
 	struct measure seen;
 	const char *wrong;
 
-	if (!pool)
+	if (!pool) {
 		pool = pool_new();
+		first = pool_first(&FUZZ_OPS);
+	}
 	memset(pool, 0, sizeof *pool);
-	h = pool_heap(pool, FUZZ_OPS.extend ? PAGE : sizeof pool->data, &undo);
+	h = pool_heap(pool, FUZZ_OPS.extend ? first : sizeof pool->data, &undo);
 	expect(FUZZ_OPS.init(&h) == 0, "init");
 	undo_commit(&undo);
 	for (; size >= 3; data += 3, size -= 3) {

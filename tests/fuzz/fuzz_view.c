@@ -10,7 +10,7 @@
 
 #include "memapi/manager.h"
 
-enum { LEN = 4096, ROOTS = 16384, STEPS = 100000 };
+enum { LEN = 8192, ROOTS = 16384, STEPS = 100000 };
 static const uintptr_t data_at = 0x350000000000, roots_at = 0x340000000000;
 
 extern const struct mem_manager_ops FUZZ_OPS;

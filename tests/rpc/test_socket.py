@@ -7,10 +7,12 @@
 Every test has a directory of its own for socket, registry, state and configuration. APP is app.c: a program with heaps to look at.
 """
 import contextlib
+import ctypes
 import grp
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -1052,6 +1054,127 @@ def a_long_answer_lets_others_through(p):
             c.call("stats", domain="shm")
         check((time.monotonic() - began) / 20 < 0.02, "stats")
         check(rss(mmd.pid) < 64 << 20 or "san" in MMD, "memory", rss(mmd.pid))
+
+
+IDLE = 5	# SCHED_IDLE
+
+
+def idle_threads(pid):
+    """Threads of the process that run where nobody else wants to."""
+    found = []
+    for tid in os.listdir("/proc/%d/task" % pid):
+        with contextlib.suppress(OSError), open("/proc/%d/task/%s/stat" % (pid, tid)) as f:
+            if int(f.read().rsplit(")", 1)[1].split()[38]) == IDLE:
+                found.append(int(tid))
+    return found
+
+
+@contextlib.contextmanager
+def held(tid):
+    """The thread gets no CPU: what a busy machine does to one of idle priority, only more so."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def ptrace(request):
+        libc.ptrace.argtypes = [ctypes.c_long] * 4
+        check(libc.ptrace(request, tid, 0, 0) == 0, "ptrace", hex(request), os.strerror(ctypes.get_errno()))
+
+    ptrace(0x4206)	# PTRACE_SEIZE
+    ptrace(0x4207)	# PTRACE_INTERRUPT
+    os.waitpid(tid, 0x40000000)	# __WALL
+    try:
+        yield
+    finally:
+        ptrace(17)	# PTRACE_DETACH
+
+
+def summary_text():
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "summary", "params": {"domain": "shm"}}) + "\n"
+
+
+def lend(client):
+    """A summary that stays with the held thread. On a busy machine that may not be tried for a while."""
+    for _ in range(50):
+        client.send(summary_text())
+        if not select.select([client.s], [], [], 2)[0]:
+            return
+        client.line()
+        time.sleep(0.2)
+    raise AssertionError("the thread gets no work")
+
+
+def report_beside(p):
+    """mmd with a pool that takes more than a slice, its summary, and the thread that has made it."""
+    mmd = p.start()
+    p.app("shm=300000,40", MEMAPI_SHM_SIZE="256M")
+    with p.client() as c:
+        check(not idle_threads(mmd.pid), "a thread without a report")
+        total = c.call("summary", domain="shm")["total"]
+        check(total["count"] == 300000, total)
+    threads = idle_threads(mmd.pid)
+    check(len(threads) == 1 and mmd.pid not in threads, threads)
+    return mmd, total, threads[0]
+
+
+@test
+def a_report_goes_on_when_its_thread_does_not_come_on(p):
+    _, total, thread = report_beside(p)
+    with p.client() as stuck, p.client() as c, p.client() as other:
+        took = []
+        with held(thread):
+            lend(stuck)
+            other.send(summary_text())		# waits behind it
+            for _ in range(20):
+                began = time.monotonic()
+                check(c.ask(PING) == PONG)
+                took.append(time.monotonic() - began)
+            check(other.reply()["result"]["total"] == total)
+            check(c.call("summary", domain="shm")["total"] == total)
+            check(pages(c, domain="shm", min_size=4096, state="used") == [])
+            stuck.silent()
+        check(stuck.reply()["result"]["total"] == total, "the one that was with the thread")
+        check(sorted(took)[17] < 0.02, "pings took", took)
+        check(c.call("summary", domain="shm")["total"] == total)
+
+
+@test
+def a_peer_may_leave_while_a_thread_has_its_report(p):
+    _, total, thread = report_beside(p)
+    with p.client() as c:
+        with held(thread):
+            with p.client() as stuck, p.client() as waits:
+                lend(stuck)
+                waits.send(summary_text())
+                check(c.ask(PING) == PONG)
+            check(c.ask(PING) == PONG)
+        check(c.call("summary", domain="shm")["total"] == total)
+
+
+@test
+def the_end_waits_for_the_slice_that_runs(p):
+    mmd, _, thread = report_beside(p)
+    with held(thread), p.client() as stuck:
+        lend(stuck)
+        mmd.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        check(mmd.poll() is None)
+    check(mmd.wait(20) == 0)
+
+
+@test
+def a_check_is_begun_anew_when_its_thread_does_not_come_on(p):
+    mmd = p.start()
+    p.app("shm=1500000,40", MEMAPI_SHM_SIZE="512M")
+    with p.client() as c:
+        c.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "check", "params": {"domain": "shm"}}) + "\n")
+        while not idle_threads(mmd.pid):
+            pass
+        with held(idle_threads(mmd.pid)[0]):
+            check(c.s.recv(1, socket.MSG_PEEK), "an answer while the first thread is held")
+            pools = c.reply()["result"]["pools"]
+            check(all(x["ok"] for x in pools) and max(x["walked"]["fragments"] for x in pools) >= 1500000, pools)
+            for _ in range(6):			# what is left behind does not count as one that runs
+                check(c.call("check", domain="shm")["pools"][0]["ok"], "again, while it is held")
+        check(c.call("check", domain="shm")["pools"][0]["ok"], "again")
 
 
 def main():

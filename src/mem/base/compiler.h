@@ -16,6 +16,40 @@
 /* Of a struct, from the address of one of its members. */
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
+/* Reads of words that others may be writing, whatever they find: ThreadSanitizer shall not tell of them. */
+#if defined(__SANITIZE_THREAD__)
+#define RACY_READS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RACY_READS 1
+#endif
+#endif
+#ifdef RACY_READS
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+#define RACY_READS_BEGIN() AnnotateIgnoreReadsBegin(__FILE__, __LINE__)
+#define RACY_READS_END() AnnotateIgnoreReadsEnd(__FILE__, __LINE__)
+#else
+#define RACY_READS_BEGIN() ((void)0)
+#define RACY_READS_END() ((void)0)
+#endif
+
+/* One instruction, so that a signal handler of the thread finds the word before it or after it. Others only read. */
+#if defined(__x86_64__) && !defined(RACY_READS)
+static inline void signal_add32(uint32_t *word, uint32_t n)
+{
+	__asm__ volatile("addl %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
+}
+
+static inline void signal_add64(uint64_t *word, uint64_t n)
+{
+	__asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
+}
+#else
+static inline void signal_add32(uint32_t *word, uint32_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
+static inline void signal_add64(uint64_t *word, uint64_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
+#endif
+
 #define ROUND_UP(x, to) (((x) + ((to) - 1)) & ~(uint64_t)((to) - 1))
 
 #endif

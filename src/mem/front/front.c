@@ -8,55 +8,82 @@
 
 #ifndef MEM_DOMAIN_SHM
 
-/* A fragment that waits with its record; NULL: none. */
+/* The record's time has the number of its allocation; numbers lag behind by that many at most. */
+enum { TAKEN_MOST = 1024 };
+
+/* Whatever others make of it meanwhile. */
+static inline uint64_t stamp_now(const struct pool *p)
+{
+	uint64_t stamp;
+
+	RACY_READS_BEGIN();
+	stamp = *(const volatile uint64_t *)&p->counters.stamp;
+	RACY_READS_END();
+	return stamp;
+}
+
+/*
+ * A fragment that waits with its record; NULL: none. Its record is the thread's own: who looks at it meanwhile finds
+ * RECORD_CACHED until all the rest is right.
+ */
 static inline void *take_recorded(const struct front_call *call, size_t size, uint32_t site)
 {
-	struct magazines *m = &mem_pkg_magazines;
+	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = call->p;
-	uint64_t i = magazine_for(m, size + TAIL_BYTES, m->open_recorded), k = m->of[i].count, usable;
+	uint64_t i = magazine_for(m, size + TAIL_BYTES), usable = i * 16 + m->head;
 	struct meta_record *r;
-	void *ptr;
+	uint32_t top;
+	void *ptr = NULL;
 
-	if (!k || UNLIKELY(p != p->home))
+	if (!i || !m->open || !m->recorded || UNLIKELY(p != p->home))
 		return NULL;
-	ptr = m->of[i].at[--k];
-	r = &p->records[m->record[i][k]];
-	usable = i * 16 + m->head;
-	turn(p);
-	m->of[i].count = k;
-	r->sizes = record_sizes(usable, size);
-	r->owner = site;
-	r->time = seconds_since(p->id->created) | p->counters.stamp << 32;
-	*magazine_tail(ptr, usable) = m->record[i][k] | p->generation;
-	magazine_count(p, m, -CACHED_ONE(usable));
-	p->counters.stamp++;
-	show(&p->live->counters.stamp, p->counters.stamp);
-	turn(p);
+	if (LIKELY(magazine_enter(m, i, &top)) && LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
+		r = &p->records[m->record[top]];
+		ptr = (void *)(uintptr_t)m->at[top];
+		magazine_set_top(m, i, --top);
+		*tail_of(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
+		show(&r->sizes, record_sizes(usable, size));
+		show(&r->time, seconds_since(p->id->created) | (stamp_now(p) + m->told->taken + 1) << 32);
+		show(&r->owner, site);
+		signal_add64(&m->told->taken, 1);
+	}
+	magazine_leave(m, i, top);
 	return ptr;
+}
+
+/* As look_up(), without the lock: what is not GOOD is asked again with it. */
+static inline bool recorded_one(struct pool *p, void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
+{
+	bool good;
+
+	RACY_READS_BEGIN();
+	good = look_up(p, ptr, ret_record, ret_usable) == GOOD && *ret_usable < 16 * MAGAZINE_SIZES &&
+	       !((*ret_record)->owner >> 48 & RECORD_GUARDED);
+	RACY_READS_END();
+	return good;
 }
 
 /* true: `ptr` is a fragment in use with its record, and waits in a magazine now. */
 static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 {
-	struct magazines *m = &mem_pkg_magazines;
+	struct magazines *m = mem_pkg_self.own;
 	struct meta_record *r = NULL;
-	uint64_t usable = 0;
-	struct magazine *of;
+	uint64_t usable = 0, i;
+	uint32_t top;
+	bool room;
 
-	if (!m->open_recorded || UNLIKELY(!__libc_single_threaded) || UNLIKELY(p != p->home) ||
-	    look_up(p, ptr, &r, &usable) != GOOD || usable > CACHED_MOST || r->owner >> 48 & RECORD_GUARDED)
+	if (!m->open || !m->recorded || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
 		return false;
-	of = &m->of[usable / 16];
-	if (of->count == MAGAZINE_DEPTH)
-		return false;
-	turn(p);
-	r->owner |= (uint64_t)RECORD_CACHED << 48;
-	r->time = (r->time & UINT32_MAX) | (uint64_t)site << 32;
-	m->record[usable / 16][of->count] = (uint32_t)(r - p->records);
-	of->at[of->count++] = ptr;
-	magazine_count(p, m, CACHED_ONE(usable));
-	turn(p);
-	return true;
+	i = usable / 16;
+	room = LIKELY(magazine_enter(m, i, &top)) && LIKELY(top < m->end[i]);
+	if (room) {
+		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
+		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
+		m->record[++top] = (uint32_t)(r - p->records);
+		magazine_push(m, i, top, ptr);
+	}
+	magazine_leave(m, i, top);
+	return room;
 }
 
 #endif
@@ -163,12 +190,22 @@ static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t 
 
 static inline bool give_back(const struct front_call *call)
 {
-	return call->p == call->p->home && pkg_front_flush(call->p, true);
+	return call->p == call->p->home && pkg_front_flush(call->p);
 }
 
+/* With one thread there is no lock to be spared. */
 static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
 {
-	(void)call, (void)align, (void)size, (void)need;
+	(void)size;
+	if (UNLIKELY(!__libc_single_threaded) && align <= 16)
+		pkg_magazines_refill(call, need);
+}
+
+static inline bool make_room(const struct front_call *call, uint64_t usable)
+{
+	if (UNLIKELY(!__libc_single_threaded))
+		pkg_magazines_unload(call->p, usable);
+	return false;
 }
 
 static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
@@ -176,8 +213,6 @@ static inline void *find_ready(const struct front_call *call, size_t align, size
 	(void)call, (void)align, (void)size, (void)site;
 	return NULL;
 }
-
-static inline bool make_room(const struct front_call *call, uint64_t usable) { (void)call, (void)usable; return false; }
 
 #endif
 
@@ -190,10 +225,15 @@ COLD static void *obtain(const struct front_call *call, size_t align, uint64_t n
 
 	if (DOMAIN_INDEX == 0 && give_back(call))
 		ptr = p->ops->alloc(&p->heap, align, need);
-	if (!ptr && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)))
+	/* twice: of the first growth a part may be lost to the manager */
+	for (unsigned i = 0; i < 2 && !ptr && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)); i++)
 		ptr = p->ops->alloc(&p->heap, align, need);
 	if (!ptr && DOMAIN_INDEX == 1 && give_back(call))
 		ptr = p->ops->alloc(&p->heap, align, need);
+#ifndef MEM_DOMAIN_SHM
+	if (!ptr)
+		pkg_magazines_trim();
+#endif
 	return ptr;
 }
 
@@ -302,6 +342,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	}
 	large_freed(p, ptr, usable);
 	p->ops->free(h, ptr);
+	trim_freed(p);
 	leave(p, call->o, call->flags);
 	if (UNLIKELY(damaged))
 		front_fault(call, MEM_OVERRUN, ptr, index);
@@ -315,6 +356,10 @@ size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 
 	if (!ptr)
 		return 0;
+	if (DOMAIN_INDEX == 0 && would_deadlock(call)) {
+		deadlock(call, 0);
+		return 0;
+	}
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == BAD)
 		usable = 0;
@@ -461,8 +506,11 @@ void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
 	struct mem_heap *h = &p->heap;
 	struct meta_record *r = NULL;
 	uint64_t usable;
-	uint32_t site = site_of(call);
+	uint32_t site;
 
+	if (DOMAIN_INDEX == 0 && would_deadlock(call))
+		return;
+	site = site_of(call);
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == GOOD)
 		HEAP_SET(h, r->owner, (r->owner & (uint64_t)(RECORD_OWNED | RECORD_GUARDED) << 48) |

@@ -99,11 +99,10 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number);
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);
 void pkg_front_let_go(struct pool *p);
-/** What is in magazines goes back to the manager; false: nothing was. With the lock. Without `ledger` the records are
- * left as they are, since META is still the parent's. */
-bool pkg_front_flush(struct pool *p, bool ledger);
-/** The same before p->features change, with the lock taken here and the counters told. */
-void pkg_front_empty(struct pool *p);
+/** What is in this thread's magazines and in the depot goes back to the manager; false: nothing was. With the lock. */
+bool pkg_front_flush(struct pool *p);
+/** Other threads shall do so, too, when they come by. With the lock. */
+void pkg_magazines_trim(void);
 
 /* report.c: cold, no lock held */
 

@@ -5,6 +5,7 @@
  *	front.c		the calls		walk.c		walks that let the lock go
  *	places.c	sites of calls		memory.c	growth, and pages that go back
  *	magazine.c	pkg: magazines that go back	own.c	pkg: memory of the manager's own
+ *	plain.c		pkg: the manager, while nothing is recorded
  */
 #ifndef FRONT_INSIDE_H
 #define FRONT_INSIDE_H
@@ -35,7 +36,10 @@ enum { GUARD_BYTE = 0xfd };
 #ifndef MEM_DOMAIN_SHM
 void pkg_mutex_wait(_Atomic uint32_t *mutex);
 void pkg_front_discard(struct pool *p, void *ptr, uint64_t usable);
+void pkg_magazines_refill(const struct front_call *call, uint64_t usable);
+void pkg_magazines_unload(struct pool *p, uint64_t usable);
 void pkg_front_zeros(void *ptr, size_t size);
+void pkg_front_trim(struct pool *p);
 #endif
 /* A place that the caches do not know: described without the lock, interned with it. */
 uint32_t DOMAIN(front_site_slow)(const struct front_call *call);
@@ -127,8 +131,6 @@ static inline void publish(struct pool *p)
 	if (!keeps_own(p)) {
 		show(&to->tally.free_bytes, from->tally.free_bytes);
 		show(&to->tally.free_fragments, from->tally.free_fragments);
-		if (LIKELY(p == p->home))
-			magazine_count(p, &mem_pkg_magazines, 0);
 	}
 	if (UNLIKELY(from->records_used)) {
 		show(&to->recorded, from->recorded);
@@ -144,10 +146,11 @@ static inline void publish_all(struct pool *p) { p->live->counters = p->counters
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	(void)o, (void)flags;
+	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
+	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before we have the lock */
 	mutex_take(&p->mutex);
 	turn(p);
-	if (UNLIKELY(mem_pkg_magazines.cached) && UNLIKELY(!magazine_ready()) && p == p->home)
-		pkg_front_flush(p, true);
+	magazine_count(p);
 }
 
 static inline void leave(struct pool *p, struct owner *o, unsigned flags)
@@ -156,6 +159,8 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 	publish(p);
 	turn(p);
 	mutex_leave(&p->mutex);
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
 }
 
 static inline bool records(const struct pool *p) { return p->features & (FEATURE_SITES | FEATURE_STACKS); }
@@ -166,10 +171,13 @@ static inline uint64_t slot_of(const struct owner *o) { return o ? o->number : 0
 
 /* ---- sites ---- */
 
+/* The caller holds the lock, or a signal handler has interrupted a call that does, or waits for it. */
 static inline bool would_deadlock(const struct front_call *call)
 {
 	const struct owner *o = call->o;
 
+	if (DOMAIN_INDEX == 0)
+		return UNLIKELY(mem_pkg_self.inside);
 	return o && UNLIKELY(o->holds | o->inside) && (o->inside || !(call->flags & FRONT_HELD));
 }
 
@@ -197,6 +205,7 @@ enum { LARGE_LEAST = 256 << 10, LARGE_MOST = 32 << 20, ZERO_BY_PAGES = 1 << 20 }
 
 static inline void large_freed(struct pool *p, void *ptr, uint64_t usable) { (void)p, (void)ptr, (void)usable; }
 static inline void make_zeros(struct pool *p, void *ptr, size_t size) { (void)p, memset(ptr, 0, size); }
+static inline void trim_freed(struct pool *p) { (void)p; }
 
 #else
 
@@ -204,6 +213,13 @@ static inline void large_freed(struct pool *p, void *ptr, uint64_t usable)
 {
 	if (UNLIKELY(usable > LARGE_LEAST))
 		pkg_front_discard(p, ptr, usable);
+}
+
+/** After a free, with the lock. One compare: below `low` the difference wraps. */
+static inline void trim_freed(struct pool *p)
+{
+	if (UNLIKELY(p->counters.tally.free_bytes - p->trim.low >= p->trim.span) || UNLIKELY(p->trim.cursor))
+		pkg_front_trim(p);
 }
 
 static inline void make_zeros(struct pool *p, void *ptr, size_t size)

@@ -1,8 +1,91 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pkg: what is in magazines goes back to the manager. */
+/* pkg: magazines, their threads, and the manager. All but the last part is done with the lock. */
 #include "mem/front/inside.h"
 
-static void flush_one(struct pool *p, void *ptr, struct meta_record *r)
+#include <sys/mman.h>
+
+/* Bytes of a first batch: two threads shall not write into one cache line again and again. */
+enum { BATCH_FIRST = 256, RESERVE_SHARE = 8 };
+
+static struct meta_thread nobody;	/* a line that nobody reads */
+static const _Atomic uint64_t nothing;	/* wanted */
+static struct magazines depot = { .told = &nobody };
+struct magazines mem_pkg_none = { .told = &nobody, .wanted = &nothing };
+struct magazines mem_pkg_unsettled = { .told = &nobody, .wanted = &nothing, .features = UINT64_MAX };
+_Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
+
+static bool line_taken[THREADS_MAX];
+static uint64_t trims;			/* requests that found no memory */
+
+/** Those of this thread, unless they are closed; NULL: none. */
+static struct magazines *open_own(void)
+{
+	struct magazines *m = mem_pkg_self.own;
+
+	return !magazines_lacking(m) && m->open ? m : NULL;
+}
+
+/** Those of this thread, unless it was interrupted in there; NULL: none. */
+static struct magazines *mine(void)
+{
+	struct magazines *m = mem_pkg_self.own;
+
+	return !magazines_lacking(m) && magazine_quiet(m) ? m : NULL;
+}
+
+/* ---- the gate ---- */
+
+/* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
+static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps)
+{
+	__atomic_store_n(&m->gate.limit, limit, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->gate.from, from, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->gate.steps, steps, __ATOMIC_RELAXED);
+}
+
+static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0); }
+
+static uint64_t steps_of(const struct pool *p)
+{
+	uint64_t len;
+
+	RACY_READS_BEGIN();
+	len = *(const volatile uint64_t *)&p->heap.len;
+	RACY_READS_END();
+	return p->ops->flags & MEM_SEALED && mem_pkg_shards == 1 && len ? len / 16 - 1 : 0;
+}
+
+static void open_gate(const struct pool *p, struct magazines *m)
+{
+	if (!m->owned || !m->open || m->recorded) {
+		close_gate(m);
+		return;
+	}
+	set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, steps_of(p));
+}
+
+void pkg_magazines_grown(const struct pool *p)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		if (GATE(m->gate.steps))
+			__atomic_store_n(&m->gate.steps, steps_of(p), __ATOMIC_RELAXED); /* sooner or later */
+}
+
+void pkg_magazines_hold(void)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		close_gate(m);
+}
+
+void pkg_magazines_let_go(const struct pool *p)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		open_gate(p, m);
+}
+
+/* ---- to the manager ---- */
+
+static void give_one(struct pool *p, void *ptr, struct meta_record *r)
 {
 	uint64_t usable = p->ops->usable(&p->heap, ptr);
 
@@ -10,27 +93,505 @@ static void flush_one(struct pool *p, void *ptr, struct meta_record *r)
 		r->owner &= ~((uint64_t)RECORD_CACHED << 48);
 		record_drop(p, r, usable, (uint32_t)(r->time >> 32));
 	}
-	*magazine_tail(ptr, usable) = 0;
+	*magazine_tag_of(ptr) = 0;
 	p->counters.used -= usable;
 	p->counters.fragments--;
 	p->ops->free(&p->heap, ptr);
 }
 
-COLD bool pkg_front_flush(struct pool *p, bool ledger)
+/* A call that is stopped in here shall be one fragment off for observers, as any other is, not a batch. */
+static void tell_counters(struct pool *p)
 {
-	struct magazines *m = &mem_pkg_magazines;
-	bool any = m->cached;
+	show(&p->live->counters.used, p->counters.used);
+	show(&p->live->counters.fragments, p->counters.fragments);
+}
 
-	for (unsigned i = 0; any && i < MAGAZINE_SIZES; i++)
-		for (uint64_t k = m->of[i].count; k--; )
-			flush_one(p, m->of[i].at[k], ledger && m->open_recorded ? &p->records[m->record[i][k]] : NULL);
-	magazine_forget();
+/* The oldest ones. Without `ledger` records and lines are left as they are, since META is still the parent's. */
+static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count, bool ledger)
+{
+	uint32_t bottom = magazine_bottom(i), have = magazine_count_of(m, i), rest = have - count;
+
+	for (uint32_t k = bottom + 1; k <= bottom + count; k++) {
+		give_one(p, (void *)(uintptr_t)m->at[k], ledger && m->recorded ? &p->records[m->record[k]] : NULL);
+		if (ledger)
+			tell_counters(p);
+	}
+	for (uint32_t k = bottom + 1; k <= bottom + rest; k++) {
+		__atomic_store_n(&m->at[k], m->at[k + count], __ATOMIC_RELAXED);
+		m->record[k] = m->record[k + count];
+	}
+	if (ledger)
+		magazine_set_top(m, i, bottom + rest);
+	else
+		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | (bottom + rest);
+}
+
+static bool empty(struct pool *p, struct magazines *m, bool ledger)
+{
+	bool any = false;
+	uint32_t top;
+
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		if (magazine_enter(m, i, &top) && top > magazine_bottom(i)) {
+			give(p, m, i, top - magazine_bottom(i), ledger);
+			top = magazine_top(m, i);
+			any = true;
+		}
+		magazine_leave(m, i, top);
+	}
 	return any;
 }
 
-COLD void pkg_front_empty(struct pool *p)
+/* ---- from one to another ---- */
+
+/* The newest ones, where both hold fragments of the same kind, and there is room. */
+static void move(struct magazines *from, struct magazines *to, unsigned i, uint32_t count)
+{
+	uint32_t f = magazine_top(from, i), t = magazine_top(to, i);
+
+	for (uint32_t k = 0; k < count; k++) {
+		to->record[t + 1 + k] = from->record[f - k];
+		magazine_push(to, i, t + 1 + k, (void *)(uintptr_t)from->at[f - k]);
+	}
+	magazine_set_top(from, i, f - count);
+}
+
+static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - magazine_top(m, i); }
+static uint32_t most_of(const struct magazines *m, unsigned i) { return m->end[i] - magazine_bottom(i); }
+
+static bool same_kind(struct magazines *m) { return depot.open && depot.recorded == m->recorded; }
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Twice as many places, if the thread may have so much. The owner is inside. */
+static bool grow(struct magazines *m, unsigned i)
+{
+	uint32_t most = most_of(m, i);
+	uint64_t bytes = most * (16ull * i + m->head);
+
+	if (most >= MAGAZINE_MOST || m->may_grow < bytes)
+		return false;
+	m->may_grow -= bytes;
+	m->end[i] += most;
+	return true;
+}
+
+bool pkg_magazine_grow(struct magazines *m, uint64_t i)
+{
+	bool done = false;
+	uint32_t top;
+
+	if (magazine_enter(m, i, &top) && top >= m->end[i])
+		done = grow(m, (unsigned)i);
+	magazine_leave(m, i, top);
+	return done;
+}
+
+/* Who waits for the lock shall need it more rarely; who hears that others lack memory gives up what is inside. */
+static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
+{
+	unsigned i = (unsigned)(bytes / 16);
+
+	if (m->trim != trims) {
+		m->trim = trims;
+		empty(p, m, true);
+		return false;
+	}
+	return i < MAGAZINE_SIZES;
+}
+
+static void grow_waited(struct magazines *m, unsigned i)
+{
+	if (m->waited)
+		grow(m, i);
+	m->waited = false;
+}
+
+/* Adding up costs more than the rest of a look. */
+static bool has_enough(struct magazines *m)
+{
+	if (m->looks++ % 16 == 0)
+		m->enough = CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH;
+	return m->enough;
+}
+
+/* Rather others' requests than our reserve, where little is left. */
+static bool plenty(const struct pool *p)
+{
+	const struct meta_counters *c = &p->counters;
+
+	return c->tally.free_bytes + p->id->size - c->committed >= p->id->size / RESERVE_SHARE;
+}
+
+/* One more from the manager, which does not count as handed out. false: there is none of just this size. */
+static bool bring_one(const struct front_call *call, struct magazines *m, unsigned i, uint64_t usable)
+{
+	struct pool *p = call->p;
+	struct meta_record *r;
+	void *ptr;
+
+	if (m->recorded && !record_ready(p))
+		return false;
+	ptr = p->ops->alloc(&p->heap, 16, usable);
+	if (!ptr)
+		return false;
+	if (p->ops->usable(&p->heap, ptr) != usable) {
+		p->ops->free(&p->heap, ptr);
+		return false;
+	}
+	count_in(p, usable);
+	tell_counters(p);
+	if (m->recorded) {
+		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
+		m->record[magazine_top(m, i) + 1] = (uint32_t)*tail_of(ptr, usable);
+		r = &p->records[m->record[magazine_top(m, i) + 1]];
+		r->owner |= (uint64_t)RECORD_CACHED << 48;
+		r->time &= UINT32_MAX;
+	} else {
+		*magazine_tag_of(ptr) = m->tag;
+	}
+	magazine_push(m, i, magazine_top(m, i) + 1, ptr);
+	signal_add64(&m->told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
+	return true;
+}
+
+static void bring(const struct front_call *call, struct magazines *m, unsigned i, uint64_t usable)
+{
+	uint32_t n = m->batch[i], stored = magazine_count_of(&depot, i);
+
+	m->batch[i] = (uint8_t)(n ? least(2 * n, (most_of(m, i) + 1) / 2) : 1);
+	if (stored && same_kind(m)) {
+		move(&depot, m, i, least(m->batch[i], stored));
+		return;
+	}
+	while (n && plenty(call->p) && bring_one(call, m, i, usable))
+		n--;
+	if (n)
+		m->batch[i] = 0;
+}
+
+void pkg_magazines_refill(const struct front_call *call, uint64_t usable)
+{
+	struct magazines *m = open_own();
+	unsigned i = (unsigned)(usable / 16);
+	uint32_t top;
+
+	if (!m || call->p != call->p->home || m->recorded != records(call->p) || !look_after(call->p, m, usable))
+		return;
+	if (magazine_enter(m, i, &top)) {
+		grow_waited(m, i);
+		if (top == magazine_bottom(i) && !has_enough(m))
+			bring(call, m, i, usable);
+		top = magazine_top(m, i);
+	}
+	magazine_leave(m, i, top);
+}
+
+/* Half of them to the depot, as far as there is room, or to the manager. */
+static void send(struct pool *p, struct magazines *m, unsigned i)
+{
+	uint32_t half = has_enough(m) ? magazine_count_of(m, i) : magazine_count_of(m, i) / 2;
+	uint32_t room = same_kind(m) ? least(half, room_in(&depot, i)) : 0;
+
+	if (room)
+		move(m, &depot, i, room);
+	if (room < half)
+		give(p, m, i, half - room, true);
+}
+
+void pkg_magazines_unload(struct pool *p, uint64_t usable)
+{
+	struct magazines *m = open_own();
+	unsigned i = (unsigned)(usable / 16);
+	uint32_t top;
+
+	if (!m || p != p->home || !look_after(p, m, usable))
+		return;
+	if (magazine_enter(m, i, &top)) {
+		grow_waited(m, i);
+		if (!room_in(m, i))
+			send(p, m, i);
+		top = magazine_top(m, i);
+	}
+	magazine_leave(m, i, top);
+}
+
+/* ---- what the short way did not serve ---- */
+
+/*
+ * KNOWN: a fragment in use that has no record. The words that are read are those of a fragment that is the caller's,
+ * and bounds; what others change in them meanwhile is not what is asked for, or leads to ASK, which is asked with the
+ * lock.
+ */
+static enum magazine_answer known(const struct pool *p, const void *ptr, uint64_t *ret_usable)
+{
+	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base;
+	enum magazine_answer answer = MAGAZINE_ASK;
+
+	RACY_READS_BEGIN();
+	if (LIKELY(at < p->heap.len) && LIKELY(!(at % 16)) && LIKELY(at) && LIKELY(p->ops->owns(&p->heap, ptr)) &&
+	    LIKELY(!p->ops->marked(&p->heap, ptr))) {
+		*ret_usable = p->ops->usable(&p->heap, ptr);
+		answer = MAGAZINE_KNOWN;
+	}
+	RACY_READS_END();
+	return answer;
+}
+
+enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
+{
+	struct magazines *m = mem_pkg_self.own;
+	uint64_t usable = 0, i;
+	enum magazine_answer answer;
+	uint32_t top;
+	bool put;
+
+	if (!m->open || m->recorded)
+		return MAGAZINE_ASK;
+	answer = known(p, ptr, &usable);
+	i = usable / 16;
+	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+		return answer;
+	put = magazine_enter(m, i, &top) && (top < m->end[i] || grow(m, (unsigned)i));
+	if (put) {
+		*magazine_tag_of(ptr) = m->tag;
+		magazine_push(m, i, ++top, ptr);
+	}
+	magazine_leave(m, i, top);
+	return put ? MAGAZINE_PUT : MAGAZINE_KNOWN;
+}
+
+/* ---- who asks ---- */
+
+COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
+{
+	for (const struct magazines *m = &depot; m; m = m->next) {
+		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
+		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE) & MAGAZINE_PLACE;
+
+		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
+			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == (uintptr_t)ptr)
+				return true;
+	}
+	return false;
+}
+
+COLD bool pkg_front_flush(struct pool *p)
+{
+	struct magazines *m = mine();
+	bool any = empty(p, &depot, true);
+
+	if (m)
+		any |= empty(p, m, true);
+	return any;
+}
+
+COLD void pkg_magazines_trim(void)
+{
+	struct magazines *m = mine();
+
+	trims++;
+	if (m)
+		m->trim = trims;	/* they are empty already */
+}
+
+/* They are empty. Guards close them: what lies behind a fragment is watched then. */
+static void adopt(const struct pool *p, struct magazines *m)
+{
+	uint64_t features = p->features;
+	bool open = p->ops->owns && p->ops->marked && !(features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES));
+
+	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
+	m->head = p->ops->flags & MEM_HEAD8;
+	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
+		m->size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16);
+	m->back = -(m->head ? 8ull : 16ull);
+	m->tag = magazine_tag(p);
+	m->wanted = &p->live->wanted;
+	*(volatile bool *)&m->open = open;
+	__atomic_store_n(&m->told->head, (uint32_t)m->head, __ATOMIC_RELAXED); /* numbers for people, as its tops */
+	__atomic_store_n(&m->told->recorded, m->recorded, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
+	open_gate(p, m);
+}
+
+/* Nothing is in them, and their line says so. */
+static void clear(struct magazines *m, uint32_t most)
+{
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		m->end[i] = magazine_bottom(i) + (i ? most : 0);
+		magazine_set_top(m, i, magazine_bottom(i));
+	}
+	m->told->taken = 0;
+}
+
+/* The depot is open to nobody without the lock; threads that have none compare features alone. */
+static void adopt_shared(const struct pool *p)
+{
+	adopt(p, &depot);
+	/* relaxed: who reads the old ones comes here, too */
+	__atomic_store_n(&mem_pkg_none.features, p->features, __ATOMIC_RELAXED);
+}
+
+COLD void pkg_magazines_follow(struct pool *p, uint64_t features)
+{
+	struct magazines *m = mine();
+	const uint64_t same = FEATURE_ABORT; /* what is inside does not depend on it */
+
+	enter(p, NULL, 0);
+	if (m) {			/* to handlers */
+		close_gate(m);
+		*(volatile bool *)&m->open = false;
+	}
+	if ((p->features ^ features) & ~same)
+		empty(p, &depot, true);
+	if (m && (m->features ^ features) & ~same)
+		empty(p, m, true);
+	p->features = features;
+	adopt_shared(p);
+	if (m)
+		adopt(p, m);
+	leave(p, NULL, 0);
+}
+
+/* ---- threads ---- */
+
+static struct meta_thread *line(const struct pool *p, unsigned number)
+{
+	struct meta_thread *more = (void *)(p->meta + META_THREADS);
+
+	return number < LIVE_THREADS ? &p->live->thread[number] : &more[number - LIVE_THREADS];
+}
+
+/* NULL: there is no more memory for them. */
+static struct meta_thread *free_line(struct pool *p)
+{
+	unsigned number = 1;		/* 0 is the depot's */
+
+	while (number < THREADS_MAX && line_taken[number])
+		number++;
+	if (number == THREADS_MAX || (number >= LIVE_THREADS + p->live->threads && threads_grow(p)))
+		return NULL;
+	line_taken[number] = true;
+	return line(p, number);
+}
+
+static void leave_line(const struct pool *p, struct magazines *m)
+{
+	for (unsigned number = 1; number < THREADS_MAX; number++)
+		if (line_taken[number] && line(p, number) == m->told)
+			line_taken[number] = false;
+	m->told = &nobody;
+}
+
+static struct magazines *any_free(void)
+{
+	struct magazines *m = depot.next;
+
+	while (m && m->owned)
+		m = m->next;
+	if (m)
+		return m;
+	m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m == MAP_FAILED)
+		return NULL;
+	/* without it (before 4.14) only fork() is noticed, where the gate is closed anyway */
+	(void)madvise(m, sizeof m->page, MADV_WIPEONFORK);
+	m->told = &nobody;
+	m->wanted = &nothing;
+	m->next = depot.next;
+	depot.next = m;
+	return m;
+}
+
+COLD struct magazines *pkg_magazines_claim(struct pool *p)
+{
+	struct meta_thread *to;
+	struct magazines *m;
+
+	enter(p, NULL, 0);
+	m = any_free();
+	to = m ? free_line(p) : NULL;
+	if (to) {
+		m->told = to;
+		m->owned = true;
+		m->trim = trims;
+		clear(m, MAGAZINE_DEPTH_FIRST);
+		for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
+			m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
+		m->may_grow = MAGAZINES_GROW;
+		adopt(p, m);
+	}
+	leave(p, NULL, 0);
+	return to ? m : NULL;
+}
+
+COLD void pkg_magazines_release(struct pool *p, struct magazines *m)
 {
 	enter(p, NULL, 0);
-	pkg_front_flush(p, true);
+	empty(p, m, true);
+	p->counters.stamp += m->told->taken;
+	clear(m, MAGAZINE_DEPTH_FIRST);
+	leave_line(p, m);
+	m->owned = false;
+	close_gate(m);
 	leave(p, NULL, 0);
+}
+
+/* ---- without the lock: nobody else is there, or it does not matter ---- */
+
+void pkg_magazines_attach(struct pool *p)
+{
+	struct magazines *m = mine();
+
+	for (unsigned number = 0; number < THREADS_MAX; number++)
+		line_taken[number] = false;
+	depot.told = line(p, 0);
+	clear(&depot, MAGAZINE_MOST);
+	adopt_shared(p);
+	if (!m)
+		return;
+	m->told = line(p, 1);
+	line_taken[1] = true;
+	clear(m, MAGAZINE_DEPTH_FIRST);
+	adopt(p, m);
+}
+
+static void forget(struct magazines *m)
+{
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
+		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | magazine_bottom(i);
+}
+
+bool pkg_magazines_inherit(struct pool *p, bool lost)
+{
+	struct magazines *own = mem_pkg_self.own;
+	bool outside = !mem_pkg_self.inside && magazine_quiet(own);
+
+	for (struct magazines *m = &depot; m; m = m->next) {
+		m->told = &nobody;
+		m->wanted = &nothing;
+		close_gate(m);
+		if (!magazine_quiet(m)) /* its thread comes back to it, if it is this one: nobody uses it again */
+			continue;
+		if (lost)
+			forget(m);
+		else
+			empty(p, m, false);
+		m->owned = m == own;
+	}
+	if (!magazine_quiet(own))
+		mem_pkg_self.own = &mem_pkg_unsettled;
+	mem_pkg_self.inside = 0;
+	return outside;
+}
+
+uint64_t pkg_magazines_cached(const struct pool *p)
+{
+	/* acquire: the lines are there. Pairs with the release in threads_grow(). */
+	uint64_t lines = atomic_load_explicit(&p->live->threads, memory_order_acquire), sum = 0;
+
+	for (unsigned i = 0; i < LIVE_THREADS + lines && i < THREADS_MAX; i++)
+		sum += thread_cached(line(p, i));
+	return sum;
 }

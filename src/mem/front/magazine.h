@@ -1,21 +1,39 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Magazines of the private heap: small stacks of ready fragments, one for each size up to 1 KiB.
+ * Magazines of the private heap: each thread has small stacks of ready fragments, one for each size up to 1 KiB.
  *
- *	of[1] 16 B   [ p q r . . . . . ]	take: the last one in; put: on top
- *	of[2] 32 B   [ . . . . . . . . ]	(24, 40, ... B where heads have 8 bytes)
- *	...
+ *	thread A  at[1 S ..] [ 0 p q r . . . . . ]  16 B; top[1] is the place of r. take: the last one in; put: on top
+ *	          at[2 S ..] [ 0 . . . . . . . . ]  32 B; empty: top[2] is the place of the 0
+ *	thread B  …                                 (24, 40, … B where heads have 8 bytes)
+ *	depot     at[1 S ..] [ 0 s t u v . . . . ]  with the heap's lock: what one thread has too much of, for others
  *
- * For the manager a fragment in a magazine is in use. While nothing is recorded its last 8 bytes hold the heap's
- *generation and an index that no record has; while calls are recorded all that is inside has its record, which keeps
- *its place and says RECORD_CACHED (the fragment's own bytes are not believed: who uses it after the free may have
- *changed them). So a second free is found, and observers tell it apart. META's live.cached says how many there are.
+ * For the manager a fragment in a magazine is in use. While nothing is recorded it has a tag at CACHED_TAG, the heap's
+ * generation and an index that no record has; while calls are recorded all that is inside has its record, which keeps
+ * its place and says RECORD_CACHED (the fragment's own bytes are not believed: who uses it after the free may have
+ * changed them). So a second free is found, and observers tell it apart. Each thread has a line in META that says how
+ * much it holds (struct meta_thread): a copy of its tops, so that nothing is counted; observers add up.
  *
- * Open only while nobody wants guards and the manager knows its own fragments (owns), and used only while the process
- *has one thread: no lock, and nothing to wait for. Else every call passes by, and what is inside is flushed; so it is
- *when recording begins or ends. A failing request flushes them before the heap grows: nothing is kept from it.
+ * The short way, take and put, is 30 instructions a call, without a call of the manager: what a fragment is is read
+ * from its sealed word (MEM_SEALED). What it needs to know lies in the thread's own struct, and each test is one for
+ * all that may be otherwise: a class that is none, a magazine that is closed, a pointer that begins no fragment, or a
+ * fragment that is too large. Whatever it does not serve goes the long way, which finds out why.
  *
- * 64 B pair, fm: 5 ns; through the manager, with its lock and counters, 19 ns. At most 264 KiB are held.
+ * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
+ * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
+ * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock,
+ * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no
+ * memory empties those of its thread and the depot; other threads follow when they next come by with the lock. While
+ * the process has one thread nothing is brought: there is no lock to be spared.
+ *
+ * Signals: the top of a magazine says that its thread is inside, so that a handler which interrupted it goes to the
+ * lock; who holds that itself is refused (would_deadlock).
+ *
+ * Fork: the gate, a page of its own, is zeros in a child of any kind (MADV_WIPEONFORK), so that its first call goes the
+ * long way and finds out. There the magazines of threads that are not there go back to the heap, but one whose thread
+ * was inside just then: what it holds stays in use, and is untracked.
+ *
+ * Open only while nobody wants guards and the manager knows its own fragments (owns). After Bonwick, "Magazines and
+ * Vmem", 2001.
  */
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
@@ -25,133 +43,296 @@
 #include "mem/base/compiler.h"
 #include "mem/pool.h"
 
-enum { MAGAZINE_DEPTH = 8, MAGAZINE_SIZES = CACHED_MOST / 16 + 1 };
+enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
+enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
+enum { MAGAZINE_INSIDE = 1 << 16, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };	/* of top[i] */
 
-struct magazines {
-	uint64_t open;			/* sizes in use while nothing is recorded: MAGAZINE_SIZES, or 0: closed */
-	uint64_t open_recorded;		/* the same while calls are recorded; never both */
-	uint64_t head;			/* of[i] holds 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
-	uint64_t cached;		/* as live.cached */
-	struct magazine { uint64_t count; void *at[MAGAZINE_DEPTH]; } of[MAGAZINE_SIZES];
-	uint32_t record[MAGAZINE_SIZES][MAGAZINE_DEPTH];	/* of of[i].at[k], while calls are recorded */
+/*
+ * GATE: its owner reads it, and whoever forks may just be closing it, who does not care whether that is seen now or
+ * soon. OWN_SET: its owner writes it, and others may look at it, who find what was written before it: a release store,
+ * which gcc makes two instructions more of than the plain one that it is here.
+ */
+#if defined(RACY_READS) || !defined(__x86_64__)
+#define GATE(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
+#define OWN_SET(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
+#else
+#define GATE(word) (word)
+#define OWN_SET(word, value) (*(volatile __typeof__(word) *)&(word) = (value))
+#endif
+
+/** What lets a thread go the short way. Zeros: nothing does. Its owner writes it, or who forks. */
+struct magazine_gate {
+	uint64_t limit;			/* take: of (bytes - 1) / 8 */
+	uint64_t from;			/* put: the first place of a payload */
+	uint64_t steps;			/* places at multiples of 16 behind it; 0 where nothing is sealed */
 };
 
-extern struct magazines mem_pkg_magazines;
+/** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
+struct magazines {
+	union { struct magazine_gate gate; char page[META_PAGE]; };
+	const _Atomic uint64_t *wanted;	/* live.wanted, or a word of zeros */
+	uint64_t features;		/* of the heap, as the owner has followed them */
+	struct meta_thread *told;	/* its line in META, or one that nobody reads */
+	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
+	uint64_t tag;			/* of what lies in a magazine without a record */
+	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
+	/* MAGAZINE_PLACE: in `at`, of the newest fragment of this size, or of the 0 below the oldest. Above it: how
+	 * often its thread is inside */
+	uint32_t top[MAGAZINE_STEPS];
+	uint32_t end[MAGAZINE_STEPS];	/* where the topmost may be */
+	/* -- not on the short way -- */
+	bool open;			/* to takes and puts, recorded or not */
+	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
+	uint64_t trim;			/* of the process, as it was followed */
+	uint64_t may_grow;		/* bytes */
+	struct magazines *next;		/* of all that there ever were */
+	bool recorded;			/* what is inside has records */
+	bool waited;			/* for the lock, since magazines were looked after */
+	bool enough;			/* is inside, as of the last look that added up: nothing is brought */
+	uint8_t looks;
+	bool owned;
+	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
+	/* an odd number of cache lines a size: no two tops share a set of the cache */
+	_Alignas(64) uint64_t at[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* addresses */
+	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of at[k], while calls are recorded */
+};
 
-/** After each change of p->features; they are empty. Guards close them: what lies behind a fragment is watched then. */
-static inline void magazine_follow(const struct pool *p)
+/** Of each thread: initial-exec, since a library that is loaded late gets little else, and asking must not allocate. */
+struct magazine_self {
+	struct magazines *own;		/* its own, mem_pkg_none, mem_pkg_unsettled */
+	uint32_t inside;		/* it has the lock, or waits for it */
+};
+extern _Thread_local struct magazine_self mem_pkg_self
+	__attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/**
+ * Closed ones. `none` is of threads that go without, and follows features. A thread that has not called yet is
+ * `unsettled`, whose features no heap has.
+ */
+extern struct magazines mem_pkg_none __attribute__((visibility("hidden")));
+extern struct magazines mem_pkg_unsettled __attribute__((visibility("hidden")));
+static inline bool magazines_lacking(const struct magazines *m)
 {
-	uint64_t open = p->ops->owns && p->ops->marked && !(p->features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES)) ?
-				MAGAZINE_SIZES :
-				0;
-	bool recorded = p->features & (FEATURE_SITES | FEATURE_STACKS);
-
-	if (p != p->home)		/* they are of shard 0 */
-		return;
-	mem_pkg_magazines.open = recorded ? 0 : open;
-	mem_pkg_magazines.open_recorded = recorded ? open : 0;
-	mem_pkg_magazines.head = p->ops->flags & MEM_HEAD8;
+	return m == &mem_pkg_none || m == &mem_pkg_unsettled;
 }
 
-/** false: every call passes by, and the next one with the lock flushes what is inside. */
-static inline bool magazine_ready(void)
+/* ---- one magazine ---- */
+
+/*
+ * The owner goes in. false: it is in there already, this is a signal handler, and it has to go again. One instruction
+ * says so: between a look and a store a handler could come and go. The store of the top, last of all, is the way out.
+ */
+static inline bool magazine_enter(struct magazines *m, uint64_t i, uint32_t *ret_top)
 {
-	return (mem_pkg_magazines.open || mem_pkg_magazines.open_recorded) && __libc_single_threaded;
+	signal_add32(&m->top[i], MAGAZINE_INSIDE);
+	*ret_top = *(const volatile uint32_t *)&m->top[i] - MAGAZINE_INSIDE;
+	return LIKELY(*ret_top < MAGAZINE_INSIDE);
 }
 
-/** What is inside is another process's, or lost with a heap that is not believed. */
-static inline void magazine_forget(void)
+static inline void magazine_leave(struct magazines *m, uint64_t i, uint32_t top)
 {
-	mem_pkg_magazines.cached = 0;
+	atomic_signal_fence(memory_order_seq_cst);
+	OWN_SET(m->top[i], top);
+}
+
+/** Nobody is inside: what is read is whole. Of the owner, its signal handlers, and a child's only thread. */
+static inline bool magazine_quiet(const struct magazines *m)
+{
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		mem_pkg_magazines.of[i].count = 0;
+		if (*(const volatile uint32_t *)&m->top[i] >= MAGAZINE_INSIDE)
+			return false;
+	return true;
 }
 
-static inline uint64_t *magazine_tail(const void *ptr, uint64_t usable)
+static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
+static inline uint32_t magazine_top(const struct magazines *m, uint64_t i) { return m->top[i] & MAGAZINE_PLACE; }
+static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i)
 {
-	return (uint64_t *)(void *)((uintptr_t)ptr + usable - TAIL_BYTES);
+	return magazine_top(m, i) - magazine_bottom(i);
 }
 
+/* Its own, and in its line, which is numbers for people. Pairs with the acquire in pkg_magazine_holds(). Who is inside
+ * stays there. */
+static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t top)
+{
+	OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | top);
+	OWN_SET(m->told->top[i], (uint16_t)top);
+}
+
+static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, const void *ptr)
+{
+	OWN_SET(m->at[top], (uint64_t)(uintptr_t)ptr);
+	magazine_set_top(m, i, top);
+}
+
+static inline uint64_t *magazine_tag_of(const void *ptr) { return (uint64_t *)((uintptr_t)ptr + CACHED_TAG); }
 static inline uint64_t magazine_tag(const struct pool *p) { return p->generation | TAIL_CACHED; }
 
-static inline void magazine_count(struct pool *p, struct magazines *m, uint64_t change)
+/* ---- the short way ---- */
+
+/** What is wanted is what the thread has followed. */
+static inline bool magazine_follows(const struct magazines *m)
 {
-	m->cached += change;
-	*(volatile uint64_t *)&p->live->cached = m->cached;
+	/* relaxed: a number; what was wished for before is followed by a call that begins after */
+	return LIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) == GATE(m->features));
 }
 
-/** A fragment of `size` bytes or more, or NULL: ask the manager. Of this process's one thread. */
-static inline void *magazine_take(struct pool *p, size_t size)
+/** A fragment of `size` bytes or more, or NULL: ask if the heap is ready, then the manager. */
+static inline void *magazine_take(size_t size)
 {
-	struct magazines *m = &mem_pkg_magazines;
-	uint64_t i = size / 16 + (size % 16 > m->head);	/* of any size: a sum would wrap */
-	struct magazine *of;
+	struct magazines *m = mem_pkg_self.own;
+	uint64_t i = (size - 1) / 8;
+	struct meta_thread *told;
+	uint32_t top;
 	void *ptr;
 
-	i += !i;
-	if (UNLIKELY(i >= m->open) || UNLIKELY(!__libc_single_threaded))
+	if (UNLIKELY(i >= GATE(m->gate.limit)) || UNLIKELY(!magazine_follows(m)))
 		return NULL;
-	of = &m->of[i];
-	if (UNLIKELY(!of->count))
+	i = m->size_of[i];
+	told = m->told;
+	if (UNLIKELY(!magazine_enter(m, i, &top)) || UNLIKELY(!m->at[top])) {
+		magazine_leave(m, i, top);
 		return NULL;
-	ptr = of->at[--of->count];
-	*magazine_tail(ptr, i * 16 + m->head) = 0;
-	magazine_count(p, m, -CACHED_ONE(i * 16 + m->head));
-	p->counters.stamp++;
-	*(volatile uint64_t *)&p->live->counters.stamp = p->counters.stamp;
+	}
+	ptr = (void *)(uintptr_t)m->at[top];
+	OWN_SET(told->top[i], (uint16_t)(top - 1));
+	signal_add64(&told->taken, 1);
+	*magazine_tag_of(ptr) = 0;
+	magazine_leave(m, i, top - 1);
 	return ptr;
 }
+
+/** Which place for a payload it is, counted from the heap's first; one that there is none of: it is none. */
+static inline uint64_t magazine_step(const struct magazines *m, const void *ptr)
+{
+	uint64_t at = (uintptr_t)ptr - GATE(m->gate.from);
+
+	return at >> 4 | at << 60;
+}
+
+/*
+ * Its size i, of the fragment in use at `ptr`, rotated, so that one compare tells it from all that it is not. Its words
+ * may be others' just now, who free the fragment before it: what they change is let go.
+ */
+static inline uint64_t magazine_size(const struct magazines *m, const void *ptr, uint64_t step)
+{
+	uint64_t word;
+
+	RACY_READS_BEGIN();
+	word = *(const uint64_t *)((uintptr_t)ptr + m->back);
+	RACY_READS_END();
+	word = ((word & ~(uint64_t)MEM_PREV_FREE) ^ step << 48) - (MEM_SEAL | MEM_USED) - 16;
+	return word >> 4 | word << 60;
+}
+
+/** true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: the long way finds out. */
+static inline bool magazine_put(void *ptr)
+{
+	struct magazines *m = mem_pkg_self.own;
+	uint64_t step = magazine_step(m, ptr), i, tag = m->tag;
+	struct meta_thread *told;
+	uint32_t top;
+
+	if (UNLIKELY(step >= GATE(m->gate.steps)))
+		return false;
+	i = magazine_size(m, ptr, step);
+	if (UNLIKELY(i >= MAGAZINE_SIZES) || UNLIKELY(*magazine_tag_of(ptr) == tag))
+		return false;
+	told = m->told;
+	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
+	if (UNLIKELY(top >= m->end[i])) {
+		magazine_leave(m, i, top);
+		return false;
+	}
+	*magazine_tag_of(ptr) = tag;
+	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
+	OWN_SET(told->top[i], (uint16_t)(top + 1));
+	magazine_leave(m, i, top + 1);
+	return true;
+}
+
+/* ---- past it ---- */
+
+/** Usable bytes of a sealed fragment that the manager has just given. */
+static inline uint64_t magazine_usable(const struct magazines *m, const void *ptr)
+{
+	uint64_t word = *(const uint64_t *)((uintptr_t)ptr + m->back);
+
+	return (word & ((1ull << 48) - 16)) + m->back;
+}
+
+/** What asks if the heap is ready, then front.c. @caller: where there is no site */
+typedef void *pkg_alloc_fn(size_t size, const struct mem_site *site, const void *caller);
+typedef void pkg_free_fn(void *ptr, const struct mem_site *site, const void *caller);
+/** plain.c: by the manager alone, or otherwise. `ptr` is not NULL. */
+void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise);
+void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
+/** Twice as many places where all are taken. false: there is room, as many as may be, or as much as the thread may. */
+bool pkg_magazine_grow(struct magazines *m, uint64_t i);
 
 enum magazine_answer { MAGAZINE_PUT, MAGAZINE_KNOWN, MAGAZINE_ASK };
 
 /**
- * PUT: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. Else it is for the manager: KNOWN
- * says that it has told so much already, and there was no room, ASK that nothing is known.
+ * What magazine_put() did not serve, once the heap is ready. PUT: it is in a magazine now. Else it is for the manager:
+ * KNOWN says that it has told so much already, and there was no room, ASK that nothing is known.
  */
-static inline enum magazine_answer magazine_put(struct pool *p, void *ptr)
-{
-	struct magazines *m = &mem_pkg_magazines;
-	uint64_t at = (uintptr_t)ptr - (uintptr_t)p->heap.base, usable;
-	struct magazine *of;
+enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr);
 
-	if (UNLIKELY(!m->open) || UNLIKELY(!__libc_single_threaded) || UNLIKELY(at >= p->heap.len || at % 16 || !at))
-		return MAGAZINE_ASK;
-	if (UNLIKELY(!p->ops->owns(&p->heap, ptr)) || UNLIKELY(p->ops->marked(&p->heap, ptr)))
-		return MAGAZINE_ASK;
-	usable = p->ops->usable(&p->heap, ptr);
-	if (UNLIKELY(usable > CACHED_MOST))
-		return MAGAZINE_KNOWN;
-	of = &m->of[usable / 16];
-	if (of->count == MAGAZINE_DEPTH || UNLIKELY(*magazine_tail(ptr, usable) == magazine_tag(p)))
-		return MAGAZINE_KNOWN;
-	*magazine_tail(ptr, usable) = magazine_tag(p);
-	of->at[of->count++] = ptr;
-	magazine_count(p, m, CACHED_ONE(usable));
-	return MAGAZINE_PUT;
+/** Number of the magazine for `size` bytes; 0: none, which has no fragments. */
+static inline uint64_t magazine_for(const struct magazines *m, size_t size)
+{
+	uint64_t i = (size - 1) / 8;
+
+	return LIKELY(i < MAGAZINE_STEPS) ? m->size_of[i] : 0;
 }
 
-/** Number of the magazine for `size` bytes, at most open - 1; 0: none, which has no fragments. */
-static inline uint64_t magazine_for(const struct magazines *m, size_t size, uint64_t open)
-{
-	uint64_t i = (size + 15 - m->head) / 16;
+/* ---- with the lock ---- */
 
-	i += !i;
-	return LIKELY(i < open) && LIKELY(__libc_single_threaded) ? i : 0;
-}
+bool pkg_magazine_holds(const void *ptr, uint64_t usable);
 
-/** Whether the unmarked fragment `ptr` in use lies in a magazine. */
+/** Whether the unmarked fragment `ptr` in use lies in a magazine. Its bytes may look so by themselves. */
 static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_t usable)
 {
-	const struct magazine *of;
-
-	if (LIKELY(!mem_pkg_magazines.cached) || p != p->home || usable > CACHED_MOST ||
-	    *magazine_tail(ptr, usable) != magazine_tag(p))
-		return false;
-	of = &mem_pkg_magazines.of[usable / 16];
-	for (uint64_t i = 0; i < of->count; i++)
-		if (of->at[i] == ptr)
-			return true;
-	return false;			/* its bytes look so by themselves */
+	return p == p->home && usable < 16 * MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == magazine_tag(p)) &&
+	       pkg_magazine_holds(ptr, usable);
 }
+
+/** Allocations from the thread's magazines get their numbers in the heap's counter. */
+static inline void magazine_count(struct pool *p)
+{
+	struct magazines *m = mem_pkg_self.own;
+	uint64_t taken = m->told->taken;
+
+	if ((int64_t)taken > 0 && p == p->home) {
+		p->counters.stamp += taken;
+		signal_add64(&m->told->taken, -taken);
+	}
+}
+
+/* magazine.c. These take the lock. */
+
+/** Magazines for the calling thread, to be made its own; NULL: no memory, or there are THREADS_MAX. */
+struct magazines *pkg_magazines_claim(struct pool *p);
+/** They are empty, and another's from here on. The thread has put mem_pkg_none in their place. */
+void pkg_magazines_release(struct pool *p, struct magazines *m);
+/** p->features become these, and the calling thread's magazines follow: what was in them went back. */
+void pkg_magazines_follow(struct pool *p, uint64_t features);
+
+/* These do not. */
+
+/** The heap, or a child, has a META: lines of it. */
+void pkg_magazines_attach(struct pool *p);
+/**
+ * In a child, whose META is still the parent's: what others' magazines hold goes back to the manager, or is lost with
+ * the heap. false: this thread was inside of a call when it forked, from a signal handler.
+ */
+bool pkg_magazines_inherit(struct pool *p, bool lost);
+/** Nobody goes the short way while the process forks, with the lock held; then everybody may again, in the parent. */
+void pkg_magazines_hold(void);
+void pkg_magazines_let_go(const struct pool *p);
+/** The heap has grown, with the lock: what lies there may be put, too. */
+void pkg_magazines_grown(const struct pool *p);
+/** All lines, as live.cached. */
+uint64_t pkg_magazines_cached(const struct pool *p);
 
 #endif /* FRONT_MAGAZINE_H */

@@ -34,6 +34,10 @@ COLD bool DOMAIN(front_grow)(struct pool *p, uint64_t need)
 	HEAP_SET(h, COUNTERS(p)->committed, have + step);
 	p->ops->extend(h, have);
 	HEAP_COMMIT(h);
+#ifndef MEM_DOMAIN_SHM
+	if (p == p->home)
+		pkg_magazines_grown(p);
+#endif
 	publish_all(p);
 	return true;
 }
@@ -99,6 +103,8 @@ COLD void pkg_mutex_wait(_Atomic uint32_t *mutex)
 {
 	int saved = errno;
 
+	if (!magazines_lacking(mem_pkg_self.own))
+		mem_pkg_self.own->waited = true;
 	while (atomic_exchange_explicit(mutex, 2, memory_order_acquire))
 		syscall(SYS_futex, mutex, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
 	errno = saved;

@@ -14,6 +14,7 @@
 #include <sys/single_threaded.h>
 
 #include "mem/base/compiler.h"
+#include "mem/front/magazine.h"
 #include "mem/pool.h"
 
 /** After each change of p->features, and of the heap. */
@@ -23,7 +24,18 @@ static inline void own_follow(struct pool *p)
 		  !p->counters.records_used && p->data_size == PTRDIFF_MAX;
 }
 
-static inline bool own_ready(const struct pool *p) { return LIKELY(p->lean) && LIKELY(__libc_single_threaded); }
+static inline bool own_ready(const struct pool *p)
+{
+	return LIKELY(p->lean) && LIKELY(__libc_single_threaded) && LIKELY(!mem_pkg_self.inside);
+}
+
+/* For signal handlers: the library's own functions are not for them. */
+static inline void own_inside(uint32_t inside)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = inside;
+	atomic_signal_fence(memory_order_seq_cst);
+}
 
 /*
  * As front.c publishes, but each word is loaded once, the turn too: a load waits for the store before it, and nothing
@@ -50,13 +62,17 @@ static inline void *own_take(struct pool *p, size_t size)
 
 	if (UNLIKELY(size > PTRDIFF_MAX - 64))
 		return NULL;
+	own_inside(1);
 	ptr = ops->alloc(&p->heap, 16, mem_round(ops, size));
-	if (UNLIKELY(!ptr))
+	if (UNLIKELY(!ptr)) {
+		own_inside(0);
 		return NULL;
+	}
 	used = p->counters.used + ops->usable(&p->heap, ptr);
 	if (UNLIKELY(used > p->counters.max_used))
 		*(volatile uint64_t *)&p->live->counters.max_used = p->counters.max_used = used;
 	own_count(p, used, p->counters.fragments + 1, p->counters.stamp + 1);
+	own_inside(0);
 	return ptr;
 }
 
@@ -71,8 +87,10 @@ static inline bool own_put(struct pool *p, void *ptr)
 	usable = ops->usable(&p->heap, ptr);
 	if (UNLIKELY(usable < 16 || usable > p->counters.used))
 		return false;
+	own_inside(1);
 	own_count(p, p->counters.used - usable, p->counters.fragments - 1, p->counters.stamp);
 	ops->free(&p->heap, ptr);
+	own_inside(0);
 	return true;
 }
 

@@ -162,7 +162,11 @@ COLD void front_fault(const struct front_call *call, enum mem_fault_kind kind, c
 	else if (kind == MEM_OVERRUN)
 		describe_overrun(call, ptr, record, &f, text, sizeof text);
 	else
-		snprintf(text, sizeof text, "a call by the holder of the pool's lock at %s; use the _unsafe form",
+		snprintf(text, sizeof text,
+			 call->o && !call->o->inside ?
+				 "a call by the holder of the pool's lock at %s; use the _unsafe form" :
+				 "a call at %s inside of a signal handler that interrupted another call of this heap; "
+				 "it is refused",
 			 place_of_call(call).text);
 	note_fault(p, &f);
 	if (front_fault_handler)

@@ -4,7 +4,7 @@
  *
  *	0	identity	written before the file gets its name, never after
  *	4 KiB	live		lock, counters, cursors, named roots: one cache line a writer
- *	8 KiB	roots		the manager's own words (shm; in pkg they are private memory at identity.roots)
+ *	8 KiB	roots		the manager's own words; pkg, where these are private memory at identity.roots: threads
  *	256 KiB	failures, faults	two rings
  *	384 KiB	depot		shm: magazines that no slot has
  *	448 KiB	recoveries	a third
@@ -45,6 +45,7 @@ enum {
 	META_LIVE = 4096,
 	META_ROOTS = 8192,
 	META_ROOTS_MAX = 0x40000 - META_ROOTS,
+	META_THREADS = META_ROOTS,	/* pkg */
 	META_FAILURES = 0x40000,
 	META_FAULTS = 0x50000,
 	META_DEPOT = 0x60000,
@@ -115,6 +116,19 @@ struct meta_counters {
 	uint64_t sites_used;		/* site 0 is "not known" */
 };
 
+/*
+ * pkg: what the magazines of one thread hold, the thread's own line. The first of all is the depot's. They are in the
+ * live page, LIVE_THREADS of them, and from META_THREADS on. Stores alone: a thread reads nothing here but `taken`.
+ */
+enum { MAGAZINE_SIZES = 65, MAGAZINE_STRIDE = 72 };
+struct meta_thread {
+	_Alignas(64) uint64_t taken;	/* allocations from there that counters.stamp has not, may be negative */
+	uint32_t head;			/* top[i] counts fragments of 16 i + head bytes */
+	uint32_t recorded;		/* 1: all that is inside has records, 0: none of it */
+	uint16_t top[MAGAZINE_SIZES];	/* MAGAZINE_STRIDE i + fragments inside */
+};
+enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
+
 struct meta_live {
 	/* -- who writes: a holder of the lock, and who wants it -- */
 	_Alignas(64) _Atomic uint64_t lock;
@@ -132,8 +146,8 @@ struct meta_live {
 	_Atomic uint64_t faults;
 	_Atomic uint64_t rings_committed;		/* 1: the rings have memory behind them */
 	_Atomic uint64_t slots_used;			/* slots ever claimed; their pages have memory behind them */
-	uint64_t cached; /* CACHED_BYTES, CACHED_COUNT. pkg: in magazines. shm: in the depot, a word of the transaction
-			  */
+	uint64_t cached; /* shm: CACHED_BYTES, CACHED_COUNT in the depot, a word of the transaction */
+	_Atomic uint64_t threads; /* pkg: lines from META_THREADS on that have memory behind them */
 	/* -- operators; read by every call -- */
 	_Alignas(64) _Atomic uint64_t wanted;
 	_Atomic uint64_t features;
@@ -146,6 +160,7 @@ struct meta_live {
 	uint64_t cursor_expires[MEM_CURSORS];		/* CLOCK_MONOTONIC, s */
 	/* -- named roots: the holder of the lock -- */
 	_Alignas(64) struct meta_named_root { char name[56]; uint64_t address; } named[NAMED_ROOTS];
+	struct meta_thread thread[LIVE_THREADS];
 };
 
 /* A failed request. `seq` is written last: a reader takes an entry whose seq is place + 1 before and after. */
@@ -267,10 +282,11 @@ enum { RECORD_OWNED = 1, RECORD_CACHED = 2, RECORD_GUARDED = 4, RECORD_QUARANTIN
 
 /**
  * The last 8 usable bytes of a fragment with a record: index | low 32 bits of identity.generation << 32. A fragment
- * of a private heap that lies in a magazine has the index TAIL_CACHED, and is not marked.
+ * of a private heap without one that lies in a magazine has such a word with the index TAIL_CACHED at CACHED_TAG.
  */
 enum { TAIL_BYTES = 8 };
 #define TAIL_CACHED UINT32_MAX
+enum { CACHED_TAG = 8 };		/* beside the head, so that a free touches one cache line where it can */
 enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
 
 static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
@@ -316,6 +332,20 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 	return cached;
 }
 
+/** What is in the magazines of a thread, as live.cached says it. Its owner may go on meanwhile: relaxed, numbers. */
+static inline uint64_t thread_cached(const struct meta_thread *t)
+{
+	uint64_t cached = 0, head = __atomic_load_n(&t->head, __ATOMIC_RELAXED) & 8;
+
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		uint16_t count = (uint16_t)(__atomic_load_n(&t->top[i], __ATOMIC_RELAXED) - i * MAGAZINE_STRIDE);
+
+		if (count <= MAGAZINE_MOST)	/* of hostile memory, too */
+			cached += CACHED(count, (uint64_t)count * (16 * i + head));
+	}
+	return cached;
+}
+
 _Static_assert(sizeof(struct meta_identity) == 312, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_identity, name) == 152, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, counters) == 64, "META_LAYOUT");
@@ -323,7 +353,10 @@ _Static_assert(offsetof(struct meta_live, failures) == 192, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, wanted) == 256, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, cursors) == 384, "META_LAYOUT");
 _Static_assert(offsetof(struct meta_live, named) == 640, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_live, thread) == 2688, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
+_Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX, "META_LAYOUT");
+_Static_assert(sizeof(struct meta_thread) == 192 && offsetof(struct meta_thread, top) == 16, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");

@@ -112,7 +112,8 @@ bool registry_parse(const char *file, struct registry_name *ret_name)
 	return true;
 }
 
-int registry_each(int dir, registry_fn *fn, void *arg)
+/* skip: bytes of a file's name that come before what is parsed */
+static int each(int dir, size_t skip, registry_fn *fn, void *arg)
 {
 	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy == -1 ? NULL : fdopendir(copy);
@@ -127,11 +128,15 @@ int registry_each(int dir, registry_fn *fn, void *arg)
 		return rc;
 	}
 	while ((entry = readdir(d)))
-		if (registry_parse(entry->d_name, &name) && !fn(dir, entry->d_name, &name, arg))
+		if ((!skip || entry->d_name[0] == '.') && registry_parse(entry->d_name + skip, &name) &&
+		    !fn(dir, entry->d_name, &name, arg))
 			break;
 	closedir(d);
 	return 0;
 }
+
+int registry_each(int dir, registry_fn *fn, void *arg) { return each(dir, 0, fn, arg); }
+int registry_each_half(int dir, registry_fn *fn, void *arg) { return each(dir, 1, fn, arg); }
 
 char *registry_shm_file(char *buf, size_t bytes, const char *pool, uint32_t incarnation, uint32_t shard)
 {

@@ -38,6 +38,8 @@ bool registry_parse(const char *file, struct registry_name *ret_name);
 
 typedef bool registry_fn(int dir, const char *file, const struct registry_name *name, void *arg); /* false: stop */
 int registry_each(int dir, registry_fn *fn, void *arg);
+/** What is being made, or was by one who died in it: `file` begins with a dot, `name` is what it was to become. */
+int registry_each_half(int dir, registry_fn *fn, void *arg);
 
 /** "shm-NAME-INCARNATION", with "+SHARD" behind it unless that is 0. Returns `buf`. */
 char *registry_shm_file(char *buf, size_t bytes, const char *pool, uint32_t incarnation, uint32_t shard);

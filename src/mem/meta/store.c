@@ -43,6 +43,19 @@ int records_grow(struct pool *p)
 	return rc;
 }
 
+/* By pages: a line may begin in one and end in the next. */
+int threads_grow(struct pool *p)
+{
+	uint64_t have = ROUND_UP(p->live->threads * sizeof(struct meta_thread), META_PAGE);
+	int rc = commit(p, META_THREADS + have, META_THREADS + have + META_PAGE);
+
+	/* Pairs with the acquire in pkg_magazines_cached(): the memory is there. */
+	if (rc == 0)
+		atomic_store_explicit(&p->live->threads, (have + META_PAGE) / sizeof(struct meta_thread),
+				      memory_order_release);
+	return rc;
+}
+
 /* ---- sites ---- */
 
 static void copy_end(char *to, size_t bytes, const char *from)

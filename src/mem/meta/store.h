@@ -28,6 +28,9 @@ int sites_grow(struct pool *p);
  */
 int records_grow(struct pool *p);
 
+/** pkg: one more page of threads' lines. With the lock; as records_grow(). */
+int threads_grow(struct pool *p);
+
 /*
  * Return address -> site, for callers without a static site: one word an entry, address << 16 | number, so that threads
  * need no lock for it. It speaks of the process's own pool of the domain, and is emptied when that gets a new META. An

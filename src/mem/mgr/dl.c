@@ -37,11 +37,11 @@
 #include "mem/mgr/row.h"
 #include "mem/mgr/size_trie.h"
 
-enum { DL_HEAD = 8, DL_FIRST = 16, DL_LEAST = 32, DL_USED = 1, DL_PREV_FREE = 2, DL_MARK = 4 };
+enum { DL_HEAD = 8, DL_FIRST = 16, DL_LEAST = 32 };
+enum { DL_USED = MEM_USED, DL_PREV_FREE = MEM_PREV_FREE, DL_MARK = MEM_MARKED };
 enum { DL_SMALL = 256 };		/* below, with head, a request prefers the victim to a better fit */
 
 #define DL_SIZE 0x0000fffffffffff0u
-#define DL_SEAL 0xd15c000000000000u
 
 struct dl_roots {
 	uint64_t top, end;		/* offsets, of payloads but for end */
@@ -63,7 +63,7 @@ static uint64_t *head_at(const struct mem_heap *h, uint64_t p) { return (void *)
 static uint64_t *foot_before(const struct mem_heap *h, uint64_t p) { return (void *)(h->base + p - 2 * DL_HEAD); }
 
 /** Head of a used fragment of no size. */
-static uint64_t seal(uint64_t p) { return (p << 44 ^ DL_SEAL) | DL_USED; }
+static uint64_t seal(uint64_t p) { return mem_seal(p) | DL_USED; }
 
 #ifndef MEM_DOMAIN_VIEW	/* ---- what changes a heap, or trusts it ---- */
 
@@ -549,7 +549,7 @@ enum {
 const struct mem_manager_ops MEM_OPS(dl) = {
 	MEM_OPS_HEAD, .name = "dl",
 	.summary = "best fit with 8 bytes a fragment: the choice for least memory where sizes are of every kind",
-	.domains = MEM_PKG | MEM_SHM, .flags = MEM_HEAD8, .root_bytes = sizeof(struct dl_roots),
+	.domains = MEM_PKG | MEM_SHM, .flags = MEM_HEAD8 | MEM_SEALED, .root_bytes = sizeof(struct dl_roots),
 	.max_stores = DL_ALIGNED > DL_JOINED ? DL_ALIGNED : DL_JOINED,
 	MEM_MUTATORS(.init = dl_init, .alloc = dl_alloc, .free = dl_free, .resize = dl_resize, .usable = dl_usable,
 		     .extend = dl_extend, .idle = dl_idle, .mark = dl_mark, .marked = dl_marked, .owns = dl_owns,

@@ -2,8 +2,9 @@
 /*
  * fm: fast first fit over a size hash.
  *
- * A row of fragments without gaps, each with one header, and above them the top, which was never handed out or has come
- * back whole. The top has a header, too, but of that only `prev` is kept:
+ * A row of fragments without gaps, each with one header, whose size is sealed by its place while it is used, and above
+ * them the top, which was never handed out or has come back whole. The top has a header, too, but of that only `prev`
+ * is kept:
  *
  *	| size|USED prev | payload ... | size prev | next prev ... | - prev | never used ... |
  *	0                               free: links in the payload  TOP                      END = len
@@ -15,9 +16,10 @@
  * time. What comes back is joined with free neighbours.
  *
  * Invariants (fm_check): the sizes add up from 0 to TOP, each a multiple of 16 and at least FM_LEAST; `prev` is the
- * size of the fragment before; a free fragment is not marked and is in the list of its size; where JOIN is FM_JOINS, no
- *two free fragments are neighbours and the last one is used; TOP and END are multiples of 16 with a header's room
- *between. And for owns: a header that was given up, inside of another fragment now or above TOP, is not USED.
+ * size of the fragment before; what is used is sealed, what is free is not, nor marked, and is in the list of its size;
+ * where JOIN is FM_JOINS, no two free fragments are neighbours and the last one is used; TOP and END are multiples of
+ * 16 with a header's room between. And for owns: a header that was given up, inside of another fragment now or above
+ * TOP, is not USED.
  *
  * alloc, free, resize O(1), a failing one too. A request of a page or more can fail though a fragment is large enough,
  * when that is behind FM_LOOKS smaller ones of its list and nothing larger is free.
@@ -30,11 +32,13 @@
 #define FM_JOIN 1
 #endif
 
-enum { FM_HEAD = 16, FM_LEAST = 32, FM_USED = 1, FM_MARK = 2, FM_BITS = 15, FM_LOOKS = 24, FM_SPARE = 4 };
+enum { FM_HEAD = 16, FM_LEAST = 32, FM_LOOKS = 24, FM_SPARE = 4 };
+enum { FM_USED = MEM_USED, FM_MARK = MEM_MARKED, FM_BITS = 15 };
+#define FM_SIZE 0x0000fffffffffff0u
 enum { FM_TALLY = ROW_TALLY };
 enum { FM_JOINS = 1, FM_APART = 2 };	/* of roots.join: one flipped bit makes neither */
 
-struct fm_frag { uint64_t size, prev; };	/* size with header, and the bits; prev = 0 for the first */
+struct fm_frag { uint64_t size, prev; };	/* size with header, the bits, the seal; prev = 0 for the first */
 
 struct fm_roots {
 	uint64_t top, end;		/* offsets */
@@ -45,6 +49,9 @@ struct fm_roots {
 static struct fm_roots *fm_roots(const struct mem_heap *h) { return (void *)h->roots; }
 static struct fm_frag *fm_at(const struct mem_heap *h, uint64_t off) { return (void *)(h->base + off); }
 
+/** Above the size of the used fragment at this offset. */
+static uint64_t fm_sealed(uint64_t at) { return mem_seal(at + FM_HEAD) | FM_USED; }
+
 #define TOP(h) (fm_roots(h)->top)
 #define END(h) (fm_roots(h)->end)
 #define JOIN(h) (fm_roots(h)->join)
@@ -52,11 +59,17 @@ static struct fm_frag *fm_at(const struct mem_heap *h, uint64_t off) { return (v
 
 #ifndef MEM_DOMAIN_VIEW	/* ---- what changes a heap, or trusts it ---- */
 
-static uint64_t fm_size(const struct fm_frag *f) { return f->size & ~(uint64_t)FM_BITS; }
+static uint64_t fm_size(const struct fm_frag *f) { return f->size & FM_SIZE; }
 static bool fm_used(const struct fm_frag *f) { return f->size & FM_USED; }
+/** Of what stands behind `size` bytes. A damaged one is not free, and is left alone: the front end has not asked. */
+static bool fm_is_free(const struct fm_frag *next, uint64_t size)
+{
+	return !(next->size & ~FM_SIZE) && next->prev == size;
+}
 static struct fm_frag *fm_of(const void *p) { return (struct fm_frag *)(uintptr_t)p - 1; }
 static struct fm_frag *fm_next(struct fm_frag *f) { return (void *)((char *)f + fm_size(f)); }
 static uint64_t fm_off(const struct mem_heap *h, const void *at) { return (uintptr_t)at - (uintptr_t)h->base; }
+static uint64_t fm_seal(const struct mem_heap *h, const void *f) { return fm_sealed(fm_off(h, f)); }
 static bool fm_is_top(const struct mem_heap *h, const struct fm_frag *f) { return fm_off(h, f) == TOP(h); }
 static uint64_t fm_room(const struct mem_heap *h) { return END(h) - TOP(h) - FM_HEAD; }	/* usable bytes of the top */
 
@@ -128,7 +141,7 @@ static inline void *fm_from_top(struct mem_heap *h, uint64_t need, uint64_t pad)
 		return NULL;
 	if (pad)
 		fm_make_free(h, f, pad, taken);
-	HEAP_SET(h, taken->size, need | FM_USED);
+	HEAP_SET(h, taken->size, need | fm_seal(h, taken));
 	HEAP_SET(h, fm_next(taken)->prev, need);
 	fm_set_top(h, TOP(h) + pad + need, -(need + (pad ? FM_HEAD : 0)), pad != 0);
 	return taken + 1;
@@ -138,7 +151,7 @@ static inline void *fm_from_top(struct mem_heap *h, uint64_t need, uint64_t pad)
 static inline void *fm_take_whole(struct mem_heap *h, struct fm_frag *f)
 {
 	row_tally(h, FM_HEAD - fm_size(f), -1);
-	HEAP_SET(h, f->size, f->size | FM_USED);
+	HEAP_SET(h, f->size, f->size | fm_seal(h, f));
 	return f + 1;
 }
 
@@ -155,7 +168,7 @@ static void *fm_cut_front(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 	if (fm_spares(rest, need))
 		return fm_take_whole(h, f);
 	row_tally(h, -need, 0);
-	HEAP_SET(h, f->size, need | FM_USED);
+	HEAP_SET(h, f->size, need | fm_seal(h, f));
 	HEAP_SET(h, second->prev, need);
 	fm_make_free(h, second, rest, next);
 	return f + 1;
@@ -171,7 +184,7 @@ static void *fm_cut(struct mem_heap *h, struct fm_frag *f, uint64_t need)
 		return fm_cut_front(h, f, need);
 	row_tally(h, -need, 0);
 	HEAP_SET(h, f->size, rest);
-	HEAP_SET(h, second->size, need | FM_USED);
+	HEAP_SET(h, second->size, need | fm_seal(h, second));
 	HEAP_SET(h, second->prev, rest);
 	HEAP_SET(h, next->prev, need);
 	return second + 1;
@@ -216,7 +229,7 @@ static void *fm_cut_behind(struct mem_heap *h, struct fm_frag *f, uint64_t pad, 
 		need += rest, rest = 0;
 	row_tally(h, -(need + (rest ? FM_HEAD : 0)), rest != 0);
 	fm_relist(h, f, pad);
-	HEAP_SET(h, taken->size, need | FM_USED);
+	HEAP_SET(h, taken->size, need | fm_seal(h, taken));
 	HEAP_SET(h, taken->prev, pad);
 	HEAP_SET(h, ((struct fm_frag *)(void *)((char *)taken + need))->prev, need);
 	if (rest)
@@ -292,6 +305,7 @@ static void fm_free(struct mem_heap *h, void *p)
 {
 	struct fm_frag *f = fm_of(p), *next = fm_next(f), *prev = NULL;
 	uint64_t size = fm_size(f);
+	bool joins_next;
 
 	if (JOIN(h) == FM_JOINS) {
 		prev = f->prev ? (void *)((char *)f - f->prev) : NULL;
@@ -303,8 +317,9 @@ static void fm_free(struct mem_heap *h, void *p)
 			fm_free_into_top(h, f, size, prev);
 			return;
 		}
-		if (prev || !fm_used(next)) {
-			fm_free_joined(h, f, size, prev, fm_used(next) ? NULL : next);
+		joins_next = fm_is_free(next, size);
+		if (prev || joins_next) {
+			fm_free_joined(h, f, size, prev, joins_next ? next : NULL);
 			return;
 		}
 	}
@@ -323,7 +338,7 @@ static bool fm_resize_at_top(struct mem_heap *h, struct fm_frag *f, uint64_t wan
 	if (want > size + fm_room(h))
 		return false;
 	HEAP_SWALLOWED(h, TOP(h), top < TOP(h) ? top : fm_off(h, f));
-	HEAP_SET(h, f->size, want | (f->size & FM_BITS));
+	HEAP_SET(h, f->size, want | (f->size & ~FM_SIZE));
 	HEAP_SET(h, fm_at(h, top)->prev, want);
 	fm_set_top(h, top, size - want, 0);
 	return true;
@@ -340,12 +355,12 @@ static bool fm_resize_at_free(struct mem_heap *h, struct fm_frag *f, struct fm_f
 	HEAP_SWALLOWED(h, fm_off(h, next), fm_off(h, f));
 	fm_unlist(h, next);
 	if (rest < FM_LEAST) {
-		HEAP_SET(h, f->size, both | (f->size & FM_BITS));
+		HEAP_SET(h, f->size, both | (f->size & ~FM_SIZE));
 		HEAP_SET(h, behind->prev, both);
 		row_tally(h, -free_before, -1);
 		return true;
 	}
-	HEAP_SET(h, f->size, want | (f->size & FM_BITS));
+	HEAP_SET(h, f->size, want | (f->size & ~FM_SIZE));
 	HEAP_SET(h, cut->prev, want);
 	fm_make_free(h, cut, rest, behind);
 	row_tally(h, rest - FM_HEAD - free_before, 0);
@@ -368,7 +383,7 @@ static bool fm_resize(struct mem_heap *h, void *p, size_t size)
 	if (had - want < FM_LEAST)
 		return true;
 	cut = (void *)((char *)f + want);
-	HEAP_SET(h, f->size, want | (f->size & FM_BITS));
+	HEAP_SET(h, f->size, want | (f->size & ~FM_SIZE));
 	HEAP_SET(h, cut->prev, want);
 	fm_make_free(h, cut, had - want, next);
 	row_tally(h, had - want - FM_HEAD, 1);
@@ -409,10 +424,10 @@ static bool fm_owns(const struct mem_heap *h, const void *p)
 
 	if (at >= top || top > h->len - FM_HEAD)
 		return false;
-	word = fm_at(h, at)->size;
-	size = word & ~(uint64_t)FM_BITS;
-	return (word & FM_USED) && !(word & FM_BITS & ~(uint64_t)(FM_USED | FM_MARK)) && size >= FM_LEAST &&
-	       size <= top - at && fm_at(h, at + size)->prev == size;
+	word = fm_at(h, at)->size & ~(uint64_t)FM_MARK;
+	size = word & FM_SIZE;
+	return word == (size | fm_sealed(at)) && size >= FM_LEAST && size <= top - at &&
+	       fm_at(h, at + size)->prev == size;
 }
 
 #endif	/* ---- what looks at a heap, and trusts nothing ---- */
@@ -429,12 +444,14 @@ static bool fm_bounds(const struct mem_heap *h, uint64_t *ret_top, uint64_t *ret
 	return true;
 }
 
-/** Size word of the fragment at `at`, below `top`. 0: it leads out of the row. */
+/** Size word of the fragment at `at`, below `top`. 0: it leads out of the row, or is not sealed as it should be. */
 static uint64_t fm_word(const struct mem_heap *h, uint64_t at, uint64_t top)
 {
-	uint64_t word = HEAP_GET(h, fm_at(h, at)->size), size = word & ~(uint64_t)FM_BITS;
+	uint64_t word = HEAP_GET(h, fm_at(h, at)->size), size = word & FM_SIZE;
 
-	return size >= FM_LEAST && size <= top - at ? word : 0;
+	uint64_t bits = word & FM_USED ? fm_sealed(at) | (word & FM_MARK) : word & FM_BITS;
+
+	return size >= FM_LEAST && size <= top - at && (word ^ size) == bits ? word : 0;
 }
 
 static uint64_t fm_walk(const struct mem_heap *h, uint64_t at, unsigned max, mem_walk_fn *fn, void *arg)
@@ -444,11 +461,11 @@ static uint64_t fm_walk(const struct mem_heap *h, uint64_t at, unsigned max, mem
 
 	if (!fm_bounds(h, &top, &end) || at > top || at % FM_HEAD)
 		return MEM_WALK_FAULT;
-	for (; more && at < top; at += word & ~(uint64_t)FM_BITS) {
+	for (; more && at < top; at += word & FM_SIZE) {
 		word = fm_word(h, at, top);
 		if (!word)
 			return MEM_WALK_FAULT;
-		more = fn(&(struct mem_frag){ fm_at(h, at) + 1, (word & ~(uint64_t)FM_BITS) - FM_HEAD,
+		more = fn(&(struct mem_frag){ fm_at(h, at) + 1, (word & FM_SIZE) - FM_HEAD,
 					      word & FM_USED, word & FM_MARK }, arg) && --max;
 	}
 	if (HEAP_FAILED(h))
@@ -474,10 +491,10 @@ static uint64_t fm_free_size(const struct mem_heap *h, uint64_t p)
 /** What is wrong with the fragment at `at`, or NULL. `before`: size and bits of the one before. */
 static const char *fm_check_one(const struct mem_heap *h, uint64_t at, uint64_t word, uint64_t before)
 {
-	if (HEAP_GET(h, fm_at(h, at)->prev) != (before & ~(uint64_t)FM_BITS))
+	if (HEAP_GET(h, fm_at(h, at)->prev) != (before & FM_SIZE))
 		return "prev is not the size of the fragment before";
 	if (word & FM_USED)
-		return word & FM_BITS & ~(uint64_t)(FM_USED | FM_MARK) ? "size is not a multiple of 16" : NULL;
+		return NULL;
 	if (word & FM_BITS)
 		return "a free fragment is marked, or its size is not a multiple of 16";
 	if (before && !(before & FM_USED) && HEAP_GET(h, JOIN(h)) == FM_JOINS)
@@ -492,11 +509,11 @@ static unsigned fm_check_row(const struct mem_heap *h, uint64_t top, uint64_t *r
 	uint64_t at = 0, word = 0, before = 0, free = 0;
 	const char *what;
 
-	for (; at < top; at += word & ~(uint64_t)FM_BITS, before = word) {
+	for (; at < top; at += word & FM_SIZE, before = word) {
 		word = fm_word(h, at, top);
 		if (HEAP_FAILED(h))
 			return faults;
-		what = word ? fm_check_one(h, at, word, before) : "size leads out of the heap";
+		what = word ? fm_check_one(h, at, word, before) : "size leads out of the heap, or its seal is broken";
 		if (what && !HEAP_FAILED(h)) {
 			fn(&(struct mem_fault){ fm_at(h, at), what }, arg);
 			faults++;
@@ -505,7 +522,7 @@ static unsigned fm_check_row(const struct mem_heap *h, uint64_t top, uint64_t *r
 			return faults;
 		free += !(word & FM_USED);
 	}
-	what = HEAP_GET(h, fm_at(h, top)->prev) != (before & ~(uint64_t)FM_BITS) ? "prev of the top is not the last size" :
+	what = HEAP_GET(h, fm_at(h, top)->prev) != (before & FM_SIZE) ? "prev of the top is not the last size" :
 	       before && !(before & FM_USED) && HEAP_GET(h, JOIN(h)) == FM_JOINS ?
 		       "the last fragment is free and not part of the top" :
 	       NULL;
@@ -564,9 +581,9 @@ enum {
 const struct mem_manager_ops MEM_OPS(fm) = {
 	MEM_OPS_HEAD, .name = "fm",
 	.summary = "fast first fit over a size hash: the choice for servers that ask for the same few sizes again and again",
-	.domains = MEM_PKG | MEM_SHM, .root_bytes = sizeof(struct fm_roots), .max_stores = FM_MOST,
+	.domains = MEM_PKG | MEM_SHM, .flags = MEM_SEALED, .root_bytes = sizeof(struct fm_roots), .max_stores = FM_MOST,
 	MEM_MUTATORS(.init = fm_init, .alloc = fm_alloc, .free = fm_free, .resize = fm_resize, .usable = fm_usable,
 		     .extend = fm_extend, .idle = fm_idle, .mark = fm_mark, .marked = fm_marked, .owns = fm_owns,
-		     .size_word = { ~(uint64_t)FM_BITS, FM_HEAD, FM_HEAD })
+		     .size_word = { FM_SIZE, FM_HEAD, FM_HEAD })
 	.walk = fm_walk, .check = fm_check, .largest = fm_largest,
 };

@@ -32,9 +32,8 @@
 #include "mem/base/bits.h"
 
 enum { TLSF_HEAD = 8, TLSF_STEP = 16, TLSF_LEAST = 32 };
-enum { TLSF_USED = 1, TLSF_MARK = 2, TLSF_PREV_FREE = 4, TLSF_BITS = 15 };
+enum { TLSF_USED = MEM_USED, TLSF_MARK = MEM_MARKED, TLSF_PREV_FREE = MEM_PREV_FREE, TLSF_BITS = 15 };
 #define TLSF_SIZE 0x0000fffffffffff0u
-#define TLSF_SEAL 0x715f000000000000u
 
 enum { TLSF_ROW_LOG = 5, TLSF_IN_ROW = 1 << TLSF_ROW_LOG, TLSF_ROWS = 40, TLSF_LISTS = TLSF_ROWS * TLSF_IN_ROW };
 enum { TLSF_SMALL_LOG = 9, TLSF_EXACT = 2 * TLSF_IN_ROW, TLSF_MANY = 2048 }; /* lists below EXACT: of one size each */
@@ -63,7 +62,7 @@ static inline unsigned list_of(uint64_t size)
 }
 
 /** Above the size of a used fragment at `at`. */
-static inline uint64_t seal(uint64_t at) { return at << 44 ^ TLSF_SEAL; }
+static inline uint64_t seal(uint64_t at) { return mem_seal(at + sizeof(struct tlsf_frag)); }
 
 #ifndef MEM_DOMAIN_VIEW	/* ---- what changes a heap, or trusts it ---- */
 
@@ -533,7 +532,7 @@ const struct mem_manager_ops MEM_OPS(tlsf) = {
 	.name = "tlsf",
 	.summary = "two-level segregated fit: every call in constant time; for servers that must answer in time",
 	.domains = MEM_PKG | MEM_SHM,
-	.flags = MEM_HEAD8,
+	.flags = MEM_HEAD8 | MEM_SEALED,
 	.root_bytes = sizeof(struct tlsf_roots),
 	.max_stores = TLSF_EXTEND,
 	MEM_MUTATORS(.init = tlsf_init, .alloc = tlsf_alloc, .free = tlsf_free, .resize = tlsf_resize,

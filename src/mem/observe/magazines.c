@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Counters of a shared pool and what is in its magazines, as of one moment.
+ * Counters of a pool and what is in its magazines, as of one moment.
  *
+ * pkg: each thread says in a line of META what it holds. With the lock fragments go in and out in the same turn that
+ * changes the counters; without it a thread changes its own words.
+ *
+ * shm:
  * Chains change hands in transactions, which are undone in the copy as everywhere. Between them their owners take and
  * put without the lock; each does it by one store, so that a copied word is right as it is. Of a fragment that is on
  * its way just then, whose slot's `op` names it, the record's flag and the chain may say different things: the flag is
@@ -86,23 +90,57 @@ static int copy(struct obs_pool *p, uint64_t slots, uint64_t from, uint64_t to, 
 	return 0;
 }
 
-int peek_counted(struct obs_pool *p, struct meta_live *live, uint64_t *ret_cached)
+static void add_lines(const struct meta_thread *line, uint64_t count, struct peek_cached *sum)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t cached = thread_cached(&line[i]);
+
+		sum->all += cached;
+		sum->recorded += line[i].recorded ? cached : 0;
+		sum->taken += line[i].taken;
+	}
+}
+
+static int threads_counted(struct obs_pool *p, struct meta_live *live, struct peek_cached *ret_cached)
+{
+	struct meta_thread line[META_PAGE / sizeof(struct meta_thread)];
+	uint64_t lines = live->threads < THREADS_MAX - LIVE_THREADS ? live->threads : THREADS_MAX - LIVE_THREADS, n;
+	struct peek_moment before, after;
+
+	for (unsigned try = 0; try < PEEK_TRIES; try++) {
+		int b = peek_moment(p, &before), e = peek_live(p, live);
+
+		*ret_cached = (struct peek_cached){ 0, 0, 0 };
+		add_lines(live->thread, LIVE_THREADS, ret_cached);
+		for (uint64_t at = 0; !e && at < lines; at += n) {
+			n = lines - at < sizeof line / sizeof *line ? lines - at : sizeof line / sizeof *line;
+			e = peek_meta(p, META_THREADS + at * sizeof *line, line, n * sizeof *line);
+			if (!e)
+				add_lines(line, n, ret_cached);
+		}
+		if (e)
+			return e;
+		if (!b && !peek_moment(p, &after) && peek_same_call(&before, &after))
+			return 0;
+	}
+	return 1;
+}
+
+int peek_counted(struct obs_pool *p, struct meta_live *live, struct peek_cached *ret_cached)
 {
 	const uint64_t from = offsetof(struct meta_live, counters), to = offsetof(struct meta_live, wanted);
-	uint64_t slots = p->key.domain == OBS_PKG ? 0 : live->slots_used < SLOTS_MAX ? live->slots_used : SLOTS_MAX;
-	int e = room_for(p->o, slots);
+	uint64_t slots = live->slots_used < SLOTS_MAX ? live->slots_used : SLOTS_MAX;
+	int e;
 
-	*ret_cached = live->cached;
-	if (p->key.domain == OBS_PKG) {
-		e = peek_whole(p, META_LIVE + from, (char *)live + from, to - from);
-		*ret_cached = live->cached;
-		return e;
-	}
+	if (p->key.domain == OBS_PKG)
+		return threads_counted(p, live, ret_cached);
+	e = room_for(p->o, slots);
+	*ret_cached = (struct peek_cached){ live->cached, 0, 0 };
 	for (unsigned try = 0; e >= 0 && try < PEEK_TRIES; try++) {
 		e = copy(p, slots, from, to, live);
 		if (e < 0)
 			break;
-		*ret_cached = sum(p, live, slots);
+		ret_cached->all = sum(p, live, slots);
 		if (e == 0)
 			return 0;
 	}

@@ -225,11 +225,14 @@ enum obs_state peek_state(struct obs_pool *p, const struct meta_live *live, cons
 
 /* ---- magazines.c ---- */
 
+/** What is in magazines, as CACHED_BYTES and CACHED_COUNT. pkg: of it what has records; allocations that counters.stamp
+ * does not have yet. */
+struct peek_cached { uint64_t all, recorded, taken; };
 /**
- * The part of the live page that changes with calls, and what is in magazines (CACHED_BYTES, CACHED_COUNT), of one
- * moment: 0; 1: it changed too often, they may be of two; or -errno. @live: a copy, of which slots_used counts
+ * The part of the live page that changes with calls, and what is in magazines, of one moment: 0; 1: it changed too
+ * often, they may be of two; or -errno. @live: a copy, of which slots_used and threads count
  */
-int peek_counted(struct obs_pool *p, struct meta_live *live, uint64_t *ret_cached);
+int peek_counted(struct obs_pool *p, struct meta_live *live, struct peek_cached *ret_cached);
 
 /* ---- records.c, stats.c ---- */
 

@@ -33,25 +33,22 @@ const char *peek_impossible(const struct obs_pool *p, const struct meta_counters
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static void counted(const struct obs_pool *p, const struct meta_counters *c, uint64_t cached, uint64_t features,
+static void counted(const struct obs_pool *p, const struct meta_counters *c, const struct peek_cached *cached,
 		    struct obs_stats *s)
 {
-	uint64_t in_magazines = p->id.size ? least(CACHED_COUNT(cached), c->fragments) : 0;
+	uint64_t in_magazines = p->id.size ? least(CACHED_COUNT(cached->all), c->fragments) : 0;
 
 	s->size = p->id.size;
-	s->stamp = c->stamp;
+	s->stamp = c->stamp + cached->taken;
 	s->committed = c->committed;
-	s->cached = least(CACHED_BYTES(cached), least(c->used, c->committed));	/* 0 where nothing is committed */
+	s->cached = least(CACHED_BYTES(cached->all), least(c->used, c->committed)); /* 0 where nothing is committed */
 	s->used = c->used - s->cached;
 	s->max_used = c->max_used;
 	s->fragments = c->fragments - in_magazines;
 	if (p->key.domain == OBS_PKG) {		/* in shm every fragment has its record, and nobody counts them */
-		uint64_t recorded = c->recorded, bytes = c->recorded_bytes;
+		uint64_t recorded = c->recorded - least(CACHED_COUNT(cached->recorded), c->recorded);
+		uint64_t bytes = c->recorded_bytes - least(CACHED_BYTES(cached->recorded), c->recorded_bytes);
 
-		if (features & (FEATURE_SITES | FEATURE_STACKS)) { /* then what is in magazines has its record */
-			recorded -= least(in_magazines, recorded);
-			bytes -= least(s->cached, bytes);
-		}
 		s->untracked = s->fragments - least(recorded, s->fragments);
 		s->untracked_bytes = s->used - least(bytes, s->used);
 	}
@@ -148,7 +145,7 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	struct obs_stats s = { 0 };
 	struct meta_live live;
 	struct peek_crowd crowd;
-	uint64_t cached;
+	struct peek_cached cached = { 0, 0, 0 };
 	const char *what;
 	int e = peek_live(p, &live), torn;
 
@@ -165,7 +162,7 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 		s.state = OBS_DAMAGED;
 	if (s.state == OBS_DAMAGED)
 		damaged(&s, live.reason, sizeof live.reason);
-	counted(p, &live.counters, cached, live.features, &s);
+	counted(p, &live.counters, &cached, &s);
 	what = peek_impossible(p, &live.counters);
 	if (what && !torn && s.state != OBS_DAMAGED)
 		damaged(&s, what, strlen(what));

@@ -145,14 +145,14 @@ static void recorded(struct batch *b, const struct mem_frag *f, struct obs_fragm
 		*ret_fragment = said;
 }
 
-/** In a private heap a fragment that lies in a magazine says so in its last bytes. */
+/** In a private heap a fragment without a record that lies in a magazine says so. */
 static bool in_magazine(struct batch *b, const struct mem_frag *f)
 {
-	uint64_t at = (uintptr_t)f->addr, tail;
+	uint64_t tag;
 
-	return f->size >= TAIL_BYTES && f->size <= CACHED_MOST &&
-	       peek_heap_word(&b->h, at + f->size - TAIL_BYTES, &tail) &&
-	       tail == ((uint64_t)(uint32_t)b->pool->id.generation << 32 | TAIL_CACHED);
+	return f->size >= 16 && f->size < 16 * MAGAZINE_SIZES &&
+	       peek_heap_word(&b->h, (uintptr_t)f->addr + CACHED_TAG, &tag) &&
+	       tag == ((uint64_t)(uint32_t)b->pool->id.generation << 32 | TAIL_CACHED);
 }
 
 static struct obs_fragment fragment_of(struct batch *b, const struct mem_frag *f)

@@ -108,14 +108,24 @@ COLD static void *realloc_not_ready(void *p, size_t size)
 
 /* ---- with the caller's address ---- */
 
+/* Before the loader has relocated the library the epoch is 0, and nothing else may be looked at. */
+static inline bool relocated(void) { return LIKELY(mem_pkg_pool.epoch); }
+
+/* Apart, so that who finds something in a magazine has no frame to make for it. */
+__attribute__((noinline)) static void *malloc_front(size_t size, const struct mem_site *site, const void *caller)
+{
+	(void)site;
+	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(0), 16, size) : early(16, size);
+}
+
 void *preload_malloc(size_t size, const void *caller)
 {
 	void *p;
 
-	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
-		return early(16, size);
-	p = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(p) ? p : pkg_allocate(CALL(0), 16, size);
+	if (UNLIKELY(!relocated()))
+		return malloc_front(size, NULL, caller);
+	p = magazine_take(size);
+	return LIKELY(p) ? p : pkg_plain_alloc(size, NULL, caller, malloc_front);
 }
 
 void *preload_memalign(size_t align, size_t size, const void *caller)
@@ -125,18 +135,17 @@ void *preload_memalign(size_t align, size_t size, const void *caller)
 	return pkg_allocate(CALL(0), align < 16 ? 16 : align, size);
 }
 
-void preload_free(void *p, const void *caller)
+__attribute__((noinline)) static void free_front(void *p, const struct mem_site *site, const void *caller)
 {
 	enum magazine_answer answer;
 
-	if (!p)
-		return;
+	(void)site;
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool))) {
 		free_not_ready(p);
 		return;
 	}
-	answer = magazine_put(&mem_pkg_pool, p);
-	if (LIKELY(answer == MAGAZINE_PUT))
+	answer = pkg_magazine_put(&mem_pkg_pool, p);
+	if (answer == MAGAZINE_PUT)
 		return;
 	if (UNLIKELY(atomic_load_explicit(&deferred, memory_order_relaxed))) /* whoever sees it takes it */
 		free_deferred(caller);
@@ -146,6 +155,16 @@ void preload_free(void *p, const void *caller)
 		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
+void preload_free(void *p, const void *caller)
+{
+	if (!p)
+		return;
+	if (UNLIKELY(!relocated()))
+		free_front(p, NULL, caller);
+	else if (UNLIKELY(!magazine_put(p)))
+		pkg_plain_free(p, NULL, caller, free_front);
+}
+
 static void *calloc_from(size_t count, size_t each, const void *caller)
 {
 	size_t size;
@@ -153,10 +172,10 @@ static void *calloc_from(size_t count, size_t each, const void *caller)
 
 	if (UNLIKELY(__builtin_mul_overflow(count, each, &size)))
 		return no_memory();
-	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
-		return early(16, size);
-	p = magazine_take(&mem_pkg_pool, size);
-	return LIKELY(p) ? memset(p, 0, size) : pkg_allocate(CALL(FRONT_ZERO), 16, size);
+	p = relocated() ? magazine_take(size) : NULL;
+	if (LIKELY(p))
+		return memset(p, 0, size);
+	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : early(16, size);
 }
 
 /* What the early arena gave moves to the heap when it changes its size. */

@@ -111,6 +111,18 @@ static void look_at_orphan(int dir, const char *file, const struct stat *st, str
 	r->gone += unlinkat(dir, file, 0) == 0;
 }
 
+/* A private heap's file in the making, some time ago. A shared pool's goes with its DATA: look_at_orphan(). */
+static bool look_at_half(int dir, const char *file, const struct registry_name *name, void *arg)
+{
+	struct reaping *r = arg;
+	struct stat st;
+
+	if (!name->shm && fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (uint64_t)st.st_mtime + ORPHAN_SECONDS <= clock_seconds())
+		r->gone += unlinkat(dir, file, 0) == 0;
+	return true;
+}
+
 static bool look(int dir, const char *file, const struct registry_name *name, void *arg)
 {
 	struct reaping *r = arg;
@@ -157,6 +169,7 @@ int reap_registry(int dir)
 	struct left *l;
 
 	registry_each(dir, look, &r);
+	registry_each_half(dir, look_at_half, &r);
 	for (unsigned kept = 0; (l = newest(&r)); l->file[0] = 0) {
 		bytes += l->bytes;
 		if (kept < KEEP_FILES && bytes <= KEEP_BYTES)

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * pkg: the manager's call while nothing is recorded: its lock, its counters, what others may see, and nothing else.
+ *
+ * What magazines do not serve comes here first: what is larger than they are, or they are empty or full. That the gate
+ * of the thread's magazines is open says all that front.c would ask: the heap is ready and this process's, it is one,
+ * its manager seals its fragments, no call is recorded, nothing is guarded. Whatever else there is goes on to front.c:
+ * no memory, a fragment that is none, a call from a signal handler.
+ *
+ * A pair has a third of the instructions that front.c needs; where fragments lie all over a large heap, that is what
+ * lets the CPU wait for the memory of several calls at once.
+ */
+#include "mem/front/inside.h"
+
+/*
+ * In and out as enter() and leave() do it, but each word is loaded once, the turn too: a load waits for the store
+ * before it.
+ */
+static inline uint64_t enter_plain(struct pool *p)
+{
+	uint64_t turn;
+
+	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
+	atomic_signal_fence(memory_order_seq_cst); /* as enter() */
+	mutex_take(&p->mutex);
+	turn = p->live->turn;
+	show(&p->live->turn, turn + 1);
+	atomic_signal_fence(memory_order_seq_cst); /* as turn() */
+	return turn + 2;
+}
+
+static inline void leave_plain(struct pool *p, uint64_t turn)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	show(&p->live->turn, turn);
+	mutex_leave(&p->mutex);
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
+}
+
+/* `used` bytes and `fragments` more, and what the manager has changed. */
+static inline void count_plain(struct pool *p, uint64_t used, uint64_t fragments)
+{
+	struct meta_counters *to = &p->live->counters, *c = &p->counters;
+
+	used += c->used;
+	fragments += c->fragments;
+	c->used = used;
+	c->fragments = fragments;
+	show(&to->used, used);
+	show(&to->fragments, fragments);
+	show(&to->tally.free_bytes, c->tally.free_bytes);
+	show(&to->tally.free_fragments, c->tally.free_fragments);
+}
+
+static inline void count_alloc(struct pool *p, uint64_t usable)
+{
+	struct meta_counters *to = &p->live->counters, *c = &p->counters;
+
+	count_plain(p, usable, 1);
+	show(&to->stamp, ++c->stamp);
+	if (UNLIKELY(c->used > c->max_used)) {
+		c->max_used = c->used;
+		show(&to->max_used, c->max_used);
+	}
+}
+
+/* With other threads a look at the magazines belongs to it, which may change all counters. */
+COLD static void look_after_alloc(struct pool *p, uint64_t need)
+{
+	pkg_magazines_refill(&(const struct front_call){ .p = p }, need);
+	publish(p);
+}
+
+void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise)
+{
+	struct magazines *m = mem_pkg_self.own;
+	struct pool *p = &mem_pkg_pool;
+	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, turn;
+	void *ptr;
+
+	if (UNLIKELY(!GATE(m->gate.steps)) || UNLIKELY(!magazine_follows(m)) || UNLIKELY(mem_pkg_self.inside) ||
+	    UNLIKELY(size > p->data_size - 64))
+		return otherwise(size, site, caller);
+	turn = enter_plain(p);
+	ptr = p->ops->alloc(&p->heap, 16, need);
+	if (UNLIKELY(!ptr)) {
+		leave_plain(p, turn);
+		return otherwise(size, site, caller);
+	}
+	count_alloc(p, magazine_usable(m, ptr));
+	if (UNLIKELY(!__libc_single_threaded))
+		look_after_alloc(p, need);
+	leave_plain(p, turn);
+	return ptr;
+}
+
+void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
+{
+	struct magazines *m = mem_pkg_self.own;
+	struct pool *p = &mem_pkg_pool;
+	uint64_t step = magazine_step(m, ptr), steps = GATE(m->gate.steps), i, usable, turn;
+
+	if (UNLIKELY(step >= steps) || UNLIKELY(mem_pkg_self.inside)) {
+		otherwise(ptr, site, caller);
+		return;
+	}
+	i = magazine_size(m, ptr, step);
+	if (UNLIKELY(i > steps - step) || (i < MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
+		otherwise(ptr, site, caller);
+		return;
+	}
+	if (i < MAGAZINE_SIZES && pkg_magazine_grow(m, i) && magazine_put(ptr))
+		return;
+	usable = 16 * i + m->head;
+	turn = enter_plain(p);
+	if (UNLIKELY(!__libc_single_threaded))
+		pkg_magazines_unload(p, usable);
+	large_freed(p, ptr, usable);
+	p->ops->free(&p->heap, ptr);
+	trim_freed(p);
+	count_plain(p, -usable, -1ull);
+	leave_plain(p, turn);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a program has freed goes back to the system, and nothing else does.
+ *
+ * Usage: trim MANAGER. Exit status 0, or 1 with the line.
+ */
+#include <memapi/memapi.h>
+#include <unistd.h>
+
+#include "expect.h"
+
+enum { BLOCKS = 300000, KEPT_EVERY = 3000 };
+
+static unsigned char *block[BLOCKS];
+
+static size_t size_of(unsigned i) { return 100 + i % 7 * 50; }
+static unsigned char byte_of(unsigned i) { return (unsigned char)(i / KEPT_EVERY + 1); }
+
+static uint64_t resident(void)
+{
+	unsigned long all, pages;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	EXPECT(f && fscanf(f, "%lu %lu", &all, &pages) == 2);
+	fclose(f);
+	return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void fill(void)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		if (!block[i]) {
+			EXPECT(block[i] = pkg_malloc(size_of(i)));
+			memset(block[i], byte_of(i), size_of(i));
+		}
+}
+
+static void all_but_a_few(void)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		if (i % KEPT_EVERY) {
+			pkg_free(block[i]);
+			block[i] = NULL;
+		}
+}
+
+static void kept_are_whole(void)
+{
+	for (unsigned i = 0; i < BLOCKS; i += KEPT_EVERY)
+		for (size_t k = 0; k < size_of(i); k++)
+			EXPECT(block[i][k] == byte_of(i));
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t before, full;
+
+	EXPECT(argc == 2 && setenv("MEMAPI_PKG_MANAGER", argv[1], 1) == 0);
+	memset(block, 0, sizeof block);
+	pkg_free(pkg_malloc(1));
+	before = resident();
+	for (unsigned round = 0; round < 3; round++) {
+		fill();
+		full = resident() - before;
+		EXPECT(full > BLOCKS * 200ul);
+		all_but_a_few();
+		EXPECT(resident() - before < full / 4);
+		kept_are_whole();
+	}
+	fill();
+	kept_are_whole();
+	return 0;
+}
