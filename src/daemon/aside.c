@@ -34,11 +34,12 @@ struct aside {
 	void *state;
 	struct rpc_call *call;		/* NULL: its peer is gone */
 	enum place place;
-	bool done;
+	bool done, stays;		/* stays: never lent */
 	/* what the thread gets */
 	struct rpc_call copy;
 	struct rpc_peer peer;
 	struct json_writer out;
+	uint64_t ended;			/* rpc_now() when the slice was done */
 	bool scanned;			/* the thread knows the pools that were chosen */
 	TAILQ_ENTRY(aside) next;
 };
@@ -109,6 +110,7 @@ static void *body(void *arg)
 	while (read(to[0], &a, sizeof a) == (ssize_t)sizeof a && a) {
 		look_for_pools(a);
 		slice(a, view, rpc_now() + SLICE_NS);
+		a->ended = rpc_now();
 		while (write(back[1], &a, sizeof a) == -1 && errno == EINTR)
 			;
 	}
@@ -165,13 +167,13 @@ static void turn(struct rpc_call *call)
 {
 	struct aside *a = call->state;
 
-	if (!a->done && starved())
+	if (!a->done && (a->stays || starved()))
 		slice_here(a, call->deadline);
 	if (a->done) {
 		rpc_done(call);
 		return;
 	}
-	if (starved())
+	if (a->stays || starved())
 		return;			/* another turn here */
 	wait_for_turn(a);
 	rpc_wait(call);
@@ -180,7 +182,7 @@ static void turn(struct rpc_call *call)
 
 static void come_back(struct aside *a)
 {
-	uint64_t took = rpc_now() - lent_at;
+	uint64_t took = a->ended - lent_at;	/* that the loop comes late to the pipe is not the thread's fault */
 
 	lent = NULL;
 	event_del(tick);
@@ -198,6 +200,18 @@ static void come_back(struct aside *a)
 		wait_for_turn(a);
 }
 
+/* Those that wait go on in the loop. */
+static void wake_the_waiting(void)
+{
+	struct aside *a;
+
+	while ((a = TAILQ_FIRST(&waiting))) {
+		TAILQ_REMOVE(&waiting, a, next);
+		a->place = HERE;
+		rpc_wake(a->call);
+	}
+}
+
 static void on_back(evutil_socket_t fd, short what, void *arg)
 {
 	struct aside *a;
@@ -206,20 +220,19 @@ static void on_back(evutil_socket_t fd, short what, void *arg)
 	if (read(fd, &a, sizeof a) != (ssize_t)sizeof a)
 		return;
 	come_back(a);
-	pump();
+	if (starved())
+		wake_the_waiting();
+	else
+		pump();
 }
 
-/* The one that is lent does not come back: the others go on in the loop. */
+/* The one that is lent does not come back. A timer may be early by a tick of the kernel: it is the timer that counts.
+ */
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	struct aside *a;
-
 	(void)fd, (void)what, (void)arg;
-	while ((a = TAILQ_FIRST(&waiting))) {
-		TAILQ_REMOVE(&waiting, a, next);
-		a->place = HERE;
-		rpc_wake(a->call);
-	}
+	alone_until = rpc_now() + STARVED_NS;
+	wake_the_waiting();
 }
 
 /* ---- of the call ---- */
@@ -235,7 +248,7 @@ static void gone(void *arg)
 		aside_free(a);
 }
 
-void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop)
+void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop, bool stays)
 {
 	struct aside *a = ctl_zalloc(sizeof *a);
 	uint64_t first = rpc_now() + FIRST_NS;
@@ -245,7 +258,8 @@ void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
 		return;
 	}
-	*a = (struct aside){ .step = step, .drop = drop, .state = state, .call = call, .peer = *call->peer };
+	*a = (struct aside){ .step = step, .drop = drop, .state = state, .call = call, .stays = stays,
+			     .peer = *call->peer };
 	a->copy.params = json_object_get(call->params);
 	rpc_later(call, turn, a, gone);
 	runs = runs || !thread_start(&thread, body, NULL);

@@ -18,8 +18,10 @@ void aside_close(void);
  * @step: runs in the loop or in the thread, never in both. Between two slices pools may come and go. It looks through
  *	view_of(call), leaves the rest of the daemon alone, and reads the call's parameters, but makes none known (refs)
  *
+ * @stays: it is never lent to the thread
+ *
  * Frees the state by `drop`, in the loop.
  */
-void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop);
+void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop, bool stays);
 
 #endif /* DAEMON_ASIDE_H */

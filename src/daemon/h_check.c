@@ -168,6 +168,7 @@ void rpc_check(struct rpc_call *call)
 
 	if (!pick)
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
-	else if (!pick_pools(call, OBS_PKG | OBS_SHM, pick) || !job_start(call, run, done, drop, pick))
+	else if (!pick_pools(call, OBS_PKG | OBS_SHM, pick) ||
+		 !job_start(call, run, done, drop, pick, !pick_private(pick)))
 		drop(pick);
 }

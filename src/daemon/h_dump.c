@@ -335,5 +335,5 @@ void rpc_dump(struct rpc_call *call)
 	}
 	jw_open(call->out, '{');
 	jw_key(call->out, "fragments"), jw_open(call->out, '[');
-	aside_later(call, step, s, drop);
+	aside_later(call, step, s, drop, pick_private(&s->pick));
 }

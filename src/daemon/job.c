@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "daemon/thread.h"
 
 #define LOOK_NS 100000000ull		/* between two looks at a thread's CPU time */
+enum { CLOSE_MS = 1000, THREADS_MAX = 2 * JOBS_MAX };
 enum { SHARE = 10 };			/* one that got less than a tenth of a CPU does not come on */
 
 struct try {
@@ -41,7 +43,7 @@ struct job {
 static int ends[2] = { -1, -1 };
 static struct event *readable, *look;
 static struct job *jobs;
-static unsigned calls;			/* that wait */
+static unsigned calls, threads;		/* that wait; that run, of calls whose peer is gone too */
 
 static bool try_ready(const struct try *t) { return t->ok && !t->out.failed; }
 
@@ -81,6 +83,7 @@ static bool try_start(struct job *j, struct try *t, bool idle)
 	t->job = j;
 	t->idle = idle;
 	t->runs = !thread_start(&t->thread, body, t);
+	threads += t->runs;
 	return t->runs;
 }
 
@@ -90,6 +93,7 @@ static void take_one(struct try *t)
 
 	pthread_join(t->thread, NULL);
 	t->runs = false;
+	threads--;
 	if (!j->found) {
 		j->found = t;
 		if (j->call)
@@ -167,15 +171,18 @@ int jobs_open(struct event_base *base)
 
 void jobs_close(void)
 {
+	struct pollfd done = { .fd = ends[0], .events = POLLIN };
 	struct try *t;
 
-	while (jobs && read(ends[0], &t, sizeof t) == (ssize_t)sizeof t)
+	while (threads && poll(&done, 1, CLOSE_MS) > 0 && read(ends[0], &t, sizeof t) == (ssize_t)sizeof t)
 		take_one(t);
 	if (readable)
 		event_free(readable);
 	if (look)
 		event_free(look);
 	readable = look = NULL;
+	if (threads)			/* they write there when they are done */
+		return;
 	close(ends[0]);
 	close(ends[1]);
 }
@@ -206,18 +213,19 @@ const struct json_writer *job_found(const struct rpc_call *call)
 	return try_ready(j->found) ? &j->found->out : NULL;
 }
 
-bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state)
+bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state, bool idle)
 {
-	struct job *j = calls < JOBS_MAX ? ctl_zalloc(sizeof *j) : NULL;
+	bool room = calls < JOBS_MAX && threads < THREADS_MAX;
+	struct job *j = room ? ctl_zalloc(sizeof *j) : NULL;
 
 	if (!j) {
-		rpc_fail(call, RPC_LIMIT, NULL, calls < JOBS_MAX ? "out of memory" : "too many checks run; try again");
+		rpc_fail(call, RPC_LIMIT, NULL, room ? "out of memory" : "too many checks run; try again");
 		return false;
 	}
 	*j = (struct job){
 		.run = run, .done = done, .drop = drop, .state = state, .call = call, .looked = rpc_now(), .next = jobs
 	};
-	if (!try_start(j, &j->first, !starved())) {
+	if (!try_start(j, &j->first, idle && !starved())) {
 		ctl_free(j);
 		rpc_fail(call, RPC_LIMIT, NULL, "no thread for the check");
 		return false;

@@ -19,16 +19,17 @@ typedef bool job_fn(const void *state, struct json_writer *out);
 
 /** Makes what job_start() needs. Returns 0 or -errno. */
 int jobs_open(struct event_base *base);
-/** Waits for the threads that run. */
+/** Waits for the threads that run, and leaves those alone that take longer than a second: the process ends. */
 void jobs_close(void);
 
 /**
  * job_start - run(state) in a thread, then `done` in the loop, where it writes the call's result
  * @drop: frees `state`, after all of that, also when the peer went away meanwhile
+ * @idle: where no other program wants the CPU, as long as it comes on there
  *
  * Returns true, or false after rpc_fail(); then `state` is still the caller's.
  */
-bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state);
+bool job_start(struct rpc_call *call, job_fn *run, rpc_handler *done, rpc_drop_fn *drop, void *state, bool idle);
 
 /** In `done`: what was written; NULL: run() could not, or there was no memory. */
 const struct json_writer *job_found(const struct rpc_call *call);

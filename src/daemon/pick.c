@@ -102,6 +102,14 @@ bool pick_all(struct view *view, struct pick *ret_pick)
 	return pick.count;
 }
 
+bool pick_private(const struct pick *pick)
+{
+	for (size_t i = 0; i < pick->count; i++)
+		if (strncmp(pick->id[i], "pkg:", 4) == 0)
+			return true;
+	return false;
+}
+
 void pick_free(struct pick *pick)
 {
 	ctl_free(pick->id);

@@ -25,6 +25,11 @@ bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick);
 /** Every pool. Returns false: no memory, or nothing there. */
 bool pick_all(struct view *view, struct pick *ret_pick);
 void pick_free(struct pick *pick);
+/**
+ * Whether a private heap is among them. Its fragments are read out of the process (process_vm_readv), which holds the
+ * process's own page tables meanwhile: who does that must not be one whom nobody lets run.
+ */
+bool pick_private(const struct pick *pick);
 
 /** The pool, or NULL: it is gone. */
 struct obs_pool *pick_at(const struct view *view, const struct pick *pick, size_t i);

@@ -28,7 +28,7 @@ void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop)
 		drop(v);
 		return;
 	}
-	aside_later(call, step, v, drop);
+	aside_later(call, step, v, drop, false);
 }
 
 struct obs_pool *visit_pool(struct visit *v)

@@ -41,8 +41,8 @@ void mem_setup_lock(void)
 
 void mem_setup_unlock(void)
 {
-	inside = false;
 	pthread_mutex_unlock(&setup);
+	inside = false;			/* last: a signal handler that sees it may take the lock */
 }
 
 bool mem_setup_inside(void) { return inside; }

@@ -369,8 +369,11 @@ static void abandon(struct pool *p)
 {
 	struct range old = { p->heap.base, p->heap.len };
 
-	if (open_heap(p) == 0)
+	if (open_heap(p) == 0) {
 		p->abandoned = old;
+		p->pkg_cursors = (struct mem_cursors){ .live = 0 };	/* they stand in the old one */
+		memset(&p->trim, 0, sizeof p->trim);
+	}
 	atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 }
 
@@ -381,7 +384,9 @@ static struct inherited inherit(struct pool *p)
 {
 	struct inherited old = { p->meta, p->meta_bytes, p->meta_file, false, false };
 
-	old.caught = atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork;
+	/* inside: fork() by a signal handler that has interrupted a call of ours, whose mutex our atfork handler gave
+	 * back */
+	old.caught = (atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork) || mem_pkg_self.inside;
 	if (old.caught && keeps_own(p))	/* its library has its own ways with fork */
 		atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 	else if (old.caught)

@@ -155,8 +155,10 @@ static inline bool quick_site(const void *caller, uint32_t *ret_number)
 {
 	uintptr_t i = (uintptr_t)caller % QUICK_SITES;
 
+	if (UNLIKELY(atomic_load_explicit(&quick_sites.caller[i], memory_order_acquire) != (uintptr_t)caller))
+		return false;
 	*ret_number = quick_sites.number[i];
-	return LIKELY(atomic_load_explicit(&quick_sites.caller[i], memory_order_acquire) == (uintptr_t)caller);
+	return true;
 }
 
 static void learn_site(const void *caller, uint32_t number)

@@ -5,6 +5,9 @@
  * Usage: trim MANAGER. Exit status 0, or 1 with the line.
  */
 #include <memapi/memapi.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "expect.h"
@@ -51,6 +54,55 @@ static void kept_are_whole(void)
 			EXPECT(block[i][k] == byte_of(i));
 }
 
+/* ---- children that are made in the middle of a pass, while another thread is in a call ---- */
+
+static _Atomic bool enough;
+
+static void *in_calls(void *arg)
+{
+	while (!enough)
+		pkg_free(pkg_malloc(5000));
+	return arg;
+}
+
+static void child_allocates_and_frees(void)
+{
+	pid_t pid = _Fork();
+	void *p[100];
+	int status;
+
+	EXPECT(pid >= 0);
+	if (pid == 0) {
+		for (unsigned round = 0; round < 20; round++) {
+			for (unsigned i = 0; i < 100; i++)
+				if (!(p[i] = pkg_malloc(3000 + i)))
+					_exit(1);
+			for (unsigned i = 0; i < 100; i++)
+				pkg_free(p[i]);
+		}
+		_exit(0);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void children_in_a_pass(void)
+{
+	pthread_t thread;
+
+	EXPECT(pthread_create(&thread, NULL, in_calls, NULL) == 0);
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		if (i % KEPT_EVERY == 0)
+			continue;
+		pkg_free(block[i]);
+		block[i] = NULL;
+		if (i % 2503 == 0)
+			child_allocates_and_frees();
+	}
+	enough = true;
+	EXPECT(pthread_join(thread, NULL) == 0);
+	kept_are_whole();
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t before, full;
@@ -69,5 +121,6 @@ int main(int argc, char **argv)
 	}
 	fill();
 	kept_are_whole();
+	children_in_a_pass();
 	return 0;
 }

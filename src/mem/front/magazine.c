@@ -504,6 +504,14 @@ static struct magazines *any_free(void)
 	return m;
 }
 
+static void begin_anew(struct magazines *m)
+{
+	clear(m, MAGAZINE_DEPTH_FIRST);
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
+		m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
+	m->may_grow = MAGAZINES_GROW;
+}
+
 COLD struct magazines *pkg_magazines_claim(struct pool *p)
 {
 	struct meta_thread *to;
@@ -516,10 +524,7 @@ COLD struct magazines *pkg_magazines_claim(struct pool *p)
 		m->told = to;
 		m->owned = true;
 		m->trim = trims;
-		clear(m, MAGAZINE_DEPTH_FIRST);
-		for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-			m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
-		m->may_grow = MAGAZINES_GROW;
+		begin_anew(m);
 		adopt(p, m);
 	}
 	leave(p, NULL, 0);
@@ -553,7 +558,7 @@ void pkg_magazines_attach(struct pool *p)
 		return;
 	m->told = line(p, 1);
 	line_taken[1] = true;
-	clear(m, MAGAZINE_DEPTH_FIRST);
+	begin_anew(m);
 	adopt(p, m);
 }
 

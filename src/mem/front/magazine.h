@@ -189,11 +189,11 @@ static inline void *magazine_take(size_t size)
 	if (UNLIKELY(i >= GATE(m->gate.limit)) || UNLIKELY(!magazine_follows(m)))
 		return NULL;
 	i = m->size_of[i];
-	told = m->told;
 	if (UNLIKELY(!magazine_enter(m, i, &top)) || UNLIKELY(!m->at[top])) {
 		magazine_leave(m, i, top);
 		return NULL;
 	}
+	told = m->told;			/* inside: no handler takes it away any more */
 	ptr = (void *)(uintptr_t)m->at[top];
 	OWN_SET(told->top[i], (uint16_t)(top - 1));
 	signal_add64(&told->taken, 1);
@@ -238,12 +238,12 @@ static inline bool magazine_put(void *ptr)
 	i = magazine_size(m, ptr, step);
 	if (UNLIKELY(i >= MAGAZINE_SIZES) || UNLIKELY(*magazine_tag_of(ptr) == tag))
 		return false;
-	told = m->told;
 	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
 	if (UNLIKELY(top >= m->end[i])) {
 		magazine_leave(m, i, top);
 		return false;
 	}
+	told = m->told;
 	*magazine_tag_of(ptr) = tag;
 	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
 	OWN_SET(told->top[i], (uint16_t)(top + 1));

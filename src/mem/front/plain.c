@@ -114,8 +114,14 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 		return;
 	usable = 16 * i + m->head;
 	turn = enter_plain(p);
-	if (UNLIKELY(!__libc_single_threaded))
+	if (UNLIKELY(!__libc_single_threaded)) {
+		if (UNLIKELY(magazine_size(m, ptr, step) != i)) {	/* another thread freed it while we waited */
+			leave_plain(p, turn);
+			otherwise(ptr, site, caller);
+			return;
+		}
 		pkg_magazines_unload(p, usable);
+	}
 	large_freed(p, ptr, usable);
 	p->ops->free(&p->heap, ptr);
 	trim_freed(p);

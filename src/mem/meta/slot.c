@@ -218,7 +218,7 @@ void slot_leave(struct pool *p, struct owner *o)
 	if (!s->observer)
 		pthread_mutex_unlock(&s->life);
 	atomic_store_explicit(&s->state, with_state(state, SLOT_LEFT), memory_order_release);
-	*o = (struct owner){ 0 };
+	*o = (struct owner){ .open = OWNER_CLOSED };
 }
 
 /* ---- reap ---- */

@@ -227,7 +227,7 @@ static bool large_grow(struct mem_heap *h, uint64_t page, uint64_t old, uint64_t
 	if (next)
 		unit_join(h, z, next);
 	/* all of it is the fragment's, which is longer than it shall be: the rest is free again */
-	swallow(h, page * SLAB_PAGE, end * SLAB_PAGE);
+	swallow(h, page * SLAB_PAGE, (end < zone_end ? end : bits_up(end, ZONE_PAGES)) * SLAB_PAGE);
 	if (old < zone_end) {
 		uint64_t to = end < zone_end ? end : zone_end;
 
