@@ -239,6 +239,39 @@ Test(slab, a_large_fragment_grows_where_it_is_over_zones_that_are_free_and_shrin
 	cr_assert_eq(heap.tally->free_fragments, 1u);
 }
 
+/* A fragment that ends where a zone does. */
+static unsigned char *up_to_a_zone_s_end(size_t *ret_size)
+{
+	for (*ret_size = ZONE / 2; *ret_size < 2 * ZONE; *ret_size += PAGE) {
+		unsigned char *p = get(16, *ret_size);
+
+		if ((size_t)(p + *ret_size - heap.base) % ZONE == 0)
+			return p;
+		give(p);
+	}
+	return NULL;
+}
+
+Test(slab, a_walk_in_a_zone_goes_on_when_a_fragment_grows_into_it_by_a_page)
+{
+	size_t size;
+	unsigned char *p = up_to_a_zone_s_end(&size), *behind = get(16, 20 * PAGE);
+	uint64_t *at = &pool->cursors.at[0], zone;
+
+	cr_assert_not_null(p);
+	zone = (uint64_t)(p + size - heap.base);
+	cr_assert(behind > p && (uint64_t)(behind - heap.base) < zone + ZONE);
+	pool->cursors.live = 1;
+	for (*at = 0; *at <= zone; )
+		*at = slab_shm_ops.walk(&heap, *at, 1, measure_one, &(struct measure){ 0 });
+	give(behind);
+	cr_assert(slab_shm_ops.resize(&heap, p, size + PAGE));
+	done();
+	cr_assert_neq(slab_shm_ops.walk(&heap, *at, 64, measure_one, &(struct measure){ 0 }), MEM_WALK_FAULT);
+	pool->cursors.live = 0;
+	expect_sound();
+}
+
 Test(slab, a_run_at_2_MiB_may_begin_where_a_header_would_be)
 {
 	for (size_t n = 1; n < 400; n += 37) {
