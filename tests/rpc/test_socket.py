@@ -1178,9 +1178,10 @@ def a_check_is_begun_anew_when_its_thread_does_not_come_on(p):
 
 
 def main():
-    wanted = sys.argv[3:]
+    wanted = [name for name in sys.argv[3:] if name[0] != "-"]
+    unwanted = [name[1:] for name in sys.argv[3:] if name[0] == "-"]
     for fn in TESTS:
-        if wanted and fn.__name__ not in wanted:
+        if fn.__name__ in unwanted or (wanted and fn.__name__ not in wanted):
             continue
         place = Place()
         began = time.monotonic()
