@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A real mmd over its raw socket: what comes in is bytes, what must come out is told to the letter.
 
-    test_socket.py MMD APP [TEST...]
+    test_socket.py MMD APP [TEST...] [-TEST...]	-: all but these
 
 Every test has a directory of its own for socket, registry, state and configuration. APP is app.c: a program with heaps to look at.
 """
