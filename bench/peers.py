@@ -71,7 +71,7 @@ def allocators(build, managers, peers):
     preload = os.path.realpath(os.path.join(build, "lib/libmemapi-preload.so"))
     for m in managers:
         found.append(Allocator(m, preload, MEMAPI_MANAGER=m))
-        if m.removesuffix("-") != "sys" and not m.startswith("module:"):
+        if m != "sys" and not m.startswith("module:"):  # these have none of ours
             found.append(Allocator(m + "-", preload, MEMAPI_MANAGER=m, MEMAPI_MAGAZINES="no"))
     return found
 

@@ -6,9 +6,10 @@
  *	                                 woken, slices in the loop
  *
  * One call at a time is lent to the thread, as a copy with its output; it is the thread's until its address came back.
- * The loop takes no lock that the thread could hold, since one that nobody lets run would hold it for long. What is
- * lent to such a thread waits for its slice: SLICE_NS at 0.3 % of a CPU. After that the thread is tried again only when
- * the loop has worked for PATIENCE times as long, so that reports lose a tenth by trying.
+ * The loop takes no lock of the reports' that the thread could hold, since one that nobody lets run would hold it for
+ * long; mmd's own heap has one, held for the length of a call. What is lent to such a thread waits for its slice:
+ * SLICE_NS at 0.3 % of a CPU. After that the thread is tried again only when the loop has worked for PATIENCE times as
+ * long, so that reports lose a tenth by trying.
  */
 #include "daemon/aside.h"
 

@@ -135,6 +135,20 @@ static void signals(int how)
 	pthread_sigmask(how, &set, NULL);
 }
 
+/* Of both domains, with signals blocked: what this thread held, and what its handlers kept. */
+static void let_all_go(struct held held[2][LIVE])
+{
+	for (unsigned shared = 0; shared < 2; shared++) {
+		for (unsigned i = 0; i < LIVE; i++)
+			let_go(shared, held[shared][i].p);
+		for (unsigned i = 0; i < KEPT; i++) {
+			expect_bytes(&kept[shared][i], 0xee);
+			let_go(shared, kept[shared][i].p);
+			kept[shared][i] = (struct held){ 0 };
+		}
+	}
+}
+
 static void *work(void *arg)
 {
 	unsigned random = (unsigned)(uintptr_t)arg + 1;
@@ -149,15 +163,7 @@ static void *work(void *arg)
 		for (unsigned shared = 0; shared < 2; shared++)
 			turn(shared, &held[shared][(unsigned)rand_r(&random) % LIVE], &random, byte);
 	signals(SIG_BLOCK);
-	for (unsigned shared = 0; shared < 2; shared++) {
-		for (unsigned i = 0; i < LIVE; i++)
-			let_go(shared, held[shared][i].p);
-		for (unsigned i = 0; i < KEPT; i++) {
-			expect_bytes(&kept[shared][i], 0xee);
-			let_go(shared, kept[shared][i].p);
-			kept[shared][i] = (struct held){ 0 };
-		}
-	}
+	let_all_go(held);
 	return NULL;
 }
 
@@ -192,15 +198,7 @@ static void run_alone(void)
 		for (unsigned shared = 0; shared < 2; shared++)
 			turn(shared, &held[shared][(unsigned)rand_r(&random) % LIVE], &random, 1);
 	signals(SIG_BLOCK);
-	for (unsigned shared = 0; shared < 2; shared++) {
-		for (unsigned i = 0; i < LIVE; i++)
-			let_go(shared, held[shared][i].p);
-		for (unsigned i = 0; i < KEPT; i++) {
-			expect_bytes(&kept[shared][i], 0xee);
-			let_go(shared, kept[shared][i].p);
-			kept[shared][i] = (struct held){ 0 };
-		}
-	}
+	let_all_go(held);
 	EXPECT(atomic_load(&served) >= target);
 }
 

@@ -403,7 +403,7 @@ static void tracking_is_switched_on_thread_by_thread(void)
 
 	other_begins();
 	other_does(make_one, q);
-	other_does(free_one, q);		/* of the old kind, and stays there for now */
+	other_does(free_one, q);		/* of the old kind: it stays until the thread calls again */
 	pkg_free(p);
 	CHECK(obs_track(own_pool(), tracked ? OBS_OFF : OBS_SITES) == 0);
 	p = mem_pkg_malloc(100, MEM_SITE);
