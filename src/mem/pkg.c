@@ -501,22 +501,10 @@ COLD bool mem_pkg_get_ready(void)
 /* An operator has asked for other features: a store of ours, at our next call. */
 COLD void mem_pkg_follow(struct pool *p)
 {
-	uint64_t wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
-	const uint64_t may = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | FEATURES_ALWAYS;
-	uint64_t follows = mem_can_track(p->ops) ? wanted & may : wanted & FEATURES_ALWAYS;
+	const uint64_t tracks = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS;
 
-	if (mem_pkg_self.inside)	/* a signal handler has interrupted a call: the next one does it */
-		return;
-	if (p == p->home)
-		pkg_magazines_follow(p, follows);
-	else
-		p->features = follows;
-	own_follow(p);
-	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
-	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
-	 * meanwhile */
-	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wanted, p->features, memory_order_relaxed,
-						memory_order_relaxed);
+	if (!mem_pkg_self.inside)	/* a signal handler has interrupted a call: the next one does it */
+		pkg_magazines_follow(p, FEATURES_ALWAYS | (mem_can_track(p->ops) ? tracks : 0));
 }
 
 COLD void mem_pkg_catch_up(struct pool *p)
@@ -604,7 +592,7 @@ OWN_CALL void *own_malloc_long(size_t size, const struct mem_site *site, const v
 
 OWN_CALL void *own_malloc(size_t size, const struct mem_site *site, const void *caller)
 {
-	bool may = LIKELY(ready(&mem_pkg_pool)) && own_ready(&mem_pkg_pool);
+	bool may = LIKELY(ready(&mem_pkg_pool)) && own_alone();
 	void *ptr = LIKELY(may) ? own_take(&mem_pkg_pool, size) : NULL;
 
 	return LIKELY(ptr) ? ptr : own_malloc_long(size, site, caller);

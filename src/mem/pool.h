@@ -125,13 +125,16 @@ static inline void pool_reaches(struct pool *p)
 			      memory_order_relaxed); /* the mapping is there before */
 }
 
-/** shm: what this process follows of live.wanted, and what that means for magazines. */
+/**
+ * shm: what this process follows of live.wanted, and what that means for magazines. One thread at a time. The features
+ * come last: who is forked off in between follows once more. POOL_REAP_DUE stays as it is.
+ */
 static inline void pool_follow(struct pool *p, uint64_t features)
 {
 	const struct mem_size_word *word = &p->ops->size_word;
 	bool closed = features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES);
+	uint64_t was = atomic_load_explicit(&p->features, memory_order_relaxed);
 
-	p->features = features;
 	p->created = p->id->created;
 	p->records_max = p->id->records_max;
 	p->magazine_head = p->ops->flags & MEM_HEAD8;
@@ -142,6 +145,10 @@ static inline void pool_follow(struct pool *p, uint64_t features)
 	p->size_mask = word->mask;
 	p->size_less = word->less + 16;
 	p->size_at = -(int64_t)word->at;
+	/* relaxed: what it speaks of is in META, and read with each call */
+	while (!atomic_compare_exchange_weak_explicit(&p->features, &was, features | (was & POOL_REAP_DUE),
+						      memory_order_relaxed, memory_order_relaxed))
+		;
 	pool_reaches(p);
 }
 

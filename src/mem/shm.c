@@ -182,31 +182,47 @@ COLD int mem_shm_get_ready(void)
 }
 
 /* All shards. Who holds the lock reaps later: a fragment goes back in a transaction of its own. */
-static bool reap_if_due(struct pool *p)
+static void reap_if_due(struct pool *p)
 {
 	int saved = errno;
 
-	if (!(p->features & POOL_REAP_DUE))
-		return true;
-	if (shm_busy(&mem_shm_self.owner))
-		return false;
+	if (!(p->features & POOL_REAP_DUE) || shm_busy(&mem_shm_self.owner))
+		return;
 	/* relaxed: it speaks of META, and is set again when there is more */
 	atomic_fetch_and_explicit(&p->features, ~POOL_REAP_DUE, memory_order_relaxed);
 	shm_reap();
 	errno = saved;
-	return true;
 }
 
-COLD void mem_shm_follow(struct pool *p)
+static void follow(struct pool *p)
 {
 	uint64_t wish = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
 	uint64_t features = (wish | FEATURE_SITES) & ~POOL_REAP_DUE;
 
-	pool_follow(p, features | (reap_if_due(p) ? 0 : POOL_REAP_DUE));
+	pool_follow(p, features);
 	atomic_store_explicit(&p->live->features, features, memory_order_relaxed);
 	/* unless another wish has come meanwhile: that one is followed next */
 	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wish, features, memory_order_relaxed,
 						memory_order_relaxed);
+}
+
+/*
+ * One thread at a time: of two, the slower one would leave what is not wanted any more, or half of it. The others, and
+ * signal handlers, go on with what was followed before, and ask again at their next call. The word is the epoch of the
+ * process whose thread it is: in a child it is nobody's.
+ */
+COLD void mem_shm_follow(struct pool *p)
+{
+	static _Atomic uint64_t following;
+	uint64_t was = atomic_load_explicit(&following, memory_order_relaxed);
+
+	reap_if_due(p);
+	if (was == *epoch_word || !atomic_compare_exchange_strong_explicit(&following, &was, *epoch_word,
+									   memory_order_acquire, memory_order_relaxed))
+		return;
+	follow(p);
+	/* what it wrote is there for who follows next: pairs with the acquire above */
+	atomic_store_explicit(&following, 0, memory_order_release);
 }
 
 /* The shard's owner, with a slot there from now on. */

@@ -37,7 +37,8 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 
 	if (!i || !m->open || !m->recorded || UNLIKELY(p != p->home))
 		return NULL;
-	if (LIKELY(magazine_enter(m, i, &top)) && LIKELY(m->at[top]) && LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
+	if (LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(m->at[top]) &&
+	    LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
 		r = &p->records[m->record[top]];
 		ptr = (void *)(uintptr_t)m->at[top];
 		magazine_set_top(m, i, --top);
@@ -47,7 +48,7 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 		show(&r->owner, site);
 		signal_add64(&m->told->taken, 1);
 	}
-	magazine_leave(m, i, top);
+	magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
 	return ptr;
 }
 
@@ -75,14 +76,14 @@ static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 	if (!m->open || !m->recorded || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
 		return false;
 	i = usable / 16;
-	room = LIKELY(magazine_enter(m, i, &top)) && LIKELY(top < m->end[i]);
+	room = LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(top < m->end[i]);
 	if (room) {
 		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
 		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
 		m->record[++top] = (uint32_t)(r - p->records);
 		magazine_push(m, i, top, ptr);
 	}
-	magazine_leave(m, i, top);
+	magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
 	return room;
 }
 
@@ -136,11 +137,12 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 #ifdef MEM_DOMAIN_SHM
 
 /* Without the lock; NULL: with it. */
-static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
 	const struct pool *p = call->p;
 	void *ptr;
 
+	(void)record;
 	return LIKELY(align <= 16 && !(call->flags & (FRONT_HELD | FRONT_OWNED)) && !call->to) &&
 			       size - 1 < p->magazine_most &&
 			       slot_take(p, call->o, size, site, (uint64_t)time(NULL), &ptr)
@@ -163,7 +165,7 @@ static inline bool give_back(const struct front_call *call) { return slot_give_b
 /* With the lock, before anything is begun: from the other chain or the depot. */
 static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
 {
-	return LIKELY(align <= 16) && slot_find(call, size) ? take_ready(call, align, size, site) : NULL;
+	return LIKELY(align <= 16) && slot_find(call, size) ? take_ready(call, align, size, site, true) : NULL;
 }
 
 /* The transaction before is done: what follows are others. */
@@ -178,9 +180,9 @@ static inline bool make_room(const struct front_call *call, uint64_t usable) { r
 
 #else
 
-static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
-	return records(call->p) && align <= 16 ? take_recorded(call, size, site) : NULL;
+	return record && align <= 16 ? take_recorded(call, size, site) : NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
@@ -240,8 +242,8 @@ COLD static void *obtain(const struct front_call *call, size_t align, uint64_t n
 void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t size)
 {
 	struct pool *p = call->p;
-	uint64_t need = bytes_for(p, size), usable;
-	bool record = records(p);
+	bool record = records(p);	/* once: others may follow another wish meanwhile */
+	uint64_t need = bytes_for(p, size, record), usable;
 	uint32_t site;
 	void *ptr;
 
@@ -250,7 +252,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (UNLIKELY(!need || align > p->data_size))
 		return fail(call, size, VERDICT_LIMIT);
 	site = record ? site_of(call) : 0;
-	ptr = take_ready(call, align, size, site);
+	ptr = take_ready(call, align, size, site, record);
 	if (ptr)
 		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
 	enter(p, call->o, call->flags);

@@ -411,11 +411,11 @@ static inline void count_in(struct pool *p, uint64_t usable)
 }
 
 /* Bytes that the manager is asked for, with the tail's. 0: no heap is that large. */
-static inline uint64_t bytes_for(const struct pool *p, uint64_t size)
+static inline uint64_t bytes_for(const struct pool *p, uint64_t size, bool record)
 {
 	if (UNLIKELY(size > p->data_size - 64))
 		return 0;
-	return mem_round(p->ops, size + (records(p) ? TAIL_BYTES : 0));
+	return mem_round(p->ops, size + (record ? TAIL_BYTES : 0));
 }
 
 /* The fragment of a record that is believed goes to the manager. In a transaction. */

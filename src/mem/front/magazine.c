@@ -4,14 +4,17 @@
 
 #include <sys/mman.h>
 
+#include "mem/front/own_fast.h"
+
 /* Bytes of a first batch: two threads shall not write into one cache line again and again. */
 enum { BATCH_FIRST = 256, RESERVE_SHARE = 8 };
+#define UNFOLLOWED UINT64_MAX		/* features that no heap has */
 
 static struct meta_thread nobody;	/* a line that nobody reads */
 static const _Atomic uint64_t nothing;	/* wanted */
 static struct magazines depot = { .told = &nobody };
 struct magazines mem_pkg_none = { .told = &nobody, .wanted = &nothing };
-struct magazines mem_pkg_unsettled = { .told = &nobody, .wanted = &nothing, .features = UINT64_MAX };
+struct magazines mem_pkg_unsettled = { .told = &nobody, .wanted = &nothing, .features = UNFOLLOWED };
 _Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
 
 static bool line_taken[THREADS_MAX];
@@ -129,15 +132,16 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 static bool empty(struct pool *p, struct magazines *m, bool ledger)
 {
 	bool any = false;
-	uint32_t top;
+	uint32_t kind, top;
 
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-		if (magazine_enter(m, i, &top) && top > magazine_bottom(i)) {
+		kind = magazine_kind(m, i);
+		if (magazine_enter_kind(m, i, kind, &top) && top > magazine_bottom(i)) {
 			give(p, m, i, top - magazine_bottom(i), ledger);
 			top = magazine_top(m, i);
 			any = true;
 		}
-		magazine_leave(m, i, top);
+		magazine_leave_kind(m, i, kind, top);
 	}
 	return any;
 }
@@ -274,17 +278,18 @@ void pkg_magazines_refill(const struct front_call *call, uint64_t usable)
 {
 	struct magazines *m = open_own();
 	unsigned i = (unsigned)(usable / 16);
-	uint32_t top;
+	uint32_t kind, top;
 
 	if (!m || call->p != call->p->home || m->recorded != records(call->p) || !look_after(call->p, m, usable))
 		return;
-	if (magazine_enter(m, i, &top)) {
+	kind = magazine_kind(m, i);
+	if (magazine_enter_kind(m, i, kind, &top)) {
 		grow_waited(m, i);
 		if (top == magazine_bottom(i) && !has_enough(m))
 			bring(call, m, i, usable);
 		top = magazine_top(m, i);
 	}
-	magazine_leave(m, i, top);
+	magazine_leave_kind(m, i, kind, top);
 }
 
 /* Half of them to the depot, as far as there is room, or to the manager. */
@@ -303,17 +308,18 @@ void pkg_magazines_unload(struct pool *p, uint64_t usable)
 {
 	struct magazines *m = open_own();
 	unsigned i = (unsigned)(usable / 16);
-	uint32_t top;
+	uint32_t kind, top;
 
 	if (!m || p != p->home || !look_after(p, m, usable))
 		return;
-	if (magazine_enter(m, i, &top)) {
+	kind = magazine_kind(m, i);
+	if (magazine_enter_kind(m, i, kind, &top)) {
 		grow_waited(m, i);
 		if (!room_in(m, i))
 			send(p, m, i);
 		top = magazine_top(m, i);
 	}
-	magazine_leave(m, i, top);
+	magazine_leave_kind(m, i, kind, top);
 }
 
 /* ---- what the short way did not serve ---- */
@@ -395,6 +401,13 @@ COLD void pkg_magazines_trim(void)
 		m->trim = trims;	/* they are empty already */
 }
 
+/* Nobody is inside. */
+static void set_kind(struct magazines *m, uint32_t kind)
+{
+	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
+		OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_KIND) | kind);
+}
+
 /* They are empty. Guards close them: what lies behind a fragment is watched then. */
 static void adopt(const struct pool *p, struct magazines *m)
 {
@@ -409,6 +422,7 @@ static void adopt(const struct pool *p, struct magazines *m)
 	m->tag = magazine_tag(p);
 	m->wanted = &p->live->wanted;
 	*(volatile bool *)&m->open = open;
+	set_kind(m, !open ? MAGAZINE_CLOSED : m->recorded ? MAGAZINE_RECORDED : MAGAZINE_PLAIN);
 	__atomic_store_n(&m->told->head, (uint32_t)m->head, __ATOMIC_RELAXED); /* numbers for people, as its tops */
 	__atomic_store_n(&m->told->recorded, m->recorded, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
@@ -433,12 +447,23 @@ static void adopt_shared(const struct pool *p)
 	__atomic_store_n(&mem_pkg_none.features, p->features, __ATOMIC_RELAXED);
 }
 
-COLD void pkg_magazines_follow(struct pool *p, uint64_t features)
+/*
+ * Who follows other features than p's now, and who is interrupted in there, shall look again, even if what it follows
+ * is wanted once more by then.
+ */
+static void call_others(const struct pool *p)
+{
+	for (struct magazines *m = depot.next; m; m = m->next)
+		if (m->owned && GATE(m->features) != p->features)
+			__atomic_store_n(&m->features, UNFOLLOWED, __ATOMIC_RELAXED); /* at its next call, or soon */
+}
+
+/* The calling thread's magazines, and what all have in common. */
+static void follow_home(struct pool *p, uint64_t features)
 {
 	struct magazines *m = mine();
 	const uint64_t same = FEATURE_ABORT; /* what is inside does not depend on it */
 
-	enter(p, NULL, 0);
 	if (m) {			/* to handlers */
 		close_gate(m);
 		*(volatile bool *)&m->open = false;
@@ -451,6 +476,26 @@ COLD void pkg_magazines_follow(struct pool *p, uint64_t features)
 	adopt_shared(p);
 	if (m)
 		adopt(p, m);
+	call_others(p);
+}
+
+COLD void pkg_magazines_follow(struct pool *p, uint64_t may)
+{
+	uint64_t wanted;
+
+	enter(p, NULL, 0);
+	/* with the lock: whoever comes later has seen no older wish. Relaxed: it is a number */
+	wanted = atomic_load_explicit(&p->live->wanted, memory_order_relaxed);
+	if (p == p->home)
+		follow_home(p, wanted & may);
+	else
+		p->features = wanted & may;
+	own_follow(p);
+	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
+	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
+	 * meanwhile */
+	atomic_compare_exchange_strong_explicit(&p->live->wanted, &wanted, p->features, memory_order_relaxed,
+						memory_order_relaxed);
 	leave(p, NULL, 0);
 }
 

@@ -26,7 +26,8 @@
  * the process has one thread nothing is brought: there is no lock to be spared.
  *
  * Signals: the top of a magazine says that its thread is inside, so that a handler which interrupted it goes to the
- * lock; who holds that itself is refused (would_deadlock).
+ * lock; who holds that itself is refused (would_deadlock). It says, too, who may come in: between what a call looks at
+ * and its going in, a handler may have followed other features.
  *
  * Fork: the gate, a page of its own, is zeros in a child of any kind (MADV_WIPEONFORK), so that its first call goes the
  * long way and finds out. There the magazines of threads that are not there go back to the heap, but one whose thread
@@ -45,7 +46,10 @@
 
 enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
 enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
-enum { MAGAZINE_INSIDE = 1 << 16, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };	/* of top[i] */
+/* Of top[i]: a place, how often its thread is inside, and what is in there: PLAIN fragments, or ones with records. */
+enum { MAGAZINE_INSIDE = 1 << 16, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };
+enum { MAGAZINE_PLAIN = 0, MAGAZINE_RECORDED = 1 << 29, MAGAZINE_CLOSED = 1 << 30,
+       MAGAZINE_KIND = MAGAZINE_RECORDED | MAGAZINE_CLOSED };
 
 /*
  * GATE: its owner reads it, and whoever forks may just be closing it, who does not care whether that is seen now or
@@ -76,8 +80,7 @@ struct magazines {
 	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
 	uint64_t tag;			/* of what lies in a magazine without a record */
 	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
-	/* MAGAZINE_PLACE: in `at`, of the newest fragment of this size, or of the 0 below the oldest. Above it: how
-	 * often its thread is inside */
+	/* MAGAZINE_PLACE: in `at`, of the newest fragment of this size, or of the 0 below the oldest */
 	uint32_t top[MAGAZINE_STEPS];
 	uint32_t end[MAGAZINE_STEPS];	/* where the topmost may be */
 	/* -- not on the short way -- */
@@ -119,27 +122,41 @@ static inline bool magazines_lacking(const struct magazines *m)
 /* ---- one magazine ---- */
 
 /*
- * The owner goes in. false: it is in there already, this is a signal handler, and it has to go again. One instruction
- * says so: between a look and a store a handler could come and go. The store of the top, last of all, is the way out.
+ * The owner goes in. false: what is in there is of another kind, or it is in there already, this is a signal handler;
+ * it has to go again. One instruction says so: between a look and a store a handler could come and go. The store of the
+ * top, last of all, is the way out.
  */
-static inline bool magazine_enter(struct magazines *m, uint64_t i, uint32_t *ret_top)
+static inline bool magazine_enter_kind(struct magazines *m, uint64_t i, uint32_t kind, uint32_t *ret_top)
 {
 	signal_add32(&m->top[i], MAGAZINE_INSIDE);
-	*ret_top = *(const volatile uint32_t *)&m->top[i] - MAGAZINE_INSIDE;
+	*ret_top = *(const volatile uint32_t *)&m->top[i] - MAGAZINE_INSIDE - kind;
 	return LIKELY(*ret_top < MAGAZINE_INSIDE);
+}
+
+static inline void magazine_leave_kind(struct magazines *m, uint64_t i, uint32_t kind, uint32_t top)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	OWN_SET(m->top[i], top + kind);
+}
+
+static inline bool magazine_enter(struct magazines *m, uint64_t i, uint32_t *ret_top)
+{
+	return magazine_enter_kind(m, i, MAGAZINE_PLAIN, ret_top);
 }
 
 static inline void magazine_leave(struct magazines *m, uint64_t i, uint32_t top)
 {
-	atomic_signal_fence(memory_order_seq_cst);
-	OWN_SET(m->top[i], top);
+	magazine_leave_kind(m, i, MAGAZINE_PLAIN, top);
 }
+
+/* With the lock: whatever is in there stays of its kind, since handlers follow nothing then. */
+static inline uint32_t magazine_kind(const struct magazines *m, uint64_t i) { return m->top[i] & MAGAZINE_KIND; }
 
 /** Nobody is inside: what is read is whole. Of the owner, its signal handlers, and a child's only thread. */
 static inline bool magazine_quiet(const struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		if (*(const volatile uint32_t *)&m->top[i] >= MAGAZINE_INSIDE)
+		if ((*(const volatile uint32_t *)&m->top[i] & ~(uint32_t)MAGAZINE_KIND) >= MAGAZINE_INSIDE)
 			return false;
 	return true;
 }
@@ -315,8 +332,11 @@ static inline void magazine_count(struct pool *p)
 struct magazines *pkg_magazines_claim(struct pool *p);
 /** They are empty, and another's from here on. The thread has put mem_pkg_none in their place. */
 void pkg_magazines_release(struct pool *p, struct magazines *m);
-/** p->features become these, and the calling thread's magazines follow: what was in them went back. */
-void pkg_magazines_follow(struct pool *p, uint64_t features);
+/**
+ * Shard p follows what is wanted, as far as it `may`; of the heap's first one the calling thread's magazines do, too:
+ * what was in them went back. Other threads' do when they next call.
+ */
+void pkg_magazines_follow(struct pool *p, uint64_t may);
 
 /* These do not. */
 

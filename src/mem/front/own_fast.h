@@ -24,10 +24,8 @@ static inline void own_follow(struct pool *p)
 		  !p->counters.records_used && p->data_size == PTRDIFF_MAX;
 }
 
-static inline bool own_ready(const struct pool *p)
-{
-	return LIKELY(p->lean) && LIKELY(__libc_single_threaded) && LIKELY(!mem_pkg_self.inside);
-}
+static inline bool own_alone(void) { return LIKELY(__libc_single_threaded) && LIKELY(!mem_pkg_self.inside); }
+static inline bool own_ready(const struct pool *p) { return LIKELY(p->lean) && own_alone(); }
 
 /* For signal handlers: the library's own functions are not for them. */
 static inline void own_inside(uint32_t inside)
@@ -53,7 +51,7 @@ static inline void own_count(struct pool *p, uint64_t used, uint64_t fragments, 
 	to->turn = turn + 2;
 }
 
-/** A fragment, or NULL: ask the front end. */
+/** A fragment, or NULL: ask the front end. The caller is own_alone(). */
 static inline void *own_take(struct pool *p, size_t size)
 {
 	const struct mem_manager_ops *ops = p->ops;
@@ -63,7 +61,8 @@ static inline void *own_take(struct pool *p, size_t size)
 	if (UNLIKELY(size > PTRDIFF_MAX - 64))
 		return NULL;
 	own_inside(1);
-	ptr = ops->alloc(&p->heap, 16, mem_round(ops, size));
+	/* in here: a handler that came before may have begun to track, and follows nothing any more */
+	ptr = LIKELY(p->lean) ? ops->alloc(&p->heap, 16, mem_round(ops, size)) : NULL;
 	if (UNLIKELY(!ptr)) {
 		own_inside(0);
 		return NULL;
