@@ -168,6 +168,7 @@ static const struct call with_magazines[] = {
 	{ "take from the depot", do_alloc, 0, before_depot },
 	{ "put with a full depot", do_put, 0, before_flood },
 	{ "no memory", do_exhaust, 0, before_take },
+	{ "trim with a depot", shm_trim, 0, before_depot },
 	{ "leave in order", do_leave, 0, before_put },
 };
 

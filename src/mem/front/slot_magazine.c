@@ -18,23 +18,34 @@ static bool sound(const struct pool *p, uint64_t chain)
 	       MAGAZINE_COUNT(RECORD_CHAIN(r->time)) == MAGAZINE_COUNT(chain) - 1;
 }
 
-/* Returns the bytes that the manager got. A damaged chain is given up: its fragments stay out, and `check` tells. */
-static uint64_t empty(struct pool *p, uint64_t *chain)
+/*
+ * The newest one goes to the manager, in a transaction; its bytes. A damaged chain is given up: its fragments stay out,
+ * and `check` tells. What is left of the chain may be counted in the same transaction.
+ */
+static uint64_t drop_newest(struct pool *p, uint64_t *chain)
 {
 	struct mem_heap *h = &p->heap;
+	struct meta_record *r = &p->records[MAGAZINE_HEAD(*chain)];
+	uint64_t bytes;
+
+	if (UNLIKELY(!sound(p, *chain))) {
+		HEAP_SET(h, *chain, 0);
+		return 0;
+	}
+	bytes = RECORD_USABLE(r->sizes);
+	HEAP_SET(h, *chain, RECORD_CHAIN(r->time));
+	fragment_drop(p, r, RECORD_FREED_AT(r->time));
+	return bytes;
+}
+
+/* Returns the bytes that the manager got. */
+static uint64_t empty(struct pool *p, uint64_t *chain)
+{
 	uint64_t bytes = 0;
 
 	while (MAGAZINE_COUNT(*chain)) {
-		struct meta_record *r = &p->records[MAGAZINE_HEAD(*chain)];
-
-		if (UNLIKELY(!sound(p, *chain))) {
-			HEAP_SET(h, *chain, 0);
-		} else {
-			bytes += RECORD_USABLE(r->sizes);
-			HEAP_SET(h, *chain, RECORD_CHAIN(r->time));
-			fragment_drop(p, r, RECORD_FREED_AT(r->time));
-		}
-		HEAP_COMMIT(h);
+		bytes += drop_newest(p, chain);
+		HEAP_COMMIT(&p->heap);
 	}
 	return bytes;
 }
@@ -44,18 +55,34 @@ static uint64_t bytes_in(const struct pool *p, uint64_t class, uint64_t word)
 	return MAGAZINE_COUNT(word) * class_usable(p, class);
 }
 
-static bool empty_depot(struct pool *p)
+static uint64_t cached_in(const struct pool *p, uint64_t class, uint64_t word)
+{
+	return CACHED(MAGAZINE_COUNT(word), bytes_in(p, class, word));
+}
+
+/* What the depot has is told exactly at each commit: first, since a manager's free may commit in between. */
+static void empty_place(struct pool *p, uint64_t class, uint64_t *chain)
 {
 	struct mem_heap *h = &p->heap;
+	uint64_t rest;
+
+	while (MAGAZINE_COUNT(*chain)) {
+		rest = sound(p, *chain) ? RECORD_CHAIN(p->records[MAGAZINE_HEAD(*chain)].time) : 0;
+		HEAP_SET(h, p->live->cached, p->live->cached - cached_in(p, class, *chain) + cached_in(p, class, rest));
+		drop_newest(p, chain);
+		HEAP_COMMIT(h);
+	}
+}
+
+static bool empty_depot(struct pool *p)
+{
 	struct meta_depot *d = pool_depot(p);
 
 	if (!p->live->cached)
 		return false;
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
 		for (unsigned k = 0; k < DEPOT_DEEP; k++)
-			empty(p, &d->of[class][k]);
-	HEAP_SET(h, p->live->cached, 0);
-	HEAP_COMMIT(h);
+			empty_place(p, class, &d->of[class][k]);
 	return true;
 }
 
@@ -121,8 +148,7 @@ static bool from_depot(struct pool *p, struct owner *o, uint64_t class)
 	for (unsigned k = 0; k < DEPOT_DEEP; k++) {
 		if (!MAGAZINE_COUNT(place[k]))
 			continue;
-		HEAP_SET(h, p->live->cached,
-			 p->live->cached - CACHED(MAGAZINE_COUNT(place[k]), bytes_in(p, class, place[k])));
+		HEAP_SET(h, p->live->cached, p->live->cached - cached_in(p, class, place[k]));
 		set_pair(p, o, class, place[k], 0);
 		HEAP_SET(h, place[k], 0);
 		HEAP_COMMIT(h);
@@ -140,7 +166,7 @@ static bool to_depot(struct pool *p, uint64_t class, uint64_t *chain)
 	for (unsigned k = 0; k < DEPOT_DEEP && CACHED_BYTES(p->live->cached) + bytes <= most; k++) {
 		if (MAGAZINE_COUNT(place[k]))
 			continue;
-		HEAP_SET(h, p->live->cached, p->live->cached + CACHED(MAGAZINE_COUNT(*chain), bytes));
+		HEAP_SET(h, p->live->cached, p->live->cached + cached_in(p, class, *chain));
 		HEAP_SET(h, place[k], *chain);
 		HEAP_SET(h, *chain, 0);
 		HEAP_COMMIT(h);
