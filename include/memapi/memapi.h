@@ -11,8 +11,8 @@
  * application built either way runs with a library built either way.
  *
  * Unless a function says otherwise: sizes are bytes; a failed allocation returns NULL, sets errno to ENOMEM,
- * leaves a failure record (`mmctl failures`) and changes nothing; every function may be called by any thread, and
- * none inside a signal handler.
+ * leaves a failure record (`mmctl failures`) and changes nothing; a free leaves errno as it was, also one that is
+ * refused or waits; every function may be called by any thread, and none inside a signal handler.
  */
 #ifndef MEMAPI_MEMAPI_H
 #define MEMAPI_MEMAPI_H
@@ -267,6 +267,13 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 #define shm_reallocxf(p, size) mem_shm_reallocxf((p), (size), MEM_HERE_)
 /** shm_resize - free and malloc in one lock hold: the contents are lost; NULL: p is freed */
 #define shm_resize(p, size) mem_shm_resize((p), (size), MEM_HERE_)
+/**
+ * shm_free - give `p` back; NULL is fine
+ *
+ * A thread's first call in a pool claims a slot there. Where there is no memory for one, even after those of the dead
+ * were asked for, the call frees nothing, and leaves a failure record with nothing requested: `p` stays, and may be
+ * freed later, by this thread too, or by another one.
+ */
 #define shm_free(p) mem_shm_free((p), MEM_HERE_)
 #define shm_free_unsafe(p) mem_shm_free_unsafe((p), MEM_HERE_)
 MEMAPI_EXPORT size_t shm_usable(const void *p);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "ctl/memory.h"
+#include "daemon/pick.h"
 #include "daemon/thread.h"
 
 #define FIRST_NS 100000ull		/* what is done by then never sees the thread */
@@ -91,15 +92,21 @@ static void slice_here(struct aside *a, uint64_t deadline)
 
 /* ---- the thread ---- */
 
-static void look_for_pools(struct aside *a)
+/* Without all of them the report would leave some out, and not say so. */
+static bool look_for_pools(struct aside *a)
 {
 	static uint64_t scanned;
+	int error;
 
-	if (!a->scanned || rpc_now() - scanned > SCAN_NS) {
-		(void)obs_scan(view->obs, NULL, NULL);	/* the loop does so too, and logs what is wrong */
-		scanned = rpc_now();
-		a->scanned = true;
+	if (a->scanned && rpc_now() - scanned <= SCAN_NS)
+		return true;
+	error = obs_scan(view->obs, NULL, NULL);	/* the loop does so too, and logs what is wrong */
+	if (error) {
+		pick_unread(&a->copy, error);
+		return false;
 	}
+	scanned = rpc_now();
+	return a->scanned = true;
 }
 
 static void *body(void *arg)
@@ -109,8 +116,8 @@ static void *body(void *arg)
 	(void)arg;
 	thread_idle();
 	while (read(to[0], &a, sizeof a) == (ssize_t)sizeof a && a) {
-		look_for_pools(a);
-		slice(a, view, rpc_now() + SLICE_NS);
+		if (look_for_pools(a))
+			slice(a, view, rpc_now() + SLICE_NS);
 		a->ended = rpc_now();
 		while (write(back[1], &a, sizeof a) == -1 && errno == EINTR)
 			;

@@ -4,6 +4,7 @@
  * that its users ran into (double free, overrun, …) with both places. Reports, never aborts. Runs in a thread: a heap
  * is checked in one go.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,6 +113,26 @@ static void check_pool(struct check *s, struct obs_pool *p)
 	jw_close(w, '}');
 }
 
+/* Named, and not there any more. */
+static void check_gone(struct check *s, const char *id)
+{
+	struct json_writer *w = s->rows;
+
+	s->told = 0;
+	jw_open(w, '{');
+	jw_key(w, "pool"), jw_string(w, id);
+	jw_key(w, "errors"), jw_open(w, '[');
+	write_error(s, 0, pick_reason(-ENOENT));
+	jw_close(w, ']');
+	jw_key(w, "ok"), jw_null(w);
+	jw_key(w, "error_count"), jw_uint(w, s->told);
+	jw_key(w, "walked"), jw_null(w);
+	jw_key(w, "counted"), jw_null(w);
+	jw_key(w, "faults"), jw_uint(w, 0);
+	jw_key(w, "pause_us"), jw_uint(w, 0);
+	jw_close(w, '}');
+}
+
 /* The heap of a process that ended is no more; who asks about everything does not ask about those. */
 static bool is_gone(struct obs_pool *p)
 {
@@ -133,9 +154,13 @@ static bool run(const void *state, struct json_writer *out)
 	if (obs_open(NULL, &o))
 		return false;
 	ok = !obs_scan(o, NULL, NULL);
-	for (size_t i = 0; i < pick->count; i++)
-		if ((p = obs_find(o, pick->id[i])) && (pick->one || !is_gone(p)))
+	for (size_t i = 0; ok && i < pick->count; i++) {
+		p = obs_find(o, pick->id[i]);
+		if (!p && pick->one)
+			check_gone(&s, pick->id[i]);
+		else if (p && (pick->one || !is_gone(p)))
 			check_pool(&s, p);
+	}
 	obs_close(o);
 	return ok;
 }

@@ -209,6 +209,8 @@ static void look(struct dump *s)
 	int error;
 
 	if (!p) {
+		if (s->pick.one && s->pick.count == 1)
+			pick_fail(s->call, s->pick.id[s->i], -ENOENT);
 		next_pool(s);
 		return;
 	}

@@ -12,7 +12,7 @@
 #include "ctl/memory.h"
 #include "daemon/visit.h"
 
-enum { KEPT = 64 };
+enum { KEPT = 64 };			/* of a pool; more than its META has */
 
 struct failure {
 	struct obs_failure f;
@@ -79,6 +79,26 @@ static void judge(struct failures *s)
 	}
 }
 
+static int newer(const void *a, const void *b)
+{
+	const struct failure *x = a, *y = b;
+
+	return x->f.time < y->f.time   ? 1
+	       : x->f.time > y->f.time ? -1
+	       : x->pool > y->pool     ? 1
+	       : x->pool < y->pool     ? -1
+				       : 0;
+}
+
+/* Of all pools no more is held than the answer may have, and as much again. */
+static void keep_newest(struct failures *s)
+{
+	if (s->count)
+		qsort(s->row, s->count, sizeof *s->row, newer);
+	if (s->count > s->limit)
+		s->count = s->limit;
+}
+
 static void look(struct visit *v)
 {
 	struct failures *s = (struct failures *)(void *)v;
@@ -93,19 +113,10 @@ static void look(struct visit *v)
 		return;
 	if (more)
 		judge(s);
+	if (s->count >= 2 * s->limit)
+		keep_newest(s);
 	s->began = false;
 	visit_next(v);
-}
-
-static int newer(const void *a, const void *b)
-{
-	const struct failure *x = a, *y = b;
-
-	return x->f.time < y->f.time   ? 1
-	       : x->f.time > y->f.time ? -1
-	       : x->pool > y->pool     ? 1
-	       : x->pool < y->pool     ? -1
-				       : 0;
 }
 
 static void finish(struct visit *v)
@@ -113,11 +124,10 @@ static void finish(struct visit *v)
 	struct failures *s = (struct failures *)(void *)v;
 	struct json_writer *w = v->call->out;
 
-	if (s->count)
-		qsort(s->row, s->count, sizeof *s->row, newer);
+	keep_newest(s);
 	jw_open(w, '{');
 	jw_key(w, "failures"), jw_open(w, '[');
-	for (size_t i = 0; i < s->count && i < s->limit; i++) {
+	for (size_t i = 0; i < s->count; i++) {
 		const struct failure *row = &s->row[i];
 
 		jw_open(w, '{');

@@ -183,19 +183,31 @@ int listen_open(const char *path, gid_t group, struct listen_place *ret_place, c
 	if (p.lock < 0)
 		return p.lock;
 	error = clear_path(&at, why, bytes);
-	if (!error) {
-		p.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		error = p.fd == -1 ? -errno : bind_socket(p.fd, &at, group);
-		if (error)
-			fail(why, bytes, error, "%s: cannot listen: %s", path, strerror(-error));
-	}
 	if (error) {
-		if (p.fd != -1)
-			close(p.fd);
 		close(p.lock);
 		return error;
 	}
 	*ret_place = p;
+	return 0;
+}
+
+int listen_start(struct listen_place *p, gid_t group, char *why, size_t bytes)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int fd, error;
+
+	if (p->fd != -1)		/* taken over: it listens */
+		return 0;
+	memcpy(at.sun_path, p->path, strlen(p->path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	error = fd == -1 ? -errno : bind_socket(fd, &at, group);
+	if (error) {
+		fail(why, bytes, error, "%s: cannot listen: %s", p->path, strerror(-error));
+		if (fd != -1)
+			close(fd);
+		return error;
+	}
+	p->fd = fd;
 	return 0;
 }
 
@@ -225,7 +237,8 @@ void listen_close(struct listen_place *p)
 		unlink(p->path);
 		unlink(lock);
 	}
-	close(p->fd);
+	if (p->fd != -1)
+		close(p->fd);
 	close(p->lock);
 	p->fd = p->lock = -1;
 }

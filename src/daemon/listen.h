@@ -19,13 +19,17 @@ struct listen_place {
 };
 
 /**
- * listen_open - own the path and listen
- * @group: of the socket and of a directory that is made, or -1
+ * listen_open - own the path
+ * @group: of a directory that is made, or -1
  *
- * After listen_hand_over() and exec, the same sockets are found again and not a connection is refused in between.
- * Returns 0; -EADDRINUSE: a live daemon is there; or another -errno. `why` gets a line for a person.
+ * Nobody can connect before listen_start(). After listen_hand_over() and exec, the same sockets are found again and not
+ * a connection is refused in between. Returns 0; -EADDRINUSE: a live daemon is there; or another -errno. `why` gets a
+ * line for a person.
  */
 int listen_open(const char *path, gid_t group, struct listen_place *ret_place, char *why, size_t bytes);
+
+/** Makes the socket, for `group` or -1, and listens, unless that was handed over. 0, or -errno with a line in `why`. */
+int listen_start(struct listen_place *place, gid_t group, char *why, size_t bytes);
 
 /** Both descriptors survive exec, and the program that follows in this process finds them. */
 void listen_hand_over(const struct listen_place *place);

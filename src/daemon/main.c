@@ -3,7 +3,7 @@
  * mmd: options, start, signals, end.
  *
  *	options ─> configuration (exit 2 when it is wrong) ─> the socket's lock (exit 1 when taken)
- *	─> own heap ─> registry, hosted pools, server ─> READY=1 ─> loop ─> SIGTERM, SIGINT: in order, exit 0
+ *	─> own heap ─> registry, hosted pools, listens ─> READY=1 ─> loop ─> SIGTERM, SIGINT: in order, exit 0
  *	                                                                 └> restart: exec of itself, same socket
  *
  * Nothing is created before the configuration was found good.
@@ -274,16 +274,20 @@ static int socket_path(const struct daemon *d, char ret_path[CLIENT_PATH])
 	return snprintf(ret_path, CLIENT_PATH, "%s/%s", cwd, path) < CLIENT_PATH ? 0 : -ENAMETOOLONG;
 }
 
+static gid_t group_of(const struct daemon *d)
+{
+	return d->roles.readers != (gid_t)-1 ? d->roles.readers : d->roles.operators;
+}
+
 static int own_socket(struct daemon *d)
 {
 	char path[CLIENT_PATH], why[512];
-	gid_t group = d->roles.readers != (gid_t)-1 ? d->roles.readers : d->roles.operators;
 
 	if (socket_path(d, path)) {
 		log_line(LOG_ERR, "the path of the socket is longer than %d bytes", CLIENT_PATH - 1);
 		return -ENAMETOOLONG;
 	}
-	if (listen_open(path, group, &d->place, why, sizeof why)) {
+	if (listen_open(path, group_of(d), &d->place, why, sizeof why)) {
 		log_line(LOG_ERR, "%s", why);
 		return -EADDRINUSE;
 	}
@@ -295,6 +299,8 @@ static int make_parts(struct daemon *d, struct event *signals[3])
 	struct server_options server = {
 		.limits = limits_of(&d->conf), .program = &d->program, .role = role_of, .arg = d
 	};
+	char why[512];
+	int error;
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;
@@ -304,6 +310,12 @@ static int make_parts(struct daemon *d, struct event *signals[3])
 	if (!add_signal(d, &signals[0], SIGTERM, on_end) || !add_signal(d, &signals[1], SIGINT, on_end) ||
 	    !add_signal(d, &signals[2], SIGHUP, on_hangup))
 		return -ENOMEM;
+	/* not before: who finds the socket finds the pools */
+	error = listen_start(&d->place, group_of(d), why, sizeof why);
+	if (error) {
+		log_line(LOG_ERR, "%s", why);
+		return error;
+	}
 	return server_new(d->base, d->place.fd, &server, &d->server);
 }
 

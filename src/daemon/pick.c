@@ -8,7 +8,7 @@
 #include "ctl/memory.h"
 #include "daemon/log.h"
 
-void pick_scan(struct view *view, obs_skip_fn *skip, void *arg)
+int pick_scan(struct view *view, obs_skip_fn *skip, void *arg)
 {
 	static int told;
 	int error = obs_scan(view->obs, skip, arg);
@@ -16,6 +16,12 @@ void pick_scan(struct view *view, obs_skip_fn *skip, void *arg)
 	if (error && error != told)
 		log_line(LOG_WARNING, "the registry cannot be read: %s", strerror(-error));
 	told = error;
+	return error;
+}
+
+void pick_unread(struct rpc_call *call, int error)
+{
+	rpc_fail(call, RPC_INTERNAL, NULL, "the registry cannot be read: %s", strerror(-error));
 }
 
 /* A shared pool is its maker's and that of every process which ever got a slot in it. */
@@ -63,10 +69,11 @@ bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
 	int64_t pid = (int64_t)rpc_uint(call, "pid", 0);
 	struct pick pick = { .one = name || pid };
 	struct obs_pool *p;
+	int error;
 
 	if (domain)
 		also &= !strcmp(domain, "pkg") ? OBS_PKG : OBS_SHM;
-	pick_scan(view, NULL, NULL);
+	error = pick_scan(view, NULL, NULL);
 	for (size_t i = 0; (p = obs_at(view->obs, i)); i++) {
 		const struct obs_info *info = obs_info(p);
 
@@ -77,6 +84,11 @@ bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
 			rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
 			return false;
 		}
+	}
+	if (error && !(name && pick.count)) {	/* some may be lacking */
+		pick_free(&pick);
+		pick_unread(call, error);
+		return false;
 	}
 	if (pick.one && !pick.count) {
 		rpc_fail(call, RPC_NO_POOL, name ? "pool" : "pid", "no pool like that%s%s: see status", domain ? " in " : "",

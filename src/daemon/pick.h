@@ -19,7 +19,8 @@ struct pick {
  * pick_pools - look for pools and choose
  * @also: domains that the method is about at all: OBS_PKG | OBS_SHM
  *
- * Returns true, or false after rpc_fail(): a pool or process was named that is not there.
+ * Returns true, or false after rpc_fail(): a pool or process was named that is not there, or the registry cannot be
+ * read.
  */
 bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick);
 /** Every pool. Returns false: no memory, or nothing there. */
@@ -39,7 +40,9 @@ void pick_fail(struct rpc_call *call, const char *id, int error);
 /** The same for a person. */
 const char *pick_reason(int error);
 
-/** Scans; a registry that cannot be read is told to the log once. */
-void pick_scan(struct view *view, obs_skip_fn *skip, void *arg);
+/** Scans; a registry that cannot be read is told to the log once. 0 or -errno of obs_scan(). */
+int pick_scan(struct view *view, obs_skip_fn *skip, void *arg);
+/** Fails the call over an error of pick_scan() or obs_scan(). */
+void pick_unread(struct rpc_call *call, int error);
 
 #endif /* DAEMON_PICK_H */

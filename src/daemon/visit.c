@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/visit.h"
 
+#include <errno.h>
+
 #include "daemon/aside.h"
 
 enum { LOOK_LATE = 256 };		/* records between two looks at the clock */
@@ -35,7 +37,9 @@ struct obs_pool *visit_pool(struct visit *v)
 {
 	struct obs_pool *p = pick_at(v->view, &v->pick, v->i);
 
-	if (p && v->view->places.pool != p)
+	if (!p)
+		visit_error(v, -ENOENT);
+	else if (v->view->places.pool != p)
 		places_of(&v->view->places, p);
 	return p;
 }

@@ -80,9 +80,10 @@ static void adopt(const struct owner *o)
 		pthread_setspecific(leave_key, &mem_shm_self);
 }
 
+/* Keeps errno: for free(), too. */
 static int claim_in(struct pool *p, struct owner *ret_owner)
 {
-	int rc = slot_claim(p, false, ret_owner);
+	int saved = errno, rc = slot_claim(p, false, ret_owner);
 
 	if (rc) {
 		/* full, or no memory for one more: those of the dead that nothing names any more; whoever reaps needs
@@ -94,6 +95,7 @@ static int claim_in(struct pool *p, struct owner *ret_owner)
 	}
 	if (rc)
 		mem_set_error("no slot in the shared pool %s: %s", p->id->name, error_name(-rc));
+	errno = saved;
 	return rc;
 }
 
@@ -170,7 +172,7 @@ static int first_use(struct pool *p)
 COLD int mem_shm_get_ready(void)
 {
 	struct pool *p = &mem_shm_pool;
-	int rc = 0;
+	int saved = errno, rc = 0;
 
 	mem_setup_lock();
 	if (!p->id)
@@ -178,6 +180,7 @@ COLD int mem_shm_get_ready(void)
 	else if (mem_shm_self.epoch != *epoch_word)
 		rc = claim(p);
 	mem_setup_unlock();
+	errno = saved;
 	return rc;
 }
 

@@ -16,7 +16,7 @@ extern _Thread_local struct shm_thread mem_shm_self __attribute__((tls_model("in
 /** Its slot in shard k; shard 0's is mem_shm_self.owner. */
 struct owner *mem_shm_owner_in(unsigned k);
 
-/** Makes or attaches the pool, or claims a slot for this thread. 0 or -errno. */
+/** Makes or attaches the pool, or claims a slot for this thread. 0 or -errno. Keeps errno. */
 int mem_shm_get_ready(void);
 /** An operator has asked for other features, or the dead are to be reaped. */
 void mem_shm_follow(struct pool *p);

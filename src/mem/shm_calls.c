@@ -30,8 +30,10 @@ static void *not_ready(void)
 }
 
 /*
- * A thread without a slot, for which there is no memory, cannot free: nobody could roll it back. The fragment stays its
- * owner's, and the pool tells of a failure with nothing requested.
+ * A thread without a slot, for which there is no memory, cannot free: nobody could roll it back. This was the second
+ * try, after those slots of the dead that nothing names any more (claim_in), and each call tries anew: what else the
+ * dead hold needs a slot to be given back. The fragment stays its owner's, and the pool tells of a failure with nothing
+ * requested.
  */
 COLD static void not_freed(struct pool *p)
 {
@@ -294,8 +296,12 @@ void mem_shm_free(void *ptr, const struct mem_site *site)
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)
 {
-	if (p && LIKELY(shm_ready(&mem_shm_pool)))
+	if (!p)
+		return;
+	if (LIKELY(shm_ready(&mem_shm_pool)))
 		release(CALL(mem_shm_self.owner.holds ? FRONT_HELD : 0), p);
+	else
+		not_freed(&mem_shm_pool);
 }
 
 void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "expect.h"
@@ -140,6 +141,34 @@ static void named_roots(void)
 	EXPECT(shm_root_set(name, NULL) == -EINVAL && shm_root_get(name) == NULL && shm_root_set("", NULL) == -EINVAL);
 }
 
+/* POSIX 2024: whatever free() has to do. */
+static void a_free_that_waits_keeps_errno(void)
+{
+	void *p[2] = { shm_malloc(20000), shm_malloc(20000) };
+	int told[2], status;
+	char c;
+	pid_t pid;
+
+	EXPECT(p[0] && p[1] && pipe(told) == 0);
+	pid = fork();
+	if (pid == 0) {
+		shm_lock();
+		EXPECT(write(told[1], "x", 1) == 1);
+		nanosleep(&(struct timespec){ 0, 200000000 }, NULL);
+		shm_unlock();
+		_exit(0);
+	}
+	EXPECT(read(told[0], &c, 1) == 1);
+	errno = ENOTTY;
+	shm_free(p[0]);
+	EXPECT(errno == ENOTTY);
+	shm_free_unsafe(p[1]);
+	EXPECT(errno == ENOTTY);
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+	close(told[0]);
+	close(told[1]);
+}
+
 static void unsafe_calls(void)
 {
 	const sr_shm_api_t *api = shm_api();
@@ -154,6 +183,9 @@ static void unsafe_calls(void)
 	EXPECT(!shm_malloc(10) && errno == EDEADLK);
 	p = shm_malloc_unsafe(100);
 	EXPECT(p);
+	errno = ENOTTY;
+	shm_free(p);			/* refused */
+	EXPECT(errno == ENOTTY);
 	alarm(20);			/* none of these waits for the lock that its caller has */
 	api->xsetfunc(api->mem_block, p, MEM_SITE);
 	api->xreport(api->mem_block, &report);
@@ -192,6 +224,7 @@ int main(int argc, char **argv)
 		named_pool(argv[0], argv[1]);
 		named_roots();
 		unsafe_calls();
+		a_free_that_waits_keeps_errno();
 		EXPECT(run(argv[0], argv[1], "fill") == 0);
 		puts("pools: found each other's data, outlived each other's death");
 	}

@@ -326,6 +326,36 @@ static void tidy(const struct deed *d, unsigned stop)
 	close(dir);
 }
 
+static void make_old(int dir, const char *file)
+{
+	const struct timespec old[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+	int fd = openat(dir, file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	EXPECT(fd != -1 && futimens(fd, old) == 0);
+	close(fd);
+}
+
+/* METAs in the making, with DATA and without: of a pool, of a shard, of a private heap. One that has just begun stays.
+ */
+static void halves_of_every_kind_go(void)
+{
+	static const char *const files[] = { ".shm-x-1", ".shm-x-1+1", ".shm-x-2+1", "shm-x-2+1.data", ".pkg-1-1+1" };
+	const char *young = ".shm-x-3+1";
+	int dir, fd;
+
+	EXPECT(registry_open(&dir) == 0);
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		make_old(dir, files[i]);
+	fd = openat(dir, young, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	EXPECT(fd != -1);
+	close(fd);
+	reap_registry(dir);
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+		EXPECT(faccessat(dir, files[i], F_OK, AT_SYMLINK_NOFOLLOW) == -1);
+	EXPECT(unlinkat(dir, young, 0) == 0);
+	close(dir);
+}
+
 static void empty_registry(void)
 {
 	struct dirent *e;
@@ -377,6 +407,7 @@ int main(int argc, char **argv)
 	board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	EXPECT(board != MAP_FAILED);
 	choose("old");
+	halves_of_every_kind_go();
 	for (unsigned i = 0; i < sizeof deeds / sizeof *deeds; i++) {
 		unsigned stop = 0, kills = 0;
 

@@ -121,15 +121,16 @@ class Place:
         p = subprocess.run([MMD, "-c", self.conf, *args], env={**self.env, **env}, capture_output=True, timeout=20)
         return p.returncode, p.stderr.decode(), p.stdout.decode()
 
-    def start(self, *args, **env):
-        """mmd, ready to be asked."""
+    def start(self, *args, few=None, **env):
+        """mmd, ready to be asked, perhaps with few descriptors."""
         with open(self.log, "ab") as log:
-            p = subprocess.Popen([MMD, "-c", self.conf, *args], env={**self.env, **env}, stderr=log)
+            p = subprocess.Popen([MMD, "-c", self.conf, *args], env={**self.env, **env}, stderr=log,
+                                 preexec_fn=few and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))))
         self.running.append(p)
         for _ in range(1000):
             check(p.poll() is None, "mmd ended:", self.logged())
             with contextlib.suppress(OSError):
-                with self.client() as c:		# it listens before it is ready, and answers after
+                with self.client() as c:
                     check(c.ask(PING) == PONG)
                 return p
             time.sleep(0.01)
@@ -889,7 +890,8 @@ def a_failure_says_why(p):
         other = [r for r in rows if r["pool"] != "shm:%d:1" % a.pid]
         check(len(other) == 1 and other[0]["verdict"] == "limit" and other[0]["requested"] == 1 << 45, other)
         check(other[0]["site"]["function"] == "does" and other[0]["pid"] and abs(other[0]["time"] - time.time()) < 60, other)
-        check(len(c.call("failures", limit=1)["failures"]) == 1)
+        for limit in range(1, len(rows) + 1):			# the newest ones
+            check(c.call("failures", limit=limit)["failures"] == rows[:limit], limit, rows)
 
 
 @test
@@ -922,7 +924,50 @@ def noise_in_the_registry_is_skipped(p):
         check("shm:%d:1" % a.pid in [x["pool"] for x in status["pools"]])
 
 
+@test
+def few_descriptors_are_enough(p):
+    for _ in range(10):
+        p.app("shm=5000,40", MEMAPI_SHARDS="8")
+    p.start(few=64)				# each observer takes its share of them
+    with p.client() as c:
+        for _ in range(3):
+            check(c.call("summary", domain="shm")["total"]["count"] == 10 * 5000, c.call("summary", domain="shm"))
+            check(all(r["ok"] for r in c.call("check", domain="shm")["pools"]))
+        check(not c.call("status")["skipped"])
+
+
+@test
+def a_registry_that_cannot_be_read_is_an_error(p):
+    mmd = p.start()
+    p.app("shm=100,40")
+    with p.client() as c:
+        check(c.call("summary", domain="shm")["total"]["count"] == 100)
+        limit = resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE)
+        there = {int(fd) for fd in os.listdir("/proc/%d/fd" % mmd.pid)}
+        lowest = min(set(range(len(there) + 1)) - there)	# not one more
+        resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, (lowest, limit[1]))
+        p.app("shm=100,40")
+        for method in ("summary", "leaks", "dump"):
+            e = c.error(method, domain="shm")
+            check(e["code"] == -32603 and "registry cannot be read" in e["data"]["reason"], e)
+        resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, limit)
+        check(c.call("summary", domain="shm")["total"]["count"] == 200)
+
+
 # ---- hosted pools ----
+
+@test
+def who_finds_the_socket_finds_the_pools(p):
+    names = ["p%d" % i for i in range(12)]
+    p.configure("".join("[pool.%s]\nsize = 16M\nshards = 8\n" % name for name in names))
+    with open(p.log, "ab") as log:
+        p.running.append(subprocess.Popen([MMD, "-c", p.conf], env=p.env, stderr=log))
+    while True:
+        with contextlib.suppress(OSError), p.client():
+            there = os.listdir(p.env["MEMAPI_REGISTRY"])
+            break
+    check(all("shm-%s-1" % name in there for name in names), there)
+
 
 def hosted(c):
     return [(r["pool"], r["state"], r["users"], r["used"] > 0) for r in c.call("pool.list")["pools"]]

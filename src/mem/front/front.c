@@ -132,6 +132,15 @@ COLD static void *deadlock(const struct front_call *call, size_t size)
 	return fail(call, size, VERDICT_DEADLOCK);
 }
 
+/* It is reported, and nothing else: free() must not change errno. */
+COLD static void refuse_free(const struct front_call *call)
+{
+	int saved = errno;
+
+	deadlock(call, 0);
+	errno = saved;
+}
+
 /* ---- the calls ---- */
 
 #ifdef MEM_DOMAIN_SHM
@@ -305,7 +314,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	if (!ptr)
 		return;
 	if (would_deadlock(call)) {
-		deadlock(call, 0);
+		refuse_free(call);
 		return;
 	}
 #ifndef MEM_DOMAIN_SHM

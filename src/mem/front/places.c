@@ -7,6 +7,7 @@ COLD uint32_t DOMAIN(front_site_slow)(const struct front_call *call)
 	struct pool *p = call->p->home;
 	struct owner *o = at_home(call);
 	struct meta_site site;
+	int saved = errno;		/* free() must not change it */
 	uint32_t number;
 
 	site_describe(call->site, call->caller, !(call->flags & FRONT_HELD), &site);
@@ -15,6 +16,7 @@ COLD uint32_t DOMAIN(front_site_slow)(const struct front_call *call)
 	publish_all(p);
 	leave(p, o, call->flags);
 	site_remember(p, call->site, call->caller, number);
+	errno = saved;
 	return number;
 }
 
@@ -23,6 +25,7 @@ COLD uint32_t DOMAIN(front_site_of_stack)(const struct front_call *call)
 	struct pool *p = call->p->home;
 	struct call_stack stack;
 	struct meta_site site;
+	int saved = errno;
 	uint32_t number;
 
 	if (!stack_take(&stack, call->caller))
@@ -37,6 +40,7 @@ COLD uint32_t DOMAIN(front_site_of_stack)(const struct front_call *call)
 	publish_all(p);
 	leave(p, at_home(call), call->flags);
 	site_remember(p, NULL, stack.key, number);
+	errno = saved;
 	return number;
 }
 

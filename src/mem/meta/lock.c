@@ -169,7 +169,7 @@ static void take_over(struct pool *p, struct owner *o)
 	}
 }
 
-COLD void lock_wait(struct pool *p, struct owner *o)
+static void wait_for(struct pool *p, struct owner *o)
 {
 	o->waited = true;
 	/* rarer and rarer: who asks often takes the lines of the pool from the one who works in it, at every hand-over
@@ -195,6 +195,15 @@ COLD void lock_wait(struct pool *p, struct owner *o)
 		if ((uint32_t)seen && owner_gone(p, seen))
 			take_over(p, o);
 	}
+}
+
+/* errno stays: free() must not change it. */
+COLD void lock_wait(struct pool *p, struct owner *o)
+{
+	int saved = errno;
+
+	wait_for(p, o);
+	errno = saved;
 }
 
 bool lock_owner_gone(const struct pool *p)

@@ -443,14 +443,14 @@ static uint64_t own_pid_namespace(void)
 	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
-/** Descriptors that may stay open: half of what the process may have, the rest is the caller's. */
+/** Descriptors that may stay open: an eighth of what the process may have. mmd has several observers at a time. */
 static unsigned open_limit(void)
 {
 	struct rlimit r;
 
-	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur < 32)
+	if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur < 64)
 		return 8;
-	return r.rlim_cur / 2 < OPEN_MAX_HERE ? (unsigned)(r.rlim_cur / 2) : OPEN_MAX_HERE;
+	return r.rlim_cur / 8 < OPEN_MAX_HERE ? (unsigned)(r.rlim_cur / 8) : OPEN_MAX_HERE;
 }
 
 int obs_open(const char *dir, struct obs **ret_obs)

@@ -111,14 +111,24 @@ static void look_at_orphan(int dir, const char *file, const struct stat *st, str
 	r->gone += unlinkat(dir, file, 0) == 0;
 }
 
-/* A private heap's file in the making, some time ago. A shared pool's goes with its DATA: look_at_orphan(). */
+/* "shm-…" of ".shm-…" has DATA: it is made before, and goes with what is in the making, look_at_orphan(). */
+static bool has_data(int dir, const char *meta)
+{
+	char data[REGISTRY_NAME_MAX + 12];
+
+	snprintf(data, sizeof data, "%s.data", meta);
+	return faccessat(dir, data, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A META in the making, some time ago, of a private heap, or of a shared pool whose DATA somebody has cleared away. */
 static bool look_at_half(int dir, const char *file, const struct registry_name *name, void *arg)
 {
 	struct reaping *r = arg;
 	struct stat st;
 
-	if (!name->shm && fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    (uint64_t)st.st_mtime + ORPHAN_SECONDS <= clock_seconds())
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (uint64_t)st.st_mtime + ORPHAN_SECONDS <= clock_seconds() && !name->data &&
+	    !(name->shm && has_data(dir, file + 1)))
 		r->gone += unlinkat(dir, file, 0) == 0;
 	return true;
 }
