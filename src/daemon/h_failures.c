@@ -12,7 +12,7 @@
 #include "ctl/memory.h"
 #include "daemon/visit.h"
 
-enum { KEPT = 64 };			/* of a pool; more than its META has */
+enum { KEPT = 64 };			/* of a pool, the last ones */
 
 struct failure {
 	struct obs_failure f;
@@ -90,7 +90,7 @@ static int newer(const void *a, const void *b)
 				       : 0;
 }
 
-/* Of all pools no more is held than the answer may have, and as much again. */
+/* Of all pools hardly more is held than twice what the answer may have. */
 static void keep_newest(struct failures *s)
 {
 	if (s->count)
