@@ -82,6 +82,7 @@ static void empty_place(struct pool *p, uint64_t class, uint64_t *chain)
 
 static bool empty_depot(struct pool *p)
 {
+	struct mem_heap *h = &p->heap;
 	struct meta_depot *d = pool_depot(p);
 
 	if (!p->live->cached)
@@ -89,6 +90,10 @@ static bool empty_depot(struct pool *p)
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class ++)
 		for (unsigned k = 0; k < DEPOT_DEEP; k++)
 			empty_place(p, class, &d->of[class][k]);
+	if (UNLIKELY(p->live->cached)) { /* somebody's wild store */
+		HEAP_SET(h, p->live->cached, 0);
+		HEAP_COMMIT(h);
+	}
 	return true;
 }
 
