@@ -46,6 +46,13 @@ struct owner {
 /** No epoch. Of a thread that has no slot, holds the lock, or is inside of a call. */
 #define OWNER_CLOSED UINT64_MAX
 
+/** pkg, see front/starts.h; bits NULL: there are none. */
+struct starts {
+	uint64_t *bits;
+	uint8_t *sizes;
+	uint64_t len;			/* bytes of the heap that they are for */
+};
+
 struct pool {
 	const struct mem_manager *manager;
 	const struct mem_manager_ops *ops;	/* of this domain's build */
@@ -81,6 +88,7 @@ struct pool {
 	struct mem_cursors pkg_cursors;
 	struct meta_counters counters;	/* the truth; META has a copy, since a child shares META but not the heap */
 	_Atomic uint32_t mutex;		/* 0 free, 1 held, 2 held and waited for */
+	struct starts starts;
 	bool lean;			/* own_fast.h */
 	bool at_fork;			/* the mutex is held by our own atfork handler */
 	struct {

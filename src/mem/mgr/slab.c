@@ -529,6 +529,7 @@ const struct mem_manager_ops MEM_OPS(slab) = {
 	.name = "slab",
 	.summary = "pages of blocks of one size, all tags out of line: the least memory for small fragments",
 	.domains = MEM_PKG | MEM_SHM,
+	.flags = MEM_PAGED,
 	.root_bytes = sizeof(struct slab_roots),
 	.max_stores = SLAB_ALLOC_LARGE,
 	MEM_MUTATORS(.init = slab_init, .alloc = slab_alloc, .free = slab_free, .resize = slab_resize,
