@@ -93,7 +93,7 @@ struct pool {
 	bool at_fork;			/* the mutex is held by our own atfork handler */
 	struct {
 		uint64_t low, span;	/* free memory was in [low, low + span) */
-		uint64_t least, given, again;
+		uint64_t least, given, top, again;
 		unsigned cursor;	/* + 1 of its place in heap.cursors, while a pass goes on */
 	} trim;				/* front/trim.c */
 	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */

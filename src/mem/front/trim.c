@@ -51,10 +51,11 @@ static void go_on(struct pool *p)
 	p->trim.cursor = 0;
 }
 
-/* Free memory is below the window, which follows it down. */
+/* Free memory is below the window, which follows it down: so much less than where it was when the window began. */
 static void taken_again(struct pool *p, uint64_t free)
 {
-	p->trim.again += p->trim.low - free;
+	if (p->trim.top > free && p->trim.again < p->trim.top - free)
+		p->trim.again = p->trim.top - free;
 	p->trim.low = free > p->trim.span / 2 ? free - p->trim.span / 2 : 0;
 }
 
@@ -70,7 +71,7 @@ static bool worth(struct pool *p, uint64_t free)
 	p->trim.again = 0;
 	p->trim.span = c->used / 2 > p->trim.least ? c->used / 2 : p->trim.least;
 	p->trim.given = free - p->trim.low;
-	p->trim.low = free;
+	p->trim.low = p->trim.top = free;
 	return p->ops->idle && p->trim.given >= p->trim.least / 2 && free >= c->used / 4;
 }
 
