@@ -28,6 +28,7 @@
 static char place[] = "/tmp/memapi-magazine-XXXXXX";
 static struct obs *obs;
 static unsigned faults;
+static const char *manager = "fm";	/* with sealed words; or another, as the only argument */
 static bool tracked;			/* each test runs with call sites and without */
 static uint64_t unit;			/* usable bytes of a request for 64, with its tail */
 
@@ -51,7 +52,7 @@ static void come(void)
 	unit = tracked ? 80 : 64;
 	setenv("MEMAPI_DEBUG", "no", 1);
 	setenv("MEMAPI_PKG_SIZE", "1M", 1);
-	CHECK(pkg_init_manager("fm") == 0);
+	CHECK(pkg_init_manager(manager) == 0);
 	memapi_on_fault(on_fault);
 	CHECK(obs_open(NULL, &obs) == 0);
 }
@@ -564,11 +565,12 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "stats_are_what_a_walk_finds_whatever_is_called", stats_are_what_a_walk_finds_whatever_is_called, false },
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
 	enum { TESTS = sizeof tests / sizeof *tests };
 	int status, failed = 0;
 
+	manager = argc > 1 ? argv[1] : manager;
 	for (size_t n = 0; n < 2 * TESTS; n++) {
 		size_t i = n % TESTS;
 

@@ -14,9 +14,10 @@
  * much it holds (struct meta_thread): a copy of its tops, so that nothing is counted; observers add up.
  *
  * The short way, take and put, is 30 instructions a call, without a call of the manager: what a fragment is is read
- * from its sealed word (MEM_SEALED). What it needs to know lies in the thread's own struct, and each test is one for
- * all that may be otherwise: a class that is none, a magazine that is closed, a pointer that begins no fragment, or a
- * fragment that is too large. Whatever it does not serve goes the long way, which finds out why.
+ * from its sealed word (MEM_SEALED), or from a table of the front end's (MEM_PAGED, starts.h). What it needs to know
+ * lies in the thread's own struct, and each test is one for all that may be otherwise: a class that is none, a magazine
+ * that is closed, a pointer that begins no fragment, or a fragment that is too large. Whatever it does not serve goes
+ * the long way, which finds out why.
  *
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends

@@ -4,8 +4,8 @@
  *
  * What magazines do not serve comes here first: what is larger than they are, or they are empty or full. That the gate
  * of the thread's magazines is open says all that front.c would ask: the heap is ready and this process's, it is one,
- * its manager seals its fragments or starts.h knows them, no call is recorded, nothing is guarded. Whatever else there is goes on to front.c:
- * no memory, a fragment that is none, a call from a signal handler.
+ * its manager seals its fragments or starts.h knows them, no call is recorded, nothing is guarded. Whatever else there
+ * is goes on to front.c: no memory, a fragment that is none, a call from a signal handler.
  *
  * A pair has a third of the instructions that front.c needs; where fragments lie all over a large heap, that is what
  * lets the CPU wait for the memory of several calls at once.
@@ -79,8 +79,8 @@ void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *call
 	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, usable, turn;
 	void *ptr;
 
-	if (UNLIKELY(!(GATE(m->gate.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) || UNLIKELY(mem_pkg_self.inside) ||
-	    UNLIKELY(size > p->data_size - 64))
+	if (UNLIKELY(!(GATE(m->gate.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) ||
+	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64))
 		return otherwise(size, site, caller);
 	turn = enter_plain(p);
 	ptr = p->ops->alloc(&p->heap, 16, need);

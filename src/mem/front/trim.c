@@ -8,8 +8,8 @@
  * So a free costs a bounded amount, a pass is paid for by the frees that made it due, and what stays is bounded by what
  * is used.
  *
- * Who frees much and wants it again pays for new pages a few times: each time that what was given back is taken again,
- * trim.least doubles, up to TRIM_MOST.
+ * Who frees much and wants it again pays for new pages a few times: each time that half of what was given back is taken
+ * again before the next pass, trim.least doubles, up to TRIM_MOST.
  */
 #include <errno.h>
 
