@@ -57,6 +57,12 @@ static void come(void)
 	CHECK(obs_open(NULL, &obs) == 0);
 }
 
+/* Of the heap: not to be had where anything else is in use. slab has a page for itself, and gives pages. */
+static size_t almost_all(void)
+{
+	return (1 << 20) - (strcmp(manager, "slab") ? 2048 : 4096 + (tracked ? 8 : 0));
+}
+
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
 	(void)st, (void)kind, (void)ftw;
@@ -208,7 +214,7 @@ static void a_failing_request_gets_what_is_cached(void)
 	for (size_t i = 0; i < n; i++)
 		pkg_free(p[i]);
 	CHECK(seen().cached > 0);
-	CHECK(pkg_malloc((1 << 20) - 4096));
+	CHECK(pkg_malloc(almost_all()));
 	CHECK(seen().cached == 0);
 	CHECK(agree());
 }
@@ -386,13 +392,13 @@ static void others_follow_who_found_no_memory(void)
 	other_does(make_some, p);
 	other_does(free_some, p);
 	CHECK(seen().cached > 0);
-	CHECK(!pkg_malloc((1 << 20) - 2048));	/* somewhere in there lies what it holds */
+	CHECK(!pkg_malloc(almost_all()));	/* somewhere in there lies what it holds */
 	CHECK(seen().cached > 0);
 	other_does(make_large, &q);		/* passes by with the lock */
 	CHECK(seen().cached == 0);
 	CHECK(agree());
 	pkg_free(q);
-	q = pkg_malloc((1 << 20) - 2048);
+	q = pkg_malloc(almost_all());
 	CHECK(q);
 	other_does(NULL, NULL);
 	CHECK(agree());

@@ -10,9 +10,8 @@
  * makes all the calls that change an answer, so that it keeps them by itself: nothing is asked of a manager but that
  * a page has one size. It is private memory, 1/124 of the heap where small fragments are, and follows fork with it.
  *
- * Invariant: with the lock, a bit is set exactly where the manager says owns() and not marked(), and then the page's
- *byte is right. Who holds a fragment may look at its own without the lock: of the other bits in the word nothing is
- *asked.
+ * Invariant: with the lock, a bit is set exactly where the manager says owns() and not marked(), and then its page's
+ * byte is right. Who holds a fragment may look at its own without the lock: of the others in the word nothing is asked.
  */
 #ifndef FRONT_STARTS_H
 #define FRONT_STARTS_H

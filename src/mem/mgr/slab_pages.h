@@ -15,9 +15,9 @@
  *
  * Invariants (pages_check): a unit begins where the one before ends, and names it; `free` has a bit for each free page,
  * and the map says the same; a slab's pages are tagged from its first to its last, of a large run the first one; only a
- *last run that is free or large is longer than its zone; a unit that is all free does not follow a free run; each unit
- *with free pages is in the list of its longest free run, and a bit is set exactly where a list is not empty; there are
- *no tags behind the end.
+ * last run that is free or large is longer than its zone; a unit that is all free does not follow a free run; each unit
+ * with free pages is in the list of its longest free run, and a bit is set exactly where a list is not empty; there are
+ * no tags behind the end.
  *
  * All O(1).
  */
