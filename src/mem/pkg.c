@@ -19,6 +19,7 @@
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
 #include "mem/front/own_fast.h"
+#include "mem/front/starts.h"
 #include "mem/init.h"
 #include "mem/meta/meta.h"
 #include "mem/meta/process.h"
@@ -293,6 +294,7 @@ static int open_heap(struct pool *p)
 				     .roots = roots,
 				     .tally = &p->counters.tally,
 				     .cursors = &p->pkg_cursors };
+	pkg_starts_open(p);
 	return 0;
 }
 

@@ -46,6 +46,13 @@ struct owner {
 /** No epoch. Of a thread that has no slot, holds the lock, or is inside of a call. */
 #define OWNER_CLOSED UINT64_MAX
 
+/** pkg, see front/starts.h; bits NULL: there are none. */
+struct starts {
+	uint64_t *bits;
+	uint8_t *sizes;
+	uint64_t len;			/* bytes of the heap that they are for */
+};
+
 struct pool {
 	const struct mem_manager *manager;
 	const struct mem_manager_ops *ops;	/* of this domain's build */
@@ -81,11 +88,12 @@ struct pool {
 	struct mem_cursors pkg_cursors;
 	struct meta_counters counters;	/* the truth; META has a copy, since a child shares META but not the heap */
 	_Atomic uint32_t mutex;		/* 0 free, 1 held, 2 held and waited for */
+	struct starts starts;
 	bool lean;			/* own_fast.h */
 	bool at_fork;			/* the mutex is held by our own atfork handler */
 	struct {
 		uint64_t low, span;	/* free memory was in [low, low + span) */
-		uint64_t least, given, again;
+		uint64_t least, given, top, again;
 		unsigned cursor;	/* + 1 of its place in heap.cursors, while a pass goes on */
 	} trim;				/* front/trim.c */
 	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */

@@ -358,6 +358,24 @@ static void expect_sealed(const char *name, const struct mem_manager_ops *ops, c
 	}
 }
 
+/** MEM_PAGED says that those that begin in one page have one size, and that the heap begins with none. */
+static void expect_paged(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h,
+			 const struct model *m)
+{
+	static size_t usable[PAGES];
+
+	memset(usable, 0, sizeof usable);
+	for (size_t k = 0; k < LIVE; k++) {
+		const unsigned char *p = m->held[k].p;
+		size_t *of_page = p ? &usable[(size_t)(p - h->base) / PAGE] : NULL;
+
+		cr_assert(!p || p != h->base, "%s", name);
+		cr_assert(!p || !*of_page || *of_page == ops->usable(h, p), "%s: two sizes begin in a page", name);
+		if (p)
+			*of_page = ops->usable(h, p);
+	}
+}
+
 /** Every address that could be a fragment's is asked for: those held are owned, no others. */
 static void expect_owned(const char *name, const struct mem_manager_ops *ops, const struct mem_heap *h,
 			 const struct model *m)
@@ -392,6 +410,8 @@ static void owns_without_user_bytes(const char *name, const struct mem_manager_o
 		else
 			ops->free(&h, x->p), x->p = NULL;
 		expect_owned(name, ops, &h, &m);
+		if (ops->flags & MEM_PAGED)
+			expect_paged(name, ops, &h, &m);
 	}
 	free(pool);
 }

@@ -2,11 +2,12 @@
 /*
  * What a program has freed goes back to the system, and nothing else does.
  *
- * Usage: trim MANAGER. Exit status 0, or 1 with the line.
+ * Usage: trim MANAGER [swings]. Exit status 0, or 1 with the line.
  */
 #include <memapi/memapi.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,13 +108,53 @@ static void children_in_a_pass(void)
 	kept_are_whole();
 }
 
+/* ---- what swings ---- */
+
+static long faults(void)
+{
+	struct rusage now;
+
+	EXPECT(getrusage(RUSAGE_SELF, &now) == 0);
+	return now.ru_minflt;
+}
+
+/* 64 blocks of 4 KiB to 1 MiB are replaced at random: free memory goes up and down by a third of what is used. */
+static long faults_of_swings(unsigned calls)
+{
+	static unsigned char *large[64];
+	static uint64_t random = 88172645463325252u;
+	long before = faults();
+
+	for (unsigned i = 0; i < calls; i++) {
+		unsigned char **at;
+		size_t size;
+
+		random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+		at = &large[random >> 58];
+		size = (size_t)4096 << (random & 7);
+		pkg_free(*at);
+		EXPECT(*at = pkg_malloc(size + (random >> 16) % size));
+		**at = 1;
+	}
+	return faults() - before;
+}
+
+/* Pages that are wanted again and again are given back a few times, and not for ever. */
+static void swings_are_learned(void)
+{
+	faults_of_swings(60000);
+	EXPECT(faults_of_swings(20000) < 2000);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t before, full;
 
-	EXPECT(argc == 2 && setenv("MEMAPI_PKG_MANAGER", argv[1], 1) == 0);
+	EXPECT((argc == 2 || argc == 3) && setenv("MEMAPI_PKG_MANAGER", argv[1], 1) == 0);
 	memset(block, 0, sizeof block);
 	pkg_free(pkg_malloc(1));
+	if (argc == 3)
+		return swings_are_learned(), 0;
 	before = resident();
 	for (unsigned round = 0; round < 3; round++) {
 		fill();

@@ -12,6 +12,14 @@ static inline unsigned bits_lowest(uint64_t word) { return (unsigned)__builtin_c
 /** Number of the highest set bit; `word` is not 0. */
 static inline unsigned bits_highest(uint64_t word) { return 63u - (unsigned)__builtin_clzll(word); }
 
+/** How many bits are set; without a call, which the compiler makes where the CPU may be an old one. */
+static inline unsigned bits_count(uint64_t word)
+{
+	word -= word >> 1 & 0x5555555555555555u;
+	word = (word & 0x3333333333333333u) + (word >> 2 & 0x3333333333333333u);
+	return (unsigned)(((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u >> 56);
+}
+
 /** `x` up to a multiple of `align`, a power of two. */
 static inline uint64_t bits_up(uint64_t x, uint64_t align) { return (x + align - 1) & ~(align - 1); }
 

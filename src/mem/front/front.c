@@ -289,7 +289,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (record)
 		record_put(call, ptr, usable, size, site);
 	else
-		tail_forget(p, ptr, usable, 0);
+		tail_forget(p, ptr, usable, 0), start_note(p, ptr, usable);
 	deliver(call, ptr, usable);
 	if (record && UNLIKELY(p->features & FEATURE_GUARDS))
 		guard_put(p, &p->records[(uint32_t)*tail_of(ptr, usable)], ptr, size, usable);
@@ -352,6 +352,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		record_drop(p, r, usable, site);
 	}
 	large_freed(p, ptr, usable);
+	start_drop(p, ptr);
 	p->ops->free(h, ptr);
 	trim_freed(p);
 	leave(p, call->o, call->flags);
@@ -391,8 +392,10 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 	HEAP_SET(h, c->used, c->used + usable - was);
 	if (UNLIKELY(c->used > c->max_used))
 		HEAP_SET(h, c->max_used, c->used);
-	if (!r)
+	if (!r) {
+		start_note(p, ptr, usable);
 		return;
+	}
 	HEAP_SET(h, r->sizes, record_sizes(usable, size));
 	HEAP_SET(h, *tail_of(ptr, usable), (uint64_t)(r - p->records) | p->generation);
 #ifndef MEM_DOMAIN_SHM

@@ -6,6 +6,7 @@
  *	places.c	sites of calls		memory.c	growth, and pages that go back
  *	magazine.c	pkg: magazines that go back	own.c	pkg: memory of the manager's own
  *	plain.c		pkg: the manager, while nothing is recorded
+ *	starts.c	pkg: where fragments begin, for managers that do not say so beside them
  */
 #ifndef FRONT_INSIDE_H
 #define FRONT_INSIDE_H
@@ -21,6 +22,7 @@
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
+#include "mem/front/starts.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 #include "mem/meta/store.h"
@@ -468,6 +470,10 @@ static inline void tail_forget(struct pool *p, void *ptr, uint64_t usable, uint6
 		*tail_of(ptr, usable) = 0;
 }
 
+/* Of a fragment without a record that is new, or has another size; before the manager has any back. */
+static inline void start_note(struct pool *p, const void *ptr, uint64_t usable) { starts_set(p, ptr, usable); }
+static inline void start_drop(struct pool *p, const void *ptr) { starts_clear(p, ptr); }
+
 /* memory.pkg.size, which a region would end at. */
 static inline bool above_limit(const struct pool *p, uint64_t more)
 {
@@ -484,6 +490,8 @@ static inline void tail_forget(struct pool *p, void *ptr, uint64_t usable, uint6
 {
 	(void)p, (void)ptr, (void)usable, (void)holds;
 }
+static inline void start_note(struct pool *p, const void *ptr, uint64_t usable) { (void)p, (void)ptr, (void)usable; }
+static inline void start_drop(struct pool *p, const void *ptr) { (void)p, (void)ptr; }
 static inline bool above_limit(const struct pool *p, uint64_t more) { (void)p, (void)more; return false; }
 #endif
 /* Of a fragment that is owned and has no record: 50 instructions less a pair. */

@@ -39,23 +39,29 @@ static struct magazines *mine(void)
 /* ---- the gate ---- */
 
 /* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
-static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps)
+static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps, uint64_t starts)
 {
 	__atomic_store_n(&m->gate.limit, limit, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.from, from, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.steps, steps, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->gate.starts, starts, __ATOMIC_RELAXED);
 }
 
-static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0); }
+static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0, 0); }
 
-static uint64_t steps_of(const struct pool *p)
+/* Of the heap: places where a fragment may begin. A payload has a head before it, or there are starts from the base on;
+ * neither: 0. */
+static uint64_t places_of(const struct pool *p)
 {
 	uint64_t len;
 
 	RACY_READS_BEGIN();
 	len = *(const volatile uint64_t *)&p->heap.len;
 	RACY_READS_END();
-	return p->ops->flags & MEM_SEALED && mem_pkg_shards == 1 && len ? len / 16 - 1 : 0;
+	return mem_pkg_shards > 1 || !len	 ? 0
+	       : p->ops->flags & MEM_SEALED ? len / 16 - 1
+	       : p->starts.bits		 ? len / 16
+					 : 0;
 }
 
 static void open_gate(const struct pool *p, struct magazines *m)
@@ -64,14 +70,19 @@ static void open_gate(const struct pool *p, struct magazines *m)
 		close_gate(m);
 		return;
 	}
-	set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, steps_of(p));
+	if (p->ops->flags & MEM_SEALED)
+		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, places_of(p), 0);
+	else
+		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base, 0, places_of(p));
 }
 
 void pkg_magazines_grown(const struct pool *p)
 {
 	for (struct magazines *m = depot.next; m; m = m->next)
-		if (GATE(m->gate.steps))
-			__atomic_store_n(&m->gate.steps, steps_of(p), __ATOMIC_RELAXED); /* sooner or later */
+		if (GATE(m->gate.steps))	/* sooner or later */
+			__atomic_store_n(&m->gate.steps, places_of(p), __ATOMIC_RELAXED);
+		else if (GATE(m->gate.starts))
+			__atomic_store_n(&m->gate.starts, places_of(p), __ATOMIC_RELAXED);
 }
 
 void pkg_magazines_hold(void)
@@ -99,6 +110,7 @@ static void give_one(struct pool *p, void *ptr, struct meta_record *r)
 	*magazine_tag_of(ptr) = 0;
 	p->counters.used -= usable;
 	p->counters.fragments--;
+	starts_clear(p, ptr);
 	p->ops->free(&p->heap, ptr);
 }
 
@@ -253,6 +265,7 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 		r->time &= UINT32_MAX;
 	} else {
 		*magazine_tag_of(ptr) = m->tag;
+		starts_set(p, ptr, usable);
 	}
 	magazine_push(m, i, magazine_top(m, i) + 1, ptr);
 	signal_add64(&m->told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
@@ -419,6 +432,8 @@ static void adopt(const struct pool *p, struct magazines *m)
 	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
 		m->size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16);
 	m->back = -(m->head ? 8ull : 16ull);
+	m->starts = p->starts.bits;
+	m->sizes = p->starts.sizes;
 	m->tag = magazine_tag(p);
 	m->wanted = &p->live->wanted;
 	*(volatile bool *)&m->open = open;

@@ -14,9 +14,10 @@
  * much it holds (struct meta_thread): a copy of its tops, so that nothing is counted; observers add up.
  *
  * The short way, take and put, is 30 instructions a call, without a call of the manager: what a fragment is is read
- * from its sealed word (MEM_SEALED). What it needs to know lies in the thread's own struct, and each test is one for
- * all that may be otherwise: a class that is none, a magazine that is closed, a pointer that begins no fragment, or a
- * fragment that is too large. Whatever it does not serve goes the long way, which finds out why.
+ * from its sealed word (MEM_SEALED), or from a table of the front end's (MEM_PAGED, starts.h). What it needs to know
+ * lies in the thread's own struct, and each test is one for all that may be otherwise: a class that is none, a magazine
+ * that is closed, a pointer that begins no fragment, or a fragment that is too large. Whatever it does not serve goes
+ * the long way, which finds out why.
  *
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
@@ -69,6 +70,7 @@ struct magazine_gate {
 	uint64_t limit;			/* take: of (bytes - 1) / 8 */
 	uint64_t from;			/* put: the first place of a payload */
 	uint64_t steps;			/* places at multiples of 16 behind it; 0 where nothing is sealed */
+	uint64_t starts;		/* the same where a table says what begins there (starts.h), else 0 */
 };
 
 /** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
@@ -79,6 +81,8 @@ struct magazines {
 	struct meta_thread *told;	/* its line in META, or one that nobody reads */
 	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
 	uint64_t tag;			/* of what lies in a magazine without a record */
+	const uint64_t *starts;		/* bits of starts.h, and its sizes */
+	const uint8_t *sizes;
 	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
 	/* MAGAZINE_PLACE: in `at`, of the newest fragment of this size, or of the 0 below the oldest */
 	uint32_t top[MAGAZINE_STEPS];
@@ -242,6 +246,18 @@ static inline uint64_t magazine_size(const struct magazines *m, const void *ptr,
 	return word >> 4 | word << 60;
 }
 
+/* The same, unrotated, where starts tell: STARTS_LARGE, or above it where no unrecorded fragment begins. */
+static inline uint64_t magazine_size_started(const struct magazines *m, uint64_t step)
+{
+	uint64_t word, i;
+
+	RACY_READS_BEGIN();
+	word = m->starts[step / 64];
+	i = m->sizes[step / 256];
+	RACY_READS_END();
+	return LIKELY(word >> step % 64 & 1) ? i : UINT64_MAX;
+}
+
 /** true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: the long way finds out. */
 static inline bool magazine_put(void *ptr)
 {
@@ -250,9 +266,12 @@ static inline bool magazine_put(void *ptr)
 	struct meta_thread *told;
 	uint32_t top;
 
-	if (UNLIKELY(step >= GATE(m->gate.steps)))
+	if (LIKELY(step < GATE(m->gate.steps)))
+		i = magazine_size(m, ptr, step);
+	else if (LIKELY(step < GATE(m->gate.starts)))
+		i = magazine_size_started(m, step);
+	else
 		return false;
-	i = magazine_size(m, ptr, step);
 	if (UNLIKELY(i >= MAGAZINE_SIZES) || UNLIKELY(*magazine_tag_of(ptr) == tag))
 		return false;
 	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */

@@ -15,6 +15,16 @@ static int commit_data(struct pool *p, uint64_t from, uint64_t bytes)
 #endif
 }
 
+static bool starts_cover(struct pool *p, uint64_t len)
+{
+#ifdef MEM_DOMAIN_SHM
+	(void)p, (void)len;
+	return true;
+#else
+	return pkg_starts_cover(p, len);
+#endif
+}
+
 /* The region grows by a step that serves `need`; transactions of its own. */
 COLD bool DOMAIN(front_grow)(struct pool *p, uint64_t need)
 {
@@ -28,7 +38,8 @@ COLD bool DOMAIN(front_grow)(struct pool *p, uint64_t need)
 	step = step < need ? need : step;
 	step = ROUND_UP(step < room ? step : room, META_PAGE);
 	if (!step ||
-	    (commit_data(p, have, step) && (step = need < room ? need : 0, !step || commit_data(p, have, step))))
+	    (commit_data(p, have, step) && (step = need < room ? need : 0, !step || commit_data(p, have, step))) ||
+	    !starts_cover(p, have + step))
 		return false;
 	h->len = have + step;
 	HEAP_SET(h, COUNTERS(p)->committed, have + step);

@@ -4,8 +4,8 @@
  *
  * What magazines do not serve comes here first: what is larger than they are, or they are empty or full. That the gate
  * of the thread's magazines is open says all that front.c would ask: the heap is ready and this process's, it is one,
- * its manager seals its fragments, no call is recorded, nothing is guarded. Whatever else there is goes on to front.c:
- * no memory, a fragment that is none, a call from a signal handler.
+ * its manager seals its fragments or starts.h knows them, no call is recorded, nothing is guarded. Whatever else there
+ * is goes on to front.c: no memory, a fragment that is none, a call from a signal handler.
  *
  * A pair has a third of the instructions that front.c needs; where fragments lie all over a large heap, that is what
  * lets the CPU wait for the memory of several calls at once.
@@ -76,11 +76,11 @@ void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *call
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
-	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, turn;
+	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, usable, turn;
 	void *ptr;
 
-	if (UNLIKELY(!GATE(m->gate.steps)) || UNLIKELY(!magazine_follows(m)) || UNLIKELY(mem_pkg_self.inside) ||
-	    UNLIKELY(size > p->data_size - 64))
+	if (UNLIKELY(!(GATE(m->gate.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) ||
+	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64))
 		return otherwise(size, site, caller);
 	turn = enter_plain(p);
 	ptr = p->ops->alloc(&p->heap, 16, need);
@@ -88,34 +88,51 @@ void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *call
 		leave_plain(p, turn);
 		return otherwise(size, site, caller);
 	}
-	count_alloc(p, magazine_usable(m, ptr));
+	usable = m->starts ? p->ops->usable(&p->heap, ptr) : magazine_usable(m, ptr);
+	starts_set(p, ptr, usable);
+	count_alloc(p, usable);
 	if (UNLIKELY(!__libc_single_threaded))
 		look_after_alloc(p, need);
 	leave_plain(p, turn);
 	return ptr;
 }
 
+/* A fragment that the manager has in use, and nobody recorded: its usable bytes, else 0. */
+static inline uint64_t plain_usable(const struct magazines *m, const struct pool *p, const void *ptr)
+{
+	uint64_t step = magazine_step(m, ptr), steps = GATE(m->gate.steps), i, usable;
+
+	if (LIKELY(step < steps)) {
+		i = magazine_size(m, ptr, step);
+		return LIKELY(i <= steps - step) ? 16 * i + m->head : 0;
+	}
+	if (UNLIKELY(step >= GATE(m->gate.starts)))
+		return 0;
+	i = magazine_size_started(m, step);
+	if (i != STARTS_LARGE)
+		return i < MAGAZINE_SIZES ? 16 * i : 0;
+	RACY_READS_BEGIN();
+	usable = p->ops->usable(&p->heap, ptr);
+	RACY_READS_END();
+	return usable;
+}
+
 void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
-	uint64_t step = magazine_step(m, ptr), steps = GATE(m->gate.steps), i, usable, turn;
+	uint64_t usable = plain_usable(m, p, ptr), i = usable / 16, turn;
 
-	if (UNLIKELY(step >= steps) || UNLIKELY(mem_pkg_self.inside)) {
-		otherwise(ptr, site, caller);
-		return;
-	}
-	i = magazine_size(m, ptr, step);
-	if (UNLIKELY(i > steps - step) || (i < MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
+	if (UNLIKELY(!usable) || UNLIKELY(mem_pkg_self.inside) ||
+	    (i < MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
 		otherwise(ptr, site, caller);
 		return;
 	}
 	if (i < MAGAZINE_SIZES && pkg_magazine_grow(m, i) && magazine_put(ptr))
 		return;
-	usable = 16 * i + m->head;
 	turn = enter_plain(p);
 	if (UNLIKELY(!__libc_single_threaded)) {
-		if (UNLIKELY(magazine_size(m, ptr, step) != i)) {	/* another thread freed it while we waited */
+		if (UNLIKELY(plain_usable(m, p, ptr) != usable)) {	/* another thread freed it while we waited */
 			leave_plain(p, turn);
 			otherwise(ptr, site, caller);
 			return;
@@ -123,6 +140,7 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 		pkg_magazines_unload(p, usable);
 	}
 	large_freed(p, ptr, usable);
+	starts_clear(p, ptr);
 	p->ops->free(&p->heap, ptr);
 	trim_freed(p);
 	count_plain(p, -usable, -1ull);

@@ -8,8 +8,8 @@
  * So a free costs a bounded amount, a pass is paid for by the frees that made it due, and what stays is bounded by what
  * is used.
  *
- * Who frees much and wants it again pays for new pages a few times: each time that what was given back is taken again,
- * trim.least doubles, up to TRIM_MOST.
+ * Who frees much and wants it again pays for new pages a few times: each time that half of what was given back is taken
+ * again before the next pass, trim.least doubles, up to TRIM_MOST.
  */
 #include <errno.h>
 
@@ -51,10 +51,11 @@ static void go_on(struct pool *p)
 	p->trim.cursor = 0;
 }
 
-/* Free memory is below the window, which follows it down. */
+/* Free memory is below the window, which follows it down: so much less than where it was when the window began. */
 static void taken_again(struct pool *p, uint64_t free)
 {
-	p->trim.again += p->trim.low - free;
+	if (p->trim.top > free && p->trim.again < p->trim.top - free)
+		p->trim.again = p->trim.top - free;
 	p->trim.low = free > p->trim.span / 2 ? free - p->trim.span / 2 : 0;
 }
 
@@ -70,7 +71,7 @@ static bool worth(struct pool *p, uint64_t free)
 	p->trim.again = 0;
 	p->trim.span = c->used / 2 > p->trim.least ? c->used / 2 : p->trim.least;
 	p->trim.given = free - p->trim.low;
-	p->trim.low = free;
+	p->trim.low = p->trim.top = free;
 	return p->ops->idle && p->trim.given >= p->trim.least / 2 && free >= c->used / 4;
 }
 

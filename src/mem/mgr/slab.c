@@ -141,7 +141,7 @@ static void slab_give(struct mem_heap *h, unsigned kind, uint64_t page)
 
 	room_unlink(h, kind, page);
 	tally(h, -free * k->size, -(int64_t)free);
-	pages_give(h, page / ZONE_PAGES, from, from + k->pages);
+	pages_give(h, page / ZONE_PAGES, from, from + k->pages, k->pages);
 }
 
 static inline void free_block(struct mem_heap *h, const struct spot *s)
@@ -192,7 +192,7 @@ static void free_large(struct mem_heap *h, uint64_t page, uint64_t pages)
 {
 	uint64_t from = page % ZONE_PAGES, to = from + pages;
 
-	pages_give(h, page / ZONE_PAGES, from, to < ZONE_PAGES ? to : ZONE_PAGES);
+	pages_give(h, page / ZONE_PAGES, from, to < ZONE_PAGES ? to : ZONE_PAGES, 1);
 }
 
 /** The pages from `end` on, up to `old`, are not the fragment's any more, which begins in unit z. */
@@ -201,7 +201,7 @@ static void large_cut(struct mem_heap *h, uint64_t z, uint64_t end, uint64_t old
 	uint64_t zone_end = (z + 1) * ZONE_PAGES, y = bits_up(end, ZONE_PAGES) / ZONE_PAGES;
 
 	if (end < zone_end) {
-		pages_give(h, z, end % ZONE_PAGES, old < zone_end ? old - z * ZONE_PAGES : ZONE_PAGES);
+		pages_give(h, z, end % ZONE_PAGES, old < zone_end ? old - z * ZONE_PAGES : ZONE_PAGES, 0);
 	} else if (y * ZONE_PAGES < old) {
 		unit_split(h, z, y);
 		unit_settle(h, y);
@@ -210,7 +210,7 @@ static void large_cut(struct mem_heap *h, uint64_t z, uint64_t end, uint64_t old
 }
 
 /** The fragment, which begins at `page` and ends at `old`, takes what is free behind it, up to `end`. */
-static bool large_grow(struct mem_heap *h, uint64_t page, uint64_t old, uint64_t end, unsigned kind)
+static bool large_grow(struct mem_heap *h, uint64_t page, uint64_t old, uint64_t end)
 {
 	uint64_t z = page / ZONE_PAGES, zone_end = (z + 1) * ZONE_PAGES, next = 0, had = zone_at(h, z)->extra, last;
 	struct zone *u = zone_at(h, z);
@@ -234,7 +234,6 @@ static bool large_grow(struct mem_heap *h, uint64_t page, uint64_t old, uint64_t
 		if (end >= zone_end && zone_end + bits_up(end - zone_end, ZONE_PAGES) < zone_end + u->extra)
 			unit_split(h, z, bits_up(end, ZONE_PAGES) / ZONE_PAGES);
 		zone_set(h, z, u->free & ~bits_between(old % ZONE_PAGES, to - z * ZONE_PAGES), u->extra);
-		map_set(h, u, page % ZONE_PAGES, to - z * ZONE_PAGES, kind);
 	} else if (bits_up(end, ZONE_PAGES) < zone_end + u->extra) {
 		unit_split(h, z, bits_up(end, ZONE_PAGES) / ZONE_PAGES);
 	}
@@ -248,7 +247,7 @@ static bool resize_large(struct mem_heap *h, const struct spot *s, uint64_t size
 
 	if (n == had)
 		return true;
-	if (end > old && !large_grow(h, s->page, old, end, s->number))
+	if (end > old && !large_grow(h, s->page, old, end))
 		return false;
 	if (end < old)
 		large_cut(h, s->page / ZONE_PAGES, end, old);
@@ -529,6 +528,7 @@ const struct mem_manager_ops MEM_OPS(slab) = {
 	.name = "slab",
 	.summary = "pages of blocks of one size, all tags out of line: the least memory for small fragments",
 	.domains = MEM_PKG | MEM_SHM,
+	.flags = MEM_PAGED,
 	.root_bytes = sizeof(struct slab_roots),
 	.max_stores = SLAB_ALLOC_LARGE,
 	MEM_MUTATORS(.init = slab_init, .alloc = slab_alloc, .free = slab_free, .resize = slab_resize,

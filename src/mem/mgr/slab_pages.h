@@ -14,12 +14,12 @@
  * header when a run begins in it, and loses it when its last page comes back and the run before it is free.
  *
  * Invariants (pages_check): a unit begins where the one before ends, and names it; `free` has a bit for each free page,
- * and the map says the same; a run's pages are tagged from its first to its last; only a last run that is free or
- * large is longer than its zone; a unit that is all free does not follow a free run; each unit with free pages is in
- * the list of its longest free run, and a bit is set exactly where a list is not empty; there are no tags behind the
- *end.
+ * and the map says the same; a slab's pages are tagged from its first to its last, of a large run the first one; only a
+ * last run that is free or large is longer than its zone; a unit that is all free does not follow a free run; each unit
+ * with free pages is in the list of its longest free run, and a bit is set exactly where a list is not empty; there are
+ * no tags behind the end.
  *
- * All O(1), but for the tags of a large run: a store for four pages, in its first zone alone.
+ * All O(1).
  */
 #ifndef MGR_SLAB_PAGES_H
 #define MGR_SLAB_PAGES_H
@@ -73,6 +73,12 @@ static inline uint64_t zone_seal(uint64_t z) { return (z + 1) * ZONE_SEAL; }
 static inline uint64_t tag_of(unsigned kind, uint64_t back)
 {
 	return kind | (uint64_t)__builtin_parity(kind) << MAP_PARITY | back << MAP_BACK;
+}
+
+/** So many pages of a run of that kind have tags: all of a slab's, since its blocks begin in each. */
+static inline uint64_t tags_of(unsigned kind, uint64_t pages)
+{
+	return kind < SLAB_FIRST ? kind != SLAB_FREE : pages;
 }
 
 /* ---- bits of pages ---- */
@@ -239,10 +245,10 @@ static inline uint64_t zone_find(const struct mem_heap *h, uint64_t pages)
 
 static inline uint64_t pages_in(uint64_t free, uint64_t extra)
 {
-	return (uint64_t)__builtin_popcountll(free) + (free >> 63 ? extra : 0);
+	return bits_count(free) + (free >> 63 ? extra : 0);
 }
 
-static inline uint64_t runs_in(uint64_t free) { return (uint64_t)__builtin_popcountll(free & ~(free << 1)); }
+static inline uint64_t runs_in(uint64_t free) { return bits_count(free & ~(free << 1)); }
 
 /** These pages of unit z are free now, and so many of its last run lie behind the zone. */
 static inline void zone_set(struct mem_heap *h, uint64_t z, uint64_t free, uint64_t extra)
@@ -360,7 +366,7 @@ static void pages_take(struct mem_heap *h, uint64_t z, uint64_t start, uint64_t 
 		unit_split(h, y, y + 1 + behind / ZONE_PAGES);
 	to = to < ZONE_PAGES ? to : ZONE_PAGES;
 	zone_set(h, y, u->free & ~bits_between(from, to), u->extra);
-	map_set(h, u, from, to, kind);
+	map_set(h, u, from, from + tags_of(kind, n), kind);
 }
 
 /** What was joined: unit z with its neighbours, where there is nothing but free pages between. Returns the unit that
@@ -378,14 +384,14 @@ static uint64_t unit_settle(struct mem_heap *h, uint64_t z)
 	return prev;
 }
 
-/** The pages [from, to) of unit z, and those behind it where it is the last, are free. */
-static void pages_give(struct mem_heap *h, uint64_t z, uint64_t from, uint64_t to)
+/** The pages [from, to) of unit z, and those behind it where it is the last, are free. The first `tags` have tags. */
+static void pages_give(struct mem_heap *h, uint64_t z, uint64_t from, uint64_t to, uint64_t tags)
 {
 	struct zone *u = zone_at(h, z);
 	uint64_t y, begin, end;
 
 	zone_set(h, z, u->free | bits_between(from, to), u->extra);
-	map_set(h, u, from, to, SLAB_FREE);
+	map_set(h, u, from, from + tags, SLAB_FREE);
 	y = unit_settle(h, z);
 	if (!h->cursors->live)
 		return;
@@ -574,7 +580,8 @@ typedef const char *pages_slab_fn(const struct mem_heap *h, uint64_t page, unsig
 static const char *check_tags(const struct mem_heap *h, const struct unit *u, uint64_t from, uint64_t to, unsigned kind)
 {
 	for (uint64_t i = from; i < to; i++)
-		if (get_tag(h, u->z, i) != (kind ? tag_of(kind, i - from) : 0) || (u->free >> i & 1) != !kind)
+		if (get_tag(h, u->z, i) != (i - from < tags_of(kind, to - from) ? tag_of(kind, i - from) : 0) ||
+		    (u->free >> i & 1) != !kind)
 			return "a page's tag is not that of its run";
 	return NULL;
 }
