@@ -332,8 +332,8 @@ static void each_thread_has_its_own(void)
 	CHECK(seen().cached == s.cached && seen().stamp == s.stamp + 1);
 	CHECK(pkg_malloc(64) == p);
 	pkg_free(p);
-	other_does(NULL, NULL);			/* what it had goes back at its end */
-	CHECK(seen().cached == unit);
+	other_does(NULL, NULL);			/* what it had waits for the next one */
+	CHECK(seen().cached == s.cached);
 	CHECK(seen().stamp == s.stamp + 2);
 	CHECK(agree());
 }
@@ -513,7 +513,88 @@ static void threads_come_and_go(void)
 	}
 	CHECK(seen().fragments == 0);
 	CHECK(seen().stamp == 200 * 8 * SOME);
-	CHECK(seen().cached <= 64 * unit);	/* in the depot */
+	CHECK(seen().cached <= 64 * unit + (1 << 20) / 32);	/* in the depot, and left by threads */
+	CHECK(agree());
+}
+
+static void one_comes_and_goes(void)
+{
+	pthread_t thread;
+
+	CHECK(pthread_create(&thread, NULL, short_life, NULL) == 0);
+	pthread_join(thread, NULL);
+}
+
+static int child_finds_what_was_left(void *arg)
+{
+	(void)arg;
+	pkg_free(pkg_malloc(5000));
+	CHECK(seen().cached == 0);
+	CHECK(agree());
+	one_comes_and_goes();
+	CHECK(agree());
+	return 0;
+}
+
+static void what_a_thread_leaves_the_next_one_has(void)
+{
+	void *p[1], *q[2];
+	uint64_t cached;
+
+	pkg_free(pkg_malloc(5000));		/* has its own by now */
+	other_begins();
+	other_does(make_one, p);
+	other_does(free_one, p);
+	cached = seen().cached;
+	CHECK(cached >= unit);
+	other_does(NULL, NULL);
+	CHECK(seen().cached == cached);
+	CHECK(agree());
+	pkg_free(p[0]);				/* found there, too */
+	CHECK(faults == 1);
+	CHECK(in_child(child_finds_what_was_left, NULL) == 0);
+	other_begins();
+	other_does(make_one, q);		/* by the manager, if it is not recorded: the first call comes too early */
+	other_does(make_one, q + 1);
+	CHECK(q[tracked ? 0 : 1] == p[0]);
+	other_does(free_one, q);
+	other_does(free_one, q + 1);
+	CHECK(seen().fragments == 0);
+	other_does(NULL, NULL);
+	CHECK(agree());
+}
+
+static void what_a_thread_left_goes_back_when_it_is_needed(void)
+{
+	one_comes_and_goes();
+	CHECK(seen().cached >= 8 * unit);
+	CHECK(pkg_malloc((1 << 20) - 4096));
+	CHECK(seen().cached == 0);
+	CHECK(agree());
+}
+
+static void what_a_thread_left_goes_back_when_tracking_changes(void)
+{
+	one_comes_and_goes();
+	CHECK(obs_track(own_pool(), tracked ? OBS_OFF : OBS_SITES) == 0);
+	pkg_free(pkg_malloc(5000));
+	CHECK(seen().cached == 0);
+	one_comes_and_goes();
+	CHECK(agree());
+}
+
+/* As many threads at once as leave more than may be left. */
+static void what_threads_leave_is_bounded(void)
+{
+	enum { MANY = 100 };
+	pthread_t thread[MANY];
+
+	for (unsigned i = 0; i < MANY; i++)
+		CHECK(pthread_create(&thread[i], NULL, short_life, NULL) == 0);
+	for (unsigned i = 0; i < MANY; i++)
+		pthread_join(thread[i], NULL);
+	CHECK(seen().fragments == 0);
+	CHECK(seen().cached <= 64 * unit + (1 << 20) / 32);
 	CHECK(agree());
 }
 
@@ -561,6 +642,11 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "a_child_has_what_was_in_other_threads_magazines", a_child_has_what_was_in_other_threads_magazines, false },
 	{ "children_are_made_while_threads_are_inside", children_are_made_while_threads_are_inside, false },
 	{ "threads_come_and_go", threads_come_and_go, false },
+	{ "what_a_thread_leaves_the_next_one_has", what_a_thread_leaves_the_next_one_has, false },
+	{ "what_a_thread_left_goes_back_when_it_is_needed", what_a_thread_left_goes_back_when_it_is_needed, false },
+	{ "what_a_thread_left_goes_back_when_tracking_changes", what_a_thread_left_goes_back_when_tracking_changes,
+	  false },
+	{ "what_threads_leave_is_bounded", what_threads_leave_is_bounded, false },
 	{ "stats_are_what_a_walk_finds_whatever_is_called", stats_are_what_a_walk_finds_whatever_is_called, false },
 };
 
