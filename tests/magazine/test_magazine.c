@@ -554,7 +554,7 @@ static void what_a_thread_leaves_the_next_one_has(void)
 	CHECK(faults == 1);
 	CHECK(in_child(child_finds_what_was_left, NULL) == 0);
 	other_begins();
-	other_does(make_one, q);		/* by the manager, if it is not recorded: the first call comes too early */
+	other_does(make_one, q);		/* a first call that is not recorded asks the manager */
 	other_does(make_one, q + 1);
 	CHECK(q[tracked ? 0 : 1] == p[0]);
 	other_does(free_one, q);
@@ -562,6 +562,77 @@ static void what_a_thread_leaves_the_next_one_has(void)
 	CHECK(seen().fragments == 0);
 	other_does(NULL, NULL);
 	CHECK(agree());
+}
+
+static void zeros_come_from_magazines_too(void)
+{
+	unsigned char *p = pkg_malloc(64), *q;
+
+	memset(p, 0xff, 64);
+	pkg_free(p);
+	q = pkg_mallocxz(64);
+	CHECK(q == p);
+	for (unsigned i = 0; i < 64; i++)
+		CHECK(q[i] == 0);
+	CHECK(agree());
+}
+
+/* Or a thread that needs all sizes again and again would never find any ready. */
+static void every_other_growth_leaves_magazines_as_they_are(void)
+{
+	uint64_t committed = seen().committed;
+	unsigned emptied = 0, left = 0;
+
+	while (emptied + left < 4) {
+		struct obs_stats s;
+
+		pkg_free(pkg_malloc(64));
+		CHECK(pkg_malloc(4000));
+		s = seen();
+		if (s.committed > committed && s.cached)
+			left++;
+		else if (s.committed > committed)
+			emptied++;
+		committed = s.committed;
+	}
+	CHECK(emptied == 2 && left == 2);
+	CHECK(agree());
+}
+
+static void *replace_all_sizes(void *arg)
+{
+	enum { LIVE = 200 };
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	void *held[LIVE] = { NULL };
+
+	for (unsigned i = 0; i < 100000; i++) {
+		unsigned k = (unsigned)rand_r(&seed) % LIVE;
+
+		pkg_free(held[k]);
+		held[k] = pkg_malloc(16 + (size_t)rand_r(&seed) % 1000);
+		CHECK(held[k]);
+	}
+	for (unsigned k = 0; k < LIVE; k++)
+		pkg_free(held[k]);
+	return NULL;
+}
+
+/* What is lent to threads that wait for each other, and what they leave at their end, all comes back. */
+static void threads_in_each_others_way_are_counted_rightly(void)
+{
+	pthread_t thread[2];
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (uintptr_t i = 0; i < 2; i++)
+			CHECK(pthread_create(&thread[i], NULL, replace_all_sizes, (void *)(round * 2 + i)) == 0);
+		for (unsigned i = 0; i < 2; i++)
+			pthread_join(thread[i], NULL);
+		CHECK(seen().fragments == 0);
+		CHECK(agree());
+	}
+	CHECK(pkg_malloc((1 << 20) - 4096));
+	CHECK(seen().cached == 0);
+	CHECK(faults == 0);
 }
 
 static void what_a_thread_left_goes_back_when_it_is_needed(void)
@@ -643,6 +714,9 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "children_are_made_while_threads_are_inside", children_are_made_while_threads_are_inside, false },
 	{ "threads_come_and_go", threads_come_and_go, false },
 	{ "what_a_thread_leaves_the_next_one_has", what_a_thread_leaves_the_next_one_has, false },
+	{ "zeros_come_from_magazines_too", zeros_come_from_magazines_too, true },
+	{ "every_other_growth_leaves_magazines_as_they_are", every_other_growth_leaves_magazines_as_they_are, true },
+	{ "threads_in_each_others_way_are_counted_rightly", threads_in_each_others_way_are_counted_rightly, false },
 	{ "what_a_thread_left_goes_back_when_it_is_needed", what_a_thread_left_goes_back_when_it_is_needed, false },
 	{ "what_a_thread_left_goes_back_when_tracking_changes", what_a_thread_left_goes_back_when_tracking_changes,
 	  false },
