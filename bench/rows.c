@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * glibc, Boost and every manager of memapi as rows.
+ * glibc, Boost, every manager of memapi, its modules and what they are made of, as rows.
  *
  * Every row goes through one wrapper of its own: an indirect call and a jump through the PLT, alike for all.
  */
 #include "rows.h"
 
+#include <dlfcn.h>
 #include <memapi/manager.h>
 #include <memapi/memapi.h>
 #include <memapi/memcore.h>
@@ -79,6 +80,57 @@ static struct row manager_row(const struct row *kind, const char *manager)
 	return row;
 }
 
+/* ---- modules, and the bare libraries behind them ---- */
+
+static const struct { const char *name, *library, *alloc, *release, *again; } modules[] = {
+	{ "mimalloc", "libmimalloc.so.2", "mi_malloc", "mi_free", "mi_realloc" },
+	{ "jemalloc", "libjemalloc.so.2", "malloc", "free", "realloc" },
+	{ "tcmalloc", "libtcmalloc_minimal.so.4", "tc_malloc", "tc_free", "tc_realloc" },
+};
+enum { MODULES = sizeof modules / sizeof *modules };
+
+static void *(*library_alloc)(size_t size);
+static void (*library_release)(void *p);
+static void *(*library_again)(void *p, size_t size);
+
+static void *bare_alloc(size_t size) { return library_alloc(size); }
+static void bare_release(void *p) { library_release(p); }
+static void *bare_again(void *p, size_t size) { return library_again(p, size); }
+
+/* One library a process: a measurement is a child. */
+static const char *bare_setup(const struct row *row, size_t bytes)
+{
+	void *library;
+	unsigned i = 0;
+
+	(void)bytes;
+	while (strcmp(modules[i].name, row->manager) != 0)
+		i++;
+	library = dlopen(modules[i].library, RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		return "the library is not here";
+	*(void **)&library_alloc = dlsym(library, modules[i].alloc);
+	*(void **)&library_release = dlsym(library, modules[i].release);
+	*(void **)&library_again = dlsym(library, modules[i].again);
+	return library_alloc && library_release && library_again ? NULL : "the library has other names";
+}
+
+static const struct row bare_row = { "bare %s", bare_setup, bare_alloc, bare_release, bare_again, .threads = true };
+
+static unsigned rows_modules(struct row *rows)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < MODULES; i++) {
+		char manager[32];
+
+		snprintf(manager, sizeof manager, "module:%s", modules[i].name);
+		rows[n++] = manager_row(&bare_row, modules[i].name);
+		rows[n++] = manager_row(&pkg_row, manager);
+	}
+	return n;
+}
+
 unsigned rows_all(struct row *rows)
 {
 	const struct mem_manager *m;
@@ -86,7 +138,7 @@ unsigned rows_all(struct row *rows)
 
 	rows[n++] = glibc_row;
 	row_boost(&rows[n++]);
-	for (size_t i = 0; (m = mem_manager_at(i)) && n + 5 <= ROWS_MAX; i++) {
+	for (size_t i = 0; (m = mem_manager_at(i)) && n + 5 + 2 * MODULES <= ROWS_MAX; i++) {
 		if (m->pkg) {
 			rows[n++] = manager_row(&pkg_row, m->name);
 			rows[n++] = manager_row(&pkg_track_row, m->name);
@@ -97,5 +149,5 @@ unsigned rows_all(struct row *rows)
 			rows[n++] = manager_row(&shm_bare_row, m->name);
 		}
 	}
-	return n;
+	return n + rows_modules(rows + n);
 }

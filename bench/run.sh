@@ -10,6 +10,8 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${BENCH_BIN:-$here/../build/release/bin}
 export BENCH_BIN="$bin"
+# jemalloc wants more room for its threads' variables than is left when it is loaded late
+export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.rtld.optional_static_tls=8192}"
 all="pairs fail start introspect serve recovery"
 names= against= keep=
 

@@ -16,12 +16,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/queue.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl/memory.h"
 #include "daemon/thread.h"
 
-#define FIRST_NS 100000ull		/* what is done by then never sees the thread */
+#define FIRST_NS 100000ull		/* what was done by then never sees the thread */
 #define SLICE_NS 2000000ull
 #define STARVED_NS 100000000ull		/* a slice that takes so long does not come on */
 #define SCAN_NS 1000000000ull		/* between two looks for pools that came and went */
@@ -35,12 +36,12 @@ struct aside {
 	void *state;
 	struct rpc_call *call;		/* NULL: its peer is gone */
 	enum place place;
-	bool done, stays;		/* stays: never lent */
+	bool done, stays, went_on;	/* stays: never lent; went_on: has had a slice */
 	/* what the thread gets */
 	struct rpc_call copy;
 	struct rpc_peer peer;
 	struct json_writer out;
-	uint64_t ended;			/* rpc_now() when the slice was done */
+	uint64_t ended, cpu_ns;		/* rpc_now() when the slice was done; what it took */
 	bool scanned;			/* the thread knows the pools that were chosen */
 	TAILQ_ENTRY(aside) next;
 };
@@ -53,6 +54,26 @@ static pthread_t thread;
 static bool runs;
 static struct aside *lent;
 static uint64_t lent_at, alone_until;	/* rpc_now(); alone: the thread is not tried */
+
+/* ---- whose first slice is done here ---- */
+
+/*
+ * What went beyond its first slice does so again, most likely. Then that slice is work of the loop, at normal priority,
+ * that a worker of an observed program may have to wait for: it goes to the thread at once, until one of them needed
+ * no more CPU time there.
+ */
+enum { KINDS = 8 };
+static struct kind { rpc_handler *step; bool is_long; } kinds[KINDS + 1];	/* the last one: all others */
+
+static struct kind *kind_of(rpc_handler *step)
+{
+	struct kind *k = kinds;
+
+	while (k < kinds + KINDS && k->step && k->step != step)
+		k++;
+	k->step = step;
+	return k;
+}
 
 /* ---- a slice ---- */
 
@@ -102,15 +123,26 @@ static void look_for_pools(struct aside *a)
 	}
 }
 
+static uint64_t thread_cpu(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static void *body(void *arg)
 {
 	struct aside *a;
+	uint64_t began;
 
 	(void)arg;
 	thread_idle();
 	while (read(to[0], &a, sizeof a) == (ssize_t)sizeof a && a) {
 		look_for_pools(a);
+		began = thread_cpu();
 		slice(a, view, rpc_now() + SLICE_NS);
+		a->cpu_ns = thread_cpu() - began;
 		a->ended = rpc_now();
 		while (write(back[1], &a, sizeof a) == -1 && errno == EINTR)
 			;
@@ -195,6 +227,9 @@ static void come_back(struct aside *a)
 		return;
 	}
 	take_back(a);
+	if (a->done && !a->went_on)
+		kind_of(a->step)->is_long = a->cpu_ns > FIRST_NS;
+	a->went_on = true;
 	if (a->done || starved())
 		rpc_wake(a->call);
 	else
@@ -264,7 +299,11 @@ void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop
 	a->copy.params = json_object_get(call->params);
 	rpc_later(call, turn, a, gone);
 	runs = runs || !thread_start(&thread, body, NULL);
-	slice_here(a, first < call->deadline ? first : call->deadline);
+	if (stays || starved() || !kind_of(step)->is_long) {
+		slice_here(a, first < call->deadline ? first : call->deadline);
+		a->went_on = true;
+		kind_of(step)->is_long = !a->done;
+	}
 	turn(call);
 }
 

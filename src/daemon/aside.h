@@ -14,7 +14,7 @@ int aside_open(struct daemon *d);
 void aside_close(void);
 
 /**
- * aside_later - like rpc_later(), and the first slice is done at once, here
+ * aside_later - like rpc_later(), and the first slice is done at once, here, if the last such call needed no second
  * @step: runs in the loop or in the thread, never in both. Between two slices pools may come and go. It looks through
  *	view_of(call), leaves the rest of the daemon alone, and reads the call's parameters, but makes none known (refs)
  *

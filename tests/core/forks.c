@@ -27,7 +27,7 @@
 		}										\
 	} while (0)
 
-enum { INHERITED = 200, ROUNDS = 30 };
+enum { INHERITED = 200, ROUNDS = 10 };	/* for each manager */
 
 static void *inherited[INHERITED], *shared;
 

@@ -10,7 +10,9 @@ clang-format may be overruled in three things, since version 14 knows no way to 
 It decides everything else: indentation, spaces inside a line, braces, 120 columns but for texts. Exit status 1: something is to mend.
 --show says how; --fix does it, line by line, and is to be looked at afterwards.
 """
+from concurrent.futures import ThreadPoolExecutor
 import difflib
+import os
 import re
 import subprocess
 import sys
@@ -87,10 +89,11 @@ def fix(path):
 def main():
 	show, mend = sys.argv[1:2] == ["--show"], sys.argv[1:2] == ["--fix"]
 	bad = 0
-	for path in sys.argv[1 + (show or mend):]:
-		if mend:
-			fix(path)
-		for line, have, want in [] if mend else faults(path):
+	paths = sys.argv[1 + (show or mend):]
+	with ThreadPoolExecutor(os.cpu_count()) as pool:	# each waits for its clang-format
+		looked = list(pool.map(fix if mend else lambda path: list(faults(path)), paths))
+	for path, found in zip(paths, looked):
+		for line, have, want in found or ():
 			bad += 1
 			print("%s:%d: layout" % (path, line + 1))
 			if show:

@@ -5,6 +5,12 @@
 enum { DEPOT_SHARE = 16, RESERVE_SHARE = 8 };
 enum { REGRETS = 8 };			/* chains of a size that was given away, and wanted again: depth doubles */
 #define DEPOT_MOST (4ull << 20)
+/*
+ * How many a size's first refill brings: neighbours, so that two cache lines of the next slot's fragment, and of its
+ * record, are not ours; a pair took 4 times as long in two processes that had one of 64 bytes each. BATCH_NONE: the
+ * manager had none of just this size, the next request does not ask.
+ */
+enum { BATCH_FIRST = 3, BATCH_NONE = 128 };
 
 /* ---- a fragment, a chain ---- */
 
@@ -220,12 +226,12 @@ static void refill_from_manager(const struct front_call *call, uint64_t class, u
 	struct owner *o = call->o;
 	uint64_t usable = class_usable(p, class), depth = depth_of(p, o, class), bytes = o->cached;
 	uint64_t *chain = chain_of(o->magazines, usable - 16);
-	uint64_t n = o->batch[class];
+	uint64_t n = o->batch[class] ? o->batch[class] % BATCH_NONE : BATCH_FIRST;
 
 	o->batch[class] = (uint8_t)(n ? (2 * n < depth ? 2 * n : depth) : 1);
 	for (; n-- && bytes < SLOT_CACHED_MOST && plenty(p); bytes += usable)
 		if (!refill_one(call, need, usable, chain, depth)) {
-			o->batch[class] = 0;
+			o->batch[class] = BATCH_NONE;
 			break;
 		}
 }
