@@ -339,8 +339,8 @@ static void each_thread_has_its_own(void)
 	CHECK(seen().cached == s.cached && seen().stamp == s.stamp + 1);
 	CHECK(pkg_malloc(64) == p);
 	pkg_free(p);
-	other_does(NULL, NULL);			/* what it had goes back at its end */
-	CHECK(seen().cached == unit);
+	other_does(NULL, NULL);			/* what it had waits for the next one */
+	CHECK(seen().cached == s.cached);
 	CHECK(seen().stamp == s.stamp + 2);
 	CHECK(agree());
 }
@@ -520,7 +520,159 @@ static void threads_come_and_go(void)
 	}
 	CHECK(seen().fragments == 0);
 	CHECK(seen().stamp == 200 * 8 * SOME);
-	CHECK(seen().cached <= 64 * unit);	/* in the depot */
+	CHECK(seen().cached <= 64 * unit + (1 << 20) / 32);	/* in the depot, and left by threads */
+	CHECK(agree());
+}
+
+static void one_comes_and_goes(void)
+{
+	pthread_t thread;
+
+	CHECK(pthread_create(&thread, NULL, short_life, NULL) == 0);
+	pthread_join(thread, NULL);
+}
+
+static int child_finds_what_was_left(void *arg)
+{
+	(void)arg;
+	pkg_free(pkg_malloc(5000));
+	CHECK(seen().cached == 0);
+	CHECK(agree());
+	one_comes_and_goes();
+	CHECK(agree());
+	return 0;
+}
+
+static void what_a_thread_leaves_the_next_one_has(void)
+{
+	void *p[1], *q[2];
+	uint64_t cached;
+
+	pkg_free(pkg_malloc(5000));		/* has its own by now */
+	other_begins();
+	other_does(make_one, p);
+	other_does(free_one, p);
+	cached = seen().cached;
+	CHECK(cached >= unit);
+	other_does(NULL, NULL);
+	CHECK(seen().cached == cached);
+	CHECK(agree());
+	pkg_free(p[0]);				/* found there, too */
+	CHECK(faults == 1);
+	CHECK(in_child(child_finds_what_was_left, NULL) == 0);
+	other_begins();
+	other_does(make_one, q);		/* a first call that is not recorded asks the manager */
+	other_does(make_one, q + 1);
+	CHECK(q[tracked ? 0 : 1] == p[0]);
+	other_does(free_one, q);
+	other_does(free_one, q + 1);
+	CHECK(seen().fragments == 0);
+	other_does(NULL, NULL);
+	CHECK(agree());
+}
+
+static void zeros_come_from_magazines_too(void)
+{
+	unsigned char *p = pkg_malloc(64), *q;
+
+	memset(p, 0xff, 64);
+	pkg_free(p);
+	q = pkg_mallocxz(64);
+	CHECK(q == p);
+	for (unsigned i = 0; i < 64; i++)
+		CHECK(q[i] == 0);
+	CHECK(agree());
+}
+
+/* Or a thread that needs all sizes again and again would never find any ready. */
+static void every_other_growth_leaves_magazines_as_they_are(void)
+{
+	uint64_t committed = seen().committed;
+	unsigned emptied = 0, left = 0;
+
+	while (emptied + left < 4) {
+		struct obs_stats s;
+
+		pkg_free(pkg_malloc(64));
+		CHECK(pkg_malloc(4000));
+		s = seen();
+		if (s.committed > committed && s.cached)
+			left++;
+		else if (s.committed > committed)
+			emptied++;
+		committed = s.committed;
+	}
+	CHECK(emptied == 2 && left == 2);
+	CHECK(agree());
+}
+
+static void *replace_all_sizes(void *arg)
+{
+	enum { LIVE = 200 };
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	void *held[LIVE] = { NULL };
+
+	for (unsigned i = 0; i < 100000; i++) {
+		unsigned k = (unsigned)rand_r(&seed) % LIVE;
+
+		pkg_free(held[k]);
+		held[k] = pkg_malloc(16 + (size_t)rand_r(&seed) % 1000);
+		CHECK(held[k]);
+	}
+	for (unsigned k = 0; k < LIVE; k++)
+		pkg_free(held[k]);
+	return NULL;
+}
+
+/* What is lent to threads that wait for each other, and what they leave at their end, all comes back. */
+static void threads_in_each_others_way_are_counted_rightly(void)
+{
+	pthread_t thread[2];
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (uintptr_t i = 0; i < 2; i++)
+			CHECK(pthread_create(&thread[i], NULL, replace_all_sizes, (void *)(round * 2 + i)) == 0);
+		for (unsigned i = 0; i < 2; i++)
+			pthread_join(thread[i], NULL);
+		CHECK(seen().fragments == 0);
+		CHECK(agree());
+	}
+	CHECK(pkg_malloc((1 << 20) - 4096));
+	CHECK(seen().cached == 0);
+	CHECK(faults == 0);
+}
+
+static void what_a_thread_left_goes_back_when_it_is_needed(void)
+{
+	one_comes_and_goes();
+	CHECK(seen().cached >= 8 * unit);
+	CHECK(pkg_malloc((1 << 20) - 4096));
+	CHECK(seen().cached == 0);
+	CHECK(agree());
+}
+
+static void what_a_thread_left_goes_back_when_tracking_changes(void)
+{
+	one_comes_and_goes();
+	CHECK(obs_track(own_pool(), tracked ? OBS_OFF : OBS_SITES) == 0);
+	pkg_free(pkg_malloc(5000));
+	CHECK(seen().cached == 0);
+	one_comes_and_goes();
+	CHECK(agree());
+}
+
+/* As many threads at once as leave more than may be left. */
+static void what_threads_leave_is_bounded(void)
+{
+	enum { MANY = 100 };
+	pthread_t thread[MANY];
+
+	for (unsigned i = 0; i < MANY; i++)
+		CHECK(pthread_create(&thread[i], NULL, short_life, NULL) == 0);
+	for (unsigned i = 0; i < MANY; i++)
+		pthread_join(thread[i], NULL);
+	CHECK(seen().fragments == 0);
+	CHECK(seen().cached <= 64 * unit + (1 << 20) / 32);
 	CHECK(agree());
 }
 
@@ -568,6 +720,14 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "a_child_has_what_was_in_other_threads_magazines", a_child_has_what_was_in_other_threads_magazines, false },
 	{ "children_are_made_while_threads_are_inside", children_are_made_while_threads_are_inside, false },
 	{ "threads_come_and_go", threads_come_and_go, false },
+	{ "what_a_thread_leaves_the_next_one_has", what_a_thread_leaves_the_next_one_has, false },
+	{ "zeros_come_from_magazines_too", zeros_come_from_magazines_too, true },
+	{ "every_other_growth_leaves_magazines_as_they_are", every_other_growth_leaves_magazines_as_they_are, true },
+	{ "threads_in_each_others_way_are_counted_rightly", threads_in_each_others_way_are_counted_rightly, false },
+	{ "what_a_thread_left_goes_back_when_it_is_needed", what_a_thread_left_goes_back_when_it_is_needed, false },
+	{ "what_a_thread_left_goes_back_when_tracking_changes", what_a_thread_left_goes_back_when_tracking_changes,
+	  false },
+	{ "what_threads_leave_is_bounded", what_threads_leave_is_bounded, false },
 	{ "stats_are_what_a_walk_finds_whatever_is_called", stats_are_what_a_walk_finds_whatever_is_called, false },
 };
 

@@ -50,6 +50,14 @@ static inline void signal_add32(uint32_t *word, uint32_t n) { __atomic_fetch_add
 static inline void signal_add64(uint64_t *word, uint64_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
 #endif
 
+/* Between two looks at a word that another CPU is about to change. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
 #define ROUND_UP(x, to) (((x) + ((to) - 1)) & ~(uint64_t)((to) - 1))
 
 #endif

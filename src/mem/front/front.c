@@ -170,6 +170,7 @@ static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t 
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }
+static inline bool give_back_rather(const struct front_call *call) { (void)call; return false; }
 
 /* With the lock, before anything is begun: from the other chain or the depot. */
 static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
@@ -204,6 +205,21 @@ static inline bool give_back(const struct front_call *call)
 	return call->p == call->p->home && pkg_front_flush(call->p);
 }
 
+/*
+ * Before the heap grows: what is ready goes first, or what a thread once needed would keep growing the heap. But every
+ * other time only: who needs it again at once, as one does that replaces fragments of all sizes, would miss it in every
+ * size, and the heap would have as little room as before.
+ */
+static bool give_back_rather(const struct front_call *call)
+{
+	static bool did; /* with the home shard's lock */
+
+	if (call->p != call->p->home)
+		return false;
+	did = !did && give_back(call);
+	return did;
+}
+
 /* With one thread there is no lock to be spared. */
 static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
 {
@@ -227,19 +243,17 @@ static inline void *find_ready(const struct front_call *call, size_t align, size
 
 #endif
 
-/* Where growth costs memory of this process alone, what is ready for others goes back first: nothing is kept from it.
- */
 COLD static void *obtain(const struct front_call *call, size_t align, uint64_t need)
 {
 	struct pool *p = call->p;
 	void *ptr = NULL;
 
-	if (DOMAIN_INDEX == 0 && give_back(call))
+	if (give_back_rather(call))
 		ptr = p->ops->alloc(&p->heap, align, need);
 	/* twice: of the first growth a part may be lost to the manager */
 	for (unsigned i = 0; i < 2 && !ptr && DOMAIN(front_grow)(p, need + (align > 16 ? align : 0)); i++)
 		ptr = p->ops->alloc(&p->heap, align, need);
-	if (!ptr && DOMAIN_INDEX == 1 && give_back(call))
+	if (!ptr && give_back(call))
 		ptr = p->ops->alloc(&p->heap, align, need);
 #ifndef MEM_DOMAIN_SHM
 	if (!ptr)

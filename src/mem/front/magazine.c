@@ -7,7 +7,7 @@
 #include "mem/front/own_fast.h"
 
 /* Bytes of a first batch: two threads shall not write into one cache line again and again. */
-enum { BATCH_FIRST = 256, RESERVE_SHARE = 8 };
+enum { BATCH_FIRST = 256, RESERVE_SHARE = 8, BEYOND_SHARE = 8, BEYOND_SHARE_FIRST = 32 };
 #define UNFOLLOWED UINT64_MAX		/* features that no heap has */
 
 static struct meta_thread nobody;	/* a line that nobody reads */
@@ -19,6 +19,7 @@ _Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
 
 static bool line_taken[THREADS_MAX];
 static uint64_t trims;			/* requests that found no memory */
+static uint64_t beyond;			/* bytes lent and left, of all threads */
 
 /** Those of this thread, unless they are closed; NULL: none. */
 static struct magazines *open_own(void)
@@ -95,6 +96,12 @@ void pkg_magazines_let_go(const struct pool *p)
 {
 	for (struct magazines *m = depot.next; m; m = m->next)
 		open_gate(p, m);
+}
+
+/** What is inside is of the kind that these features want. */
+static bool followed(const struct magazines *m, uint64_t features)
+{
+	return !((m->features ^ features) & ~(uint64_t)FEATURE_ABORT);
 }
 
 /* ---- to the manager ---- */
@@ -203,7 +210,35 @@ bool pkg_magazine_grow(struct magazines *m, uint64_t i)
 	return done;
 }
 
-/* Who waits for the lock shall need it more rarely; who hears that others lack memory gives up what is inside. */
+/* ---- beyond the first 520 KiB ---- */
+
+static bool may_go_beyond(const struct pool *p, uint64_t bytes)
+{
+	uint64_t first = p->id->size / BEYOND_SHARE_FIRST, share = p->counters.committed / BEYOND_SHARE;
+
+	first = first < MAGAZINES_BEYOND ? first : MAGAZINES_BEYOND;
+	return beyond + bytes <= (first > share ? first : share);
+}
+
+static bool lend(const struct pool *p, struct magazines *m)
+{
+	if (m->lent + MAGAZINES_LEND > MAGAZINES_LENT_MOST || !may_go_beyond(p, MAGAZINES_LEND))
+		return false;
+	m->lent += MAGAZINES_LEND;
+	m->may_grow += MAGAZINES_LEND;
+	beyond += MAGAZINES_LEND;
+	return true;
+}
+
+static void take_over(struct magazines *m)
+{
+	beyond -= m->left;
+	m->left = 0;
+}
+
+/* ---- with the lock, when a thread comes by ---- */
+
+/* Who hears that others lack memory gives up what is inside. */
 static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 {
 	unsigned i = (unsigned)(bytes / 16);
@@ -216,10 +251,13 @@ static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 	return i < MAGAZINE_SIZES;
 }
 
-static void grow_waited(struct magazines *m, unsigned i)
+/* Who waits for the lock shall need it more rarely. */
+static void grow_waited(const struct pool *p, struct magazines *m, unsigned i)
 {
-	if (m->waited)
+	if (m->waited && !grow(m, i) && most_of(m, i) < MAGAZINE_MOST && lend(p, m))
 		grow(m, i);
+	if (m->waited && m->enough)
+		m->enough = !lend(p, m);
 	m->waited = false;
 }
 
@@ -227,7 +265,7 @@ static void grow_waited(struct magazines *m, unsigned i)
 static bool has_enough(struct magazines *m)
 {
 	if (m->looks++ % 16 == 0)
-		m->enough = CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH;
+		m->enough = CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH + m->lent;
 	return m->enough;
 }
 
@@ -297,7 +335,7 @@ void pkg_magazines_refill(const struct front_call *call, uint64_t usable)
 		return;
 	kind = magazine_kind(m, i);
 	if (magazine_enter_kind(m, i, kind, &top)) {
-		grow_waited(m, i);
+		grow_waited(call->p, m, i);
 		if (top == magazine_bottom(i) && !has_enough(m))
 			bring(call, m, i, usable);
 		top = magazine_top(m, i);
@@ -327,7 +365,7 @@ void pkg_magazines_unload(struct pool *p, uint64_t usable)
 		return;
 	kind = magazine_kind(m, i);
 	if (magazine_enter_kind(m, i, kind, &top)) {
-		grow_waited(m, i);
+		grow_waited(p, m, i);
 		if (!room_in(m, i))
 			send(p, m, i);
 		top = magazine_top(m, i);
@@ -380,6 +418,85 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 	return put ? MAGAZINE_PUT : MAGAZINE_KNOWN;
 }
 
+/* ---- lines in META ---- */
+
+static struct meta_thread *line(const struct pool *p, unsigned number)
+{
+	struct meta_thread *more = (void *)(p->meta + META_THREADS);
+
+	return number < LIVE_THREADS ? &p->live->thread[number] : &more[number - LIVE_THREADS];
+}
+
+/* NULL: there is no more memory for them. */
+static struct meta_thread *free_line(struct pool *p)
+{
+	unsigned number = 1;		/* 0 is the depot's */
+
+	while (number < THREADS_MAX && line_taken[number])
+		number++;
+	if (number == THREADS_MAX || (number >= LIVE_THREADS + p->live->threads && threads_grow(p)))
+		return NULL;
+	line_taken[number] = true;
+	return line(p, number);
+}
+
+static void leave_line(const struct pool *p, struct magazines *m)
+{
+	for (unsigned number = 1; number < THREADS_MAX; number++)
+		if (line_taken[number] && line(p, number) == m->told)
+			line_taken[number] = false;
+	m->told = &nobody;
+}
+
+/* Nothing is in them, and their line says so. */
+static void clear(struct magazines *m, uint32_t most)
+{
+	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
+		m->end[i] = magazine_bottom(i) + (i ? most : 0);
+		magazine_set_top(m, i, magazine_bottom(i));
+	}
+	m->told->taken = 0;
+}
+
+/* ---- whose thread has ended ---- */
+
+/* Nobody's, and empty. */
+static bool retire(struct pool *p, struct magazines *m)
+{
+	bool any = empty(p, m, true);
+
+	take_over(m);
+	beyond -= m->lent;
+	m->lent = 0;
+	clear(m, MAGAZINE_DEPTH_FIRST);
+	leave_line(p, m);
+	return any;
+}
+
+/* What is left to threads that have not begun yet. */
+static bool retire_left(struct pool *p)
+{
+	bool any = false;
+
+	for (struct magazines *m = depot.next; m; m = m->next)
+		if (m->left)
+			any |= retire(p, m);
+	return any;
+}
+
+/* They stay as they are, with their line, if they are of the kind that the next thread has. */
+static bool leave_to_next(const struct pool *p, struct magazines *m)
+{
+	uint64_t bytes = CACHED_BYTES(thread_cached(m->told));
+
+	if (!m->open || !magazine_quiet(m) || m->trim != trims || !followed(m, p->features) ||
+	    !may_go_beyond(p, bytes))
+		return false;
+	m->left = bytes;
+	beyond += bytes;
+	return bytes;
+}
+
 /* ---- who asks ---- */
 
 COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
@@ -398,7 +515,7 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 COLD bool pkg_front_flush(struct pool *p)
 {
 	struct magazines *m = mine();
-	bool any = empty(p, &depot, true);
+	bool any = empty(p, &depot, true) | retire_left(p);
 
 	if (m)
 		any |= empty(p, m, true);
@@ -421,7 +538,7 @@ static void set_kind(struct magazines *m, uint32_t kind)
 		OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_KIND) | kind);
 }
 
-/* They are empty. Guards close them: what lies behind a fragment is watched then. */
+/* They are empty, or of this kind. Guards close them: what lies behind a fragment is watched then. */
 static void adopt(const struct pool *p, struct magazines *m)
 {
 	uint64_t features = p->features;
@@ -442,16 +559,6 @@ static void adopt(const struct pool *p, struct magazines *m)
 	__atomic_store_n(&m->told->recorded, m->recorded, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
 	open_gate(p, m);
-}
-
-/* Nothing is in them, and their line says so. */
-static void clear(struct magazines *m, uint32_t most)
-{
-	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-		m->end[i] = magazine_bottom(i) + (i ? most : 0);
-		magazine_set_top(m, i, magazine_bottom(i));
-	}
-	m->told->taken = 0;
 }
 
 /* The depot is open to nobody without the lock; threads that have none compare features alone. */
@@ -477,15 +584,16 @@ static void call_others(const struct pool *p)
 static void follow_home(struct pool *p, uint64_t features)
 {
 	struct magazines *m = mine();
-	const uint64_t same = FEATURE_ABORT; /* what is inside does not depend on it */
 
 	if (m) {			/* to handlers */
 		close_gate(m);
 		*(volatile bool *)&m->open = false;
 	}
-	if ((p->features ^ features) & ~same)
+	if (!followed(&depot, features)) {
 		empty(p, &depot, true);
-	if (m && (m->features ^ features) & ~same)
+		retire_left(p);
+	}
+	if (m && !followed(m, features))
 		empty(p, m, true);
 	p->features = features;
 	adopt_shared(p);
@@ -516,42 +624,16 @@ COLD void pkg_magazines_follow(struct pool *p, uint64_t may)
 
 /* ---- threads ---- */
 
-static struct meta_thread *line(const struct pool *p, unsigned number)
-{
-	struct meta_thread *more = (void *)(p->meta + META_THREADS);
-
-	return number < LIVE_THREADS ? &p->live->thread[number] : &more[number - LIVE_THREADS];
-}
-
-/* NULL: there is no more memory for them. */
-static struct meta_thread *free_line(struct pool *p)
-{
-	unsigned number = 1;		/* 0 is the depot's */
-
-	while (number < THREADS_MAX && line_taken[number])
-		number++;
-	if (number == THREADS_MAX || (number >= LIVE_THREADS + p->live->threads && threads_grow(p)))
-		return NULL;
-	line_taken[number] = true;
-	return line(p, number);
-}
-
-static void leave_line(const struct pool *p, struct magazines *m)
-{
-	for (unsigned number = 1; number < THREADS_MAX; number++)
-		if (line_taken[number] && line(p, number) == m->told)
-			line_taken[number] = false;
-	m->told = &nobody;
-}
-
+/* Of those that are nobody's, rather one that a thread has left filled. */
 static struct magazines *any_free(void)
 {
-	struct magazines *m = depot.next;
+	struct magazines *m, *found = NULL;
 
-	while (m && m->owned)
-		m = m->next;
-	if (m)
-		return m;
+	for (m = depot.next; m && !(found && found->left); m = m->next)
+		if (!m->owned && (!found || m->left))
+			found = m;
+	if (found)
+		return found;
 	m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m == MAP_FAILED)
 		return NULL;
@@ -570,6 +652,7 @@ static void begin_anew(struct magazines *m)
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
 		m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
 	m->may_grow = MAGAZINES_GROW;
+	m->lent = 0;
 }
 
 COLD struct magazines *pkg_magazines_claim(struct pool *p)
@@ -579,12 +662,15 @@ COLD struct magazines *pkg_magazines_claim(struct pool *p)
 
 	enter(p, NULL, 0);
 	m = any_free();
-	to = m ? free_line(p) : NULL;
+	to = !m ? NULL : m->left ? m->told : free_line(p);
 	if (to) {
 		m->told = to;
 		m->owned = true;
 		m->trim = trims;
-		begin_anew(m);
+		if (m->left)
+			take_over(m);
+		else
+			begin_anew(m);
 		adopt(p, m);
 	}
 	leave(p, NULL, 0);
@@ -594,12 +680,12 @@ COLD struct magazines *pkg_magazines_claim(struct pool *p)
 COLD void pkg_magazines_release(struct pool *p, struct magazines *m)
 {
 	enter(p, NULL, 0);
-	empty(p, m, true);
-	p->counters.stamp += m->told->taken;
-	clear(m, MAGAZINE_DEPTH_FIRST);
-	leave_line(p, m);
-	m->owned = false;
 	close_gate(m);
+	p->counters.stamp += m->told->taken;
+	m->told->taken = 0;
+	if (!leave_to_next(p, m))
+		retire(p, m);
+	m->owned = false;
 	leave(p, NULL, 0);
 }
 
@@ -633,9 +719,11 @@ bool pkg_magazines_inherit(struct pool *p, bool lost)
 	struct magazines *own = mem_pkg_self.own;
 	bool outside = !mem_pkg_self.inside && magazine_quiet(own);
 
+	beyond = 0;
 	for (struct magazines *m = &depot; m; m = m->next) {
 		m->told = &nobody;
 		m->wanted = &nothing;
+		m->lent = m->left = 0;
 		close_gate(m);
 		if (!magazine_quiet(m)) /* its thread comes back to it, if it is this one: nobody uses it again */
 			continue;

@@ -22,9 +22,13 @@
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
  * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock,
- * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. A request that finds no
- * memory empties those of its thread and the depot; other threads follow when they next come by with the lock. While
- * the process has one thread nothing is brought: there is no lock to be spared.
+ * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. Where that is what
+ *makes a thread wait, both become 128 KiB more, up to 1 MiB more. A request that finds no memory empties those of its
+ *thread and the depot; other threads follow when they next come by with the lock. While the process has one thread
+ *nothing is brought: there is no lock to be spared.
+ *
+ * A thread that ends leaves its magazines as they are to the next one that begins. What waits for that, and what
+ *threads have beyond 520 KiB, is an eighth of the heap at most, or 4 MiB.
  *
  * Signals: the top of a magazine says that its thread is inside, so that a handler which interrupted it goes to the
  * lock; who holds that itself is refused (would_deadlock). It says, too, who may come in: between what a call looks at
@@ -46,6 +50,7 @@
 #include "mem/pool.h"
 
 enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
+enum { MAGAZINES_LEND = 128 << 10, MAGAZINES_LENT_MOST = 1 << 20, MAGAZINES_BEYOND = 4 << 20 };
 enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
 /* Of top[i]: a place, how often its thread is inside, and what is in there: PLAIN fragments, or ones with records. */
 enum { MAGAZINE_INSIDE = 1 << 16, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };
@@ -92,6 +97,8 @@ struct magazines {
 	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
 	uint64_t trim;			/* of the process, as it was followed */
 	uint64_t may_grow;		/* bytes */
+	uint64_t lent;			/* bytes that it may have beyond the first; of may_grow, too */
+	uint64_t left;			/* bytes that its thread, which has ended, left for the next one */
 	struct magazines *next;		/* of all that there ever were */
 	bool recorded;			/* what is inside has records */
 	bool waited;			/* for the lock, since magazines were looked after */
@@ -349,7 +356,7 @@ static inline void magazine_count(struct pool *p)
 
 /** Magazines for the calling thread, to be made its own; NULL: no memory, or there are THREADS_MAX. */
 struct magazines *pkg_magazines_claim(struct pool *p);
-/** They are empty, and another's from here on. The thread has put mem_pkg_none in their place. */
+/** Another's from here on, as they are or empty. The thread has put mem_pkg_none in their place. */
 void pkg_magazines_release(struct pool *p, struct magazines *m);
 /**
  * Shard p follows what is wanted, as far as it `may`; of the heap's first one the calling thread's magazines do, too:

@@ -15,13 +15,6 @@
 
 enum { PAUSES_MOST = 1024, SLEEP_NS = 1000000 };
 
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
-
 static void futex_wake(_Atomic uint64_t *word, int count)
 {
 	syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0); /* little endian: the low half comes first */
@@ -176,7 +169,7 @@ static void wait_for(struct pool *p, struct owner *o)
 	 */
 	for (unsigned pauses = 1; pauses <= PAUSES_MOST; pauses *= 2) {
 		for (unsigned i = 0; i < pauses; i++)
-			relax();
+			cpu_relax();
 		if (lock_try_word(&p->live->lock, o->tag))
 			return;
 	}
