@@ -10,9 +10,8 @@ clang-format may be overruled in three things, since version 14 knows no way to 
 It decides everything else: indentation, spaces inside a line, braces, 120 columns but for texts. Exit status 1: something is to mend.
 --show says how; --fix does it, line by line, and is to be looked at afterwards.
 """
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 import difflib
-import os
 import re
 import subprocess
 import sys
@@ -73,6 +72,10 @@ def faults(path):
 		yield a, have[a:b], want[c:d]
 
 
+def faults_of(path):
+	return list(faults(path))
+
+
 def fix(path):
 	"""clang-format on the lines with faults, from the last to the first. Comments are wrapped anew there."""
 	with open(".clang-format", encoding="utf-8") as f:
@@ -90,8 +93,8 @@ def main():
 	show, mend = sys.argv[1:2] == ["--show"], sys.argv[1:2] == ["--fix"]
 	bad = 0
 	paths = sys.argv[1 + (show or mend):]
-	with ThreadPoolExecutor(os.cpu_count()) as pool:	# each waits for its clang-format
-		looked = list(pool.map(fix if mend else lambda path: list(faults(path)), paths))
+	with ProcessPoolExecutor() as pool:
+		looked = list(pool.map(fix if mend else faults_of, paths, chunksize=8))
 	for path, found in zip(paths, looked):
 		for line, have, want in found or ():
 			bad += 1
