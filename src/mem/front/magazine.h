@@ -23,12 +23,12 @@
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
  * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock,
  * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. Where that is what
- *makes a thread wait, both become 128 KiB more, up to 1 MiB more. A request that finds no memory empties those of its
- *thread and the depot; other threads follow when they next come by with the lock. While the process has one thread
- *nothing is brought: there is no lock to be spared.
+ * makes a thread wait, both become 128 KiB more, up to 1 MiB more. A request that finds no memory empties those of its
+ * thread and the depot; other threads follow when they next come by with the lock. While the process has one thread
+ * nothing is brought: there is no lock to be spared.
  *
  * A thread that ends leaves its magazines as they are to the next one that begins. What waits for that, and what
- *threads have beyond 520 KiB, is an eighth of the heap at most, or 4 MiB.
+ * threads have beyond 520 KiB, is an eighth of the heap at most, or 4 MiB.
  *
  * Signals: the top of a magazine says that its thread is inside, so that a handler which interrupted it goes to the
  * lock; who holds that itself is refused (would_deadlock). It says, too, who may come in: between what a call looks at
