@@ -101,7 +101,7 @@ static void list_check(struct bucket *b)
  *	dying not linked	its removal is made, or its update: the old one goes
  *	dying linked		its removal never was
  * A word becomes NULL in the same step as its fragment is freed, so that nothing is freed twice, or lost, when the
- *repair is killed too.
+ * repair is killed too.
  */
 static void bucket_repair(struct bucket *b)
 {

@@ -358,7 +358,7 @@ MEMAPI_MALLOC void *mem_shm_malloc_owned(size_t size, const struct mem_site *sit
  * shm_own, shm_share - the fragment `p` becomes the calling thread's, whoever had it
  *
  * own: OWNED, it goes back when the thread ends. share: SHARED, as shm_malloc() gives it: it stays when the thread
- *ends, and when it is killed the pool's on_death decides; `mmctl leaks` names the caller then. One transaction: killed
+ * ends, and when it is killed the pool's on_death decides; `mmctl leaks` names the caller then. One transaction: killed
  * inside, it is as before or as after. 0; -EINVAL: `p` is no fragment in use. Whoever takes over what is quarantined
  * takes it out of quarantine.
  * Example:

@@ -3,9 +3,9 @@
  * What the processes of the chaos share: a board in the pool itself, at the root "board".
  *
  * A hand is a set of cells that one process at a time plays; who dies is followed by another who plays on. A cell is
- *one word, a fragment's address and what is being done with it, so that there is no moment at which a killed process
- *leaves a cell that means two things. States but EMPTY and HELD are doubts when their process is dead: the call that
- *was under way happened or not, and the ledger says which.
+ * one word, a fragment's address and what is being done with it, so that there is no moment at which a killed process
+ * leaves a cell that means two things. States but EMPTY and HELD are doubts when their process is dead: the call that
+ * was under way happened or not, and the ledger says which.
  *
  *	fragment	| serial | size | pattern of serial ... |
  */

@@ -19,7 +19,7 @@
  * What does not matter is, by design of the managers: the inside of free fragments behind their links, the link of a
  * list's first fragment to nothing, hints (a bit for a list that has become empty, how often a size was asked for),
  * what is only compared with zero, and the mark of a used fragment, which `mmctl check` compares with the ledger. The
- *last line says how many bits of each kind there were.
+ * last line says how many bits of each kind there were.
  */
 #include <signal.h>
 #include <stdio.h>

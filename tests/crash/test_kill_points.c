@@ -4,11 +4,11 @@
  *
  * The managers are built once more with a kill point before and after each step of undo_note(), HEAP_SET and
  * undo_commit(); undo_rollback() and the commit that ends a repair have them in this file. A call is made again and
- *again from the same start and dies at the first point, the second, …, at last after its last store and before the
- *commit. Then:
+ * again from the same start and dies at the first point, the second, …, at last after its last store and before the
+ * commit. Then:
  *
  *	the repair dies at its first point, its second, …, and so does the one that comes after it, and is repeated,
- *each time from the same wreck; whatever happened, the pool must equal the last commit byte for byte, and be sound.
+ * each time from the same wreck; whatever happened, the pool must equal the last commit byte for byte, and be sound.
  *
  * The same managers are run with a store that is not logged; that this is caught is a test of its own.
  */

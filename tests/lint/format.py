@@ -62,6 +62,8 @@ def faults(path):
 			yield i, [line], ["(at most %d columns)" % COLUMNS]
 		if line != line.rstrip():
 			yield i, [line], ["(blanks at the end)"]
+		if re.match(r" \*[a-z]+[ .,;:)]", line):	# clang-format takes the blank away when it wraps
+			yield i, [line], ["(a blank behind the star)"]
 	pairs = difflib.SequenceMatcher(None, [plain(x) for x in have], [plain(x) for x in want], autojunk=False)
 	for tag, a, b, c, d in pairs.get_opcodes():
 		if tag == "equal" or all(i in macros for i in range(a, b)) and a < b:

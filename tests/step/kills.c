@@ -11,7 +11,7 @@
  * With `hosted` the pool is mmd's, B pauses while A is killed where it can, and who reaps is mmd alone.
  *
  * Usage: step_kills MANAGER KILLS [SEED [MMD]]. MMD: the program, for a hosted pool. Exit status 0, 1: a fault was
- *found, 2: it could not be run.
+ * found, 2: it could not be run.
  */
 #include <errno.h>
 #include <memapi/memapi.h>

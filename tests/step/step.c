@@ -4,8 +4,8 @@
  *
  * A program that knows only libmemapi.so makes random calls on a shared pool and is stepped through them, one
  * instruction at a time. After each instruction its memory is what it would be if SIGKILL had come there. The tracer,
- *who is attached to the same pool, sees it through private mappings of the pool's files, at the pool's addresses: what
- *it changes there is its own copy, and dropped before the next instruction. In that copy
+ * who is attached to the same pool, sees it through private mappings of the pool's files, at the pool's addresses: what
+ * it changes there is its own copy, and dropped before the next instruction. In that copy
  *
  *	the program dies		its life mutex says what the kernel would make it say; asked for its pid, the
  *					kernel's answer is that there is none
@@ -21,7 +21,7 @@
  *
  * Usage: step MANAGER POINTS [SEED [EVERY [ADDRESSES]]]. A pass is one program and one pool; passes follow until POINTS
  * are done. EVERY: one call of so many is stepped. ADDRESSES: a file to be written with the distinct instructions, as
- *places in libmemapi.so. Exit status 0, 1: a fault was found, 2: it could not be run.
+ * places in libmemapi.so. Exit status 0, 1: a fault was found, 2: it could not be run.
  */
 #include <errno.h>
 #include <linux/futex.h>

@@ -4,7 +4,7 @@
  *
  *	victim BOARD_FD POOL SEED CALLS		makes random calls on the shared pool, each announced to the tracer
  *	victim BOARD_FD POOL SEED works		the same without a tracer, until it is killed: whoever else dies, it
- *goes on
+ * goes on
  */
 #include <memapi/memapi.h>
 #include <signal.h>

@@ -236,7 +236,7 @@ enum { SLOT_BYTES = 16384 };		/* of which the second page has its magazines, and
  * names the next one.
  *
  *	of[c][x]	how many there are, 8 bits | how many more its owner may put there << 8 | index of the newest
- *record << 16; of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
+ * record << 16; of the pair that one is in use whose x is 8 bytes of head or none, the other one waits
  *	op		what its owner is doing just now, without the lock. Of a take: the chain's word as it was
  *
  * Of class c are fragments of 16 c + 16 usable bytes (8 more where heads have 8). Only the owner changes them, and in

@@ -11,8 +11,8 @@
  *
  * Invariants (lists_check): a list that is not empty has its bits set; a word of the map that is not 0 has its bit in
  * the summary; there are no bits beyond the last list; each fragment in a list is free, has the bin's size, and its
- *prev is the one before. A bit may be set though the list is empty, so that taking the last fragment and giving it back
- *does not touch the bitmap; the next search that comes by clears it.
+ * prev is the one before. A bit may be set though the list is empty, so that taking the last fragment and giving it
+ * back does not touch the bitmap; the next search that comes by clears it.
  *
  * push 2 to 5 stores, remove 1 or 2, a search at most LISTS_FIND; all O(1).
  */

@@ -13,7 +13,7 @@
  *
  * A small request takes the lowest free block of the slab of its size that had room last; when none has, a new slab is
  * made, or, where no run of so many pages is free, a large fragment. A slab whose last block comes back is free pages
- *at once. `rooms` are lists of slabs with a free block, by kind.
+ * at once. `rooms` are lists of slabs with a free block, by kind.
  *
  * Invariants (slab_check): those of slab_pages.h; a slab has a used block; no bits but its blocks'; what is free is not
  * marked; it is in the list of its kind exactly when a block is free, and its prev is the one before.

@@ -8,7 +8,7 @@
  *
  * Static, told by its range from every other address. Invariant: from `top` on there are zeros. The last block goes
  * back when it is freed, others stay: there are few. No function of the C library is called, since it may not be there
- *yet.
+ * yet.
  */
 #ifndef PRELOAD_EARLY_H
 #define PRELOAD_EARLY_H
