@@ -515,8 +515,9 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 COLD bool pkg_front_flush(struct pool *p)
 {
 	struct magazines *m = mine();
-	bool any = empty(p, &depot, true) | retire_left(p);
+	bool any = empty(p, &depot, true);
 
+	any |= retire_left(p);
 	if (m)
 		any |= empty(p, m, true);
 	return any;
