@@ -407,7 +407,8 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 	if (UNLIKELY(c->used > c->max_used))
 		HEAP_SET(h, c->max_used, c->used);
 	if (!r) {
-		start_note(p, ptr, usable);
+		if (!has_record(p, ptr))	/* a child inherits some whose record is its parent's */
+			start_note(p, ptr, usable);
 		return;
 	}
 	HEAP_SET(h, r->sizes, record_sizes(usable, size));
