@@ -32,9 +32,12 @@ extern "C" {
 #if defined(__GNUC__)
 #define MEMAPI_EXPORT __attribute__((visibility("default")))
 #define MEMAPI_MALLOC __attribute__((malloc, warn_unused_result)) MEMAPI_EXPORT
+/* Without malloc, by which the compiler takes what nobody was given for its own: a forked child stores there, too. */
+#define MEMAPI_SHM_MALLOC __attribute__((warn_unused_result)) MEMAPI_EXPORT
 #else
 #define MEMAPI_EXPORT
 #define MEMAPI_MALLOC
+#define MEMAPI_SHM_MALLOC
 #endif
 
 /** A place in the code. One static object a call site; the library keeps what it knows of it behind `cache`. */
@@ -236,10 +239,10 @@ MEMAPI_EXPORT void pkg_info(struct mem_info *info);
 
 /* ---- shared memory ---- */
 
-MEMAPI_MALLOC void *mem_shm_malloc(size_t size, const struct mem_site *site);
-MEMAPI_MALLOC void *mem_shm_mallocxz(size_t size, const struct mem_site *site);
-MEMAPI_MALLOC void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site);
-MEMAPI_MALLOC void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site);
+MEMAPI_SHM_MALLOC void *mem_shm_malloc(size_t size, const struct mem_site *site);
+MEMAPI_SHM_MALLOC void *mem_shm_mallocxz(size_t size, const struct mem_site *site);
+MEMAPI_SHM_MALLOC void *mem_shm_malloc_unsafe(size_t size, const struct mem_site *site);
+MEMAPI_SHM_MALLOC void *mem_shm_memalign(size_t align, size_t size, const struct mem_site *site);
 MEMAPI_EXPORT void *mem_shm_realloc(void *p, size_t size, const struct mem_site *site);
 MEMAPI_EXPORT void *mem_shm_reallocxf(void *p, size_t size, const struct mem_site *site);
 MEMAPI_EXPORT void *mem_shm_resize(void *p, size_t size, const struct mem_site *site);
@@ -344,7 +347,7 @@ MEMAPI_EXPORT bool mem_shm_free_from(void *dst, const struct mem_site *site);
 
 /* ---- whose shared memory is: what becomes of it when its owner ends ---- */
 
-MEMAPI_MALLOC void *mem_shm_malloc_owned(size_t size, const struct mem_site *site);
+MEMAPI_SHM_MALLOC void *mem_shm_malloc_owned(size_t size, const struct mem_site *site);
 
 /**
  * shm_malloc_owned - shm_malloc() of memory that goes back when the calling thread ends, in order or killed

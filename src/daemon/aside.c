@@ -38,6 +38,7 @@ struct aside {
 	struct rpc_call *call;		/* NULL: its peer is gone */
 	enum place place;
 	bool done, stays, went_on;	/* stays: never lent; went_on: has had a slice */
+	bool *is_long;			/* of its kind */
 	/* what the thread gets */
 	struct rpc_call copy;
 	struct rpc_peer peer;
@@ -55,26 +56,6 @@ static pthread_t thread;
 static bool runs;
 static struct aside *lent;
 static uint64_t lent_at, alone_until;	/* rpc_now(); alone: the thread is not tried */
-
-/* ---- whose first slice is done here ---- */
-
-/*
- * What went beyond its first slice does so again, most likely. Then that slice is work of the loop, at normal priority,
- * that a worker of an observed program may have to wait for: it goes to the thread at once, until one of them needed
- * no more CPU time there.
- */
-enum { KINDS = 8 };
-static struct kind { rpc_handler *step; bool is_long; } kinds[KINDS + 1];	/* the last one: all others */
-
-static struct kind *kind_of(rpc_handler *step)
-{
-	struct kind *k = kinds;
-
-	while (k < kinds + KINDS && k->step && k->step != step)
-		k++;
-	k->step = step;
-	return k;
-}
 
 /* ---- a slice ---- */
 
@@ -127,7 +108,8 @@ static bool look_for_pools(struct aside *a)
 		return false;
 	}
 	scanned = rpc_now();
-	return a->scanned = true;
+	a->scanned = true;
+	return true;
 }
 
 static uint64_t thread_cpu(void)
@@ -237,7 +219,7 @@ static void come_back(struct aside *a)
 	}
 	take_back(a);
 	if (a->done && !a->went_on)
-		kind_of(a->step)->is_long = a->cpu_ns > FIRST_NS;
+		*a->is_long = a->cpu_ns > FIRST_NS;
 	a->went_on = true;
 	if (a->done || starved())
 		rpc_wake(a->call);
@@ -293,7 +275,12 @@ static void gone(void *arg)
 		aside_free(a);
 }
 
-void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop, bool stays)
+/*
+ * What went beyond its first slice does so again, most likely. Then that slice is work of the loop, at normal priority,
+ * that a worker of an observed program may have to wait for: it goes to the thread at once, until one of its kind
+ * needed no more CPU time there.
+ */
+void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop, bool stays, bool *is_long)
 {
 	struct aside *a = ctl_zalloc(sizeof *a);
 	uint64_t first = rpc_now() + FIRST_NS;
@@ -304,14 +291,14 @@ void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop
 		return;
 	}
 	*a = (struct aside){ .step = step, .drop = drop, .state = state, .call = call, .stays = stays,
-			     .peer = *call->peer };
+			     .is_long = is_long, .peer = *call->peer };
 	a->copy.params = json_object_get(call->params);
 	rpc_later(call, turn, a, gone);
 	runs = runs || !thread_start(&thread, body, NULL);
-	if (stays || starved() || !kind_of(step)->is_long) {
+	if (stays || starved() || !*is_long) {
 		slice_here(a, first < call->deadline ? first : call->deadline);
 		a->went_on = true;
-		kind_of(step)->is_long = !a->done;
+		*is_long = !a->done;
 	}
 	turn(call);
 }

@@ -19,9 +19,11 @@ void aside_close(void);
  *	view_of(call), leaves the rest of the daemon alone, and reads the call's parameters, but makes none known (refs)
  *
  * @stays: it is never lent to the thread
+ * @is_long: whether the last call of this kind went beyond its first slice; static, false at first, and not the
+ *	caller's to change
  *
  * Frees the state by `drop`, in the loop.
  */
-void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop, bool stays);
+void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop_fn *drop, bool stays, bool *is_long);
 
 #endif /* DAEMON_ASIDE_H */

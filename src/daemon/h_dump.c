@@ -323,6 +323,7 @@ static bool resume(struct rpc_call *call, struct dump *s)
 
 void rpc_dump(struct rpc_call *call)
 {
+	static bool is_long;
 	struct dump *s = ctl_zalloc(sizeof *s);
 
 	if (!s) {
@@ -337,5 +338,5 @@ void rpc_dump(struct rpc_call *call)
 	}
 	jw_open(call->out, '{');
 	jw_key(call->out, "fragments"), jw_open(call->out, '[');
-	aside_later(call, step, s, drop, pick_private(&s->pick));
+	aside_later(call, step, s, drop, pick_private(&s->pick), &is_long);
 }

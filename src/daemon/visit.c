@@ -26,11 +26,13 @@ static void step(struct rpc_call *call)
 
 void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop)
 {
+	static bool is_long;
+
 	if (!pick_pools(call, OBS_PKG | OBS_SHM, &v->pick)) {
 		drop(v);
 		return;
 	}
-	aside_later(call, step, v, drop, false);
+	aside_later(call, step, v, drop, false, &is_long);
 }
 
 struct obs_pool *visit_pool(struct visit *v)

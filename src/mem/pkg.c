@@ -658,10 +658,10 @@ void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 
 void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
 {
-	void *ptr = magazine_take(size);
+	void *ptr = magazine_take_zeros(size);
 
 	if (LIKELY(ptr))
-		return memset(ptr, 0, size);
+		return ptr;
 	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : not_ready();
 }
 

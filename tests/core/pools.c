@@ -2,7 +2,8 @@
 /*
  * Shared pools between processes that do not descend from each other, and their lock for applications.
  *
- * The program starts itself again for the other side: pools MANAGER attach|die|fill. Exit status 0, or 1 with the line.
+ * The program starts itself again for the other side: pools MANAGER attach|die|fill|apart. Exit status 0, or 1 with the
+ * line.
  */
 #include <errno.h>
 #include <memapi/memapi.h>
@@ -203,12 +204,30 @@ static void unsafe_calls(void)
 	EXPECT(!p);
 }
 
+/* In a heap without holes: what two processes use first of a size is in no cache line of both, nor in the next one. */
+static void first_fragments_lie_apart(const char *manager)
+{
+	enum { SIZE = 88, LINES = 128 };
+	uintptr_t *seen = shm_malloc(sizeof *seen), mine = (uintptr_t)shm_malloc(SIZE);
+	pid_t pid;
+
+	if (!strcmp(manager, "qm") || !strcmp(manager, "vq"))
+		return;			/* guards close the magazines; no fragment is of just the size */
+	pid = fork();
+	if (pid == 0) {
+		*seen = (uintptr_t)shm_malloc(SIZE);	/* the compiler, too, has to know that the parent sees it */
+		_exit(0);
+	}
+	EXPECT(waitpid(pid, NULL, 0) == pid);
+	EXPECT(*seen && (*seen > mine ? *seen - mine : mine - *seen) >= SIZE + LINES);
+}
+
 int main(int argc, char **argv)
 {
 	const char *role = argc > 2 ? argv[2] : "";
 
 	if (argc < 2 || pkg_init_manager(argv[1])) {
-		fprintf(stderr, "usage: pools MANAGER [attach|die|fill]; %s\n", memapi_error());
+		fprintf(stderr, "usage: pools MANAGER [attach|die|fill|apart]; %s\n", memapi_error());
 		return 2;
 	}
 	setenv("MEMAPI_SHM_MANAGER", argv[1], 1);
@@ -219,6 +238,8 @@ int main(int argc, char **argv)
 	} else if (strcmp(role, "fill") == 0) {
 		setenv("MEMAPI_SHM_SIZE", "6M", 1);
 		fill_until_null();
+	} else if (strcmp(role, "apart") == 0) {
+		first_fragments_lie_apart(argv[1]);
 	} else {
 		EXPECT(pkg_init_manager("no such manager") == -ENOENT && strstr(memapi_error(), argv[1]));
 		named_pool(argv[0], argv[1]);
@@ -226,6 +247,7 @@ int main(int argc, char **argv)
 		unsafe_calls();
 		a_free_that_waits_keeps_errno();
 		EXPECT(run(argv[0], argv[1], "fill") == 0);
+		EXPECT(run(argv[0], argv[1], "apart") == 0);
 		puts("pools: found each other's data, outlived each other's death");
 	}
 	return 0;

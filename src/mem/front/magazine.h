@@ -44,6 +44,7 @@
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
 
+#include <string.h>
 #include <sys/single_threaded.h>
 
 #include "mem/base/compiler.h"
@@ -228,6 +229,14 @@ static inline void *magazine_take(size_t size)
 	*magazine_tag_of(ptr) = 0;
 	magazine_leave(m, i, top - 1);
 	return ptr;
+}
+
+/** The same, of zeros. */
+static inline void *magazine_take_zeros(size_t size)
+{
+	void *ptr = magazine_take(size);
+
+	return LIKELY(ptr) ? memset(ptr, 0, size) : NULL;
 }
 
 /** Which place for a payload it is, counted from the heap's first; one that there is none of: it is none. */

@@ -172,9 +172,9 @@ static void *calloc_from(size_t count, size_t each, const void *caller)
 
 	if (UNLIKELY(__builtin_mul_overflow(count, each, &size)))
 		return no_memory();
-	p = relocated() ? magazine_take(size) : NULL;
+	p = relocated() ? magazine_take_zeros(size) : NULL;
 	if (LIKELY(p))
-		return memset(p, 0, size);
+		return p;
 	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : early(16, size);
 }
 
