@@ -7,12 +7,19 @@
 #include <sched.h>
 #include <signal.h>
 
+#include "ctl/memory.h"
+
 /**
  * The calling thread runs where nobody else wants to: whoever wakes up gets its CPU at once (Linux, SCHED_IDLE; between
  * tasks of one group). There is no way back without privilege. On a busy machine it gets some 0.3 % of a CPU: whatever
- * must end needs another way to.
+ * must end needs another way to. A thread's first allocation sets up its magazines with the heap's lock, which takes
+ * page faults: that is done before, or the loop would wait for the lock.
  */
-static inline void thread_idle(void) { (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 }); }
+static inline void thread_idle(void)
+{
+	ctl_free(ctl_zalloc(1));
+	(void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 });
+}
 
 /** A thread that no signal disturbs. Returns 0 or an error number. */
 static inline int thread_start(pthread_t *ret_thread, void *(*body)(void *), void *arg)
