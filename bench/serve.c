@@ -45,6 +45,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctl/behind.h"
+
 extern char **environ;
 
 enum { QUIET, REPORTS, POLITE, BUSY, PHASES };
@@ -347,6 +349,7 @@ static void *report_on(void *arg)
 	struct link l;
 
 	be(r->policy);
+	ctl_go_behind();			/* as mmctl does */
 	r->failed = !ask_open(&l);
 	if (r->failed)
 		return NULL;

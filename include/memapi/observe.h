@@ -143,6 +143,11 @@ MEMAPI_EXPORT struct obs_pool *obs_find(struct obs *o, const char *id);
 MEMAPI_EXPORT const struct obs_info *obs_info(const struct obs_pool *p);
 
 MEMAPI_EXPORT int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats);
+/**
+ * The same without largest_free, which is OBS_UNKNOWN: that alone is read out of the heap, up to 1 ms where many free
+ * fragments lie apart, and for a private heap out of the process.
+ */
+MEMAPI_EXPORT int obs_counts(struct obs_pool *p, struct obs_stats *ret_stats);
 
 /** Return false to stop. */
 typedef bool obs_fragment_fn(const struct obs_fragment *f, void *arg);

@@ -294,7 +294,7 @@ void aside_later(struct rpc_call *call, rpc_handler *step, void *state, rpc_drop
 			     .is_long = is_long, .peer = *call->peer };
 	a->copy.params = json_object_get(call->params);
 	rpc_later(call, turn, a, gone);
-	runs = runs || !thread_start(&thread, body, NULL);
+	runs = runs || !thread_start(&thread, "mmd-report", body, NULL);
 	if (stays || starved() || !*is_long) {
 		slice_here(a, first < call->deadline ? first : call->deadline);
 		a->went_on = true;

@@ -138,7 +138,7 @@ static bool is_gone(struct obs_pool *p)
 {
 	struct obs_stats stats;
 
-	return obs_info(p)->domain == OBS_PKG && !obs_stats(p, &stats) &&
+	return obs_info(p)->domain == OBS_PKG && !obs_counts(p, &stats) &&
 	       (stats.state == OBS_EXITED || stats.state == OBS_CRASHED);
 }
 

@@ -150,7 +150,7 @@ static enum phase first_phase(const struct dump *s, struct obs_pool *p)
 {
 	struct obs_stats stats;
 
-	if (obs_stats(p, &stats) || !stats.untracked || (stats.state != OBS_LIVE && stats.state != OBS_DRAINING))
+	if (obs_counts(p, &stats) || !stats.untracked || (stats.state != OBS_LIVE && stats.state != OBS_DRAINING))
 		return LEDGER;
 	return s->filter.state == OBS_FREE ? FREE : HEAP;
 }
@@ -161,7 +161,7 @@ static bool has_free(struct obs_pool *p)
 
 	if (obs_info(p)->domain == OBS_SHM)
 		return true;
-	return !obs_stats(p, &stats) && (stats.state == OBS_LIVE || stats.state == OBS_DRAINING) &&
+	return !obs_counts(p, &stats) && (stats.state == OBS_LIVE || stats.state == OBS_DRAINING) &&
 	       stats.free_fragments != OBS_UNKNOWN;
 }
 

@@ -66,7 +66,7 @@ static bool collect(struct failures *s, struct obs_pool *p)
 	s->dead_bytes = 0;
 	error = obs_failures(p, on_failure, s);
 	visit_error(&s->v, error);
-	return !error && s->count > s->first && !obs_stats(p, &stats) && stats.dead && obs_info(p)->domain == OBS_SHM;
+	return !error && s->count > s->first && !obs_counts(p, &stats) && stats.dead && obs_info(p)->domain == OBS_SHM;
 }
 
 static void judge(struct failures *s)
@@ -156,6 +156,7 @@ static void drop(void *state)
 
 void rpc_failures(struct rpc_call *call)
 {
+	static bool is_long;
 	struct failures *s = ctl_zalloc(sizeof *s);
 
 	if (!s) {
@@ -165,5 +166,5 @@ void rpc_failures(struct rpc_call *call)
 	s->v.look = look;
 	s->v.finish = finish;
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
-	visit_begin(call, &s->v, drop);
+	visit_begin(call, &s->v, drop, &is_long);
 }

@@ -127,7 +127,7 @@ static unsigned can_give(struct obs_pool *p)
 	struct obs_stats stats;
 	bool live;
 
-	if (obs_stats(p, &stats))
+	if (obs_counts(p, &stats))
 		return 0;
 	live = stats.state == OBS_LIVE || stats.state == OBS_DRAINING;
 	if (obs_info(p)->domain == OBS_SHM)
@@ -237,6 +237,7 @@ static unsigned read_evidence(const char *text)
 
 void rpc_leaks(struct rpc_call *call)
 {
+	static bool is_long;
 	struct leaks *s = ctl_zalloc(sizeof *s);
 
 	if (!s || !sampler_growth(daemon_of(call)->sampler, &s->growth)) {
@@ -249,7 +250,7 @@ void rpc_leaks(struct rpc_call *call)
 	s->wanted = read_evidence(rpc_text(call, "evidence"));
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
 	if (page_read(call, &s->page))
-		visit_begin(call, &s->v, drop);
+		visit_begin(call, &s->v, drop, &is_long);
 	else
 		drop(s);
 }

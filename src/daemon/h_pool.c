@@ -13,7 +13,7 @@ static void pool_row(struct rpc_call *call, struct obs_pool *p)
 	struct json_writer *w = call->out;
 	char held_back[128] = "";
 	struct obs_stats s;
-	bool known = !obs_stats(p, &s);
+	bool known = !obs_counts(p, &s);
 
 	hosted_held_back(daemon_of(call), i, held_back, sizeof held_back);
 	jw_open(w, '{');
@@ -53,7 +53,7 @@ static void write_ids(struct rpc_call *call, const char *name, bool still)
 	pick_scan(view_of(call), NULL, NULL);
 	for (size_t i = 0; (p = obs_at(view_of(call)->obs, i)); i++)
 		if (obs_info(p)->hosted && !strcmp(obs_info(p)->name, name) &&
-		    (!still || (!obs_stats(p, &s) && s.state == OBS_DRAINING)))
+		    (!still || (!obs_counts(p, &s) && s.state == OBS_DRAINING)))
 			jw_string(call->out, obs_info(p)->id);
 }
 

@@ -48,7 +48,7 @@ static void pool_row(struct json_writer *w, struct daemon *d, struct obs_pool *p
 	row_pool(w, i);
 	jw_key(w, "shards"), jw_uint(w, i->shards);
 	jw_key(w, "incarnation"), jw_uint(w, i->incarnation);
-	if (obs_stats(p, &s)) {
+	if (obs_counts(p, &s)) {
 		jw_key(w, "state"), jw_null(w);
 	} else {
 		jw_key(w, "state"), jw_string(w, row_state(s.state));

@@ -146,7 +146,7 @@ static void add_untracked(struct summary *s, struct obs_pool *p)
 	struct tally_row *row;
 	struct obs_stats stats;
 
-	if (obs_stats(p, &stats) || !stats.untracked || stats.untracked == OBS_UNKNOWN)
+	if (obs_counts(p, &stats) || !stats.untracked || stats.untracked == OBS_UNKNOWN)
 		return;
 	row = named(s, "untracked", NULL);
 	if (row)
@@ -233,6 +233,7 @@ static enum by read_by(const char *text)
 
 void rpc_summary(struct rpc_call *call)
 {
+	static bool is_long;
 	struct summary *s = ctl_zalloc(sizeof *s);
 
 	if (!s) {
@@ -243,5 +244,5 @@ void rpc_summary(struct rpc_call *call)
 	s->v.finish = finish;
 	s->by = read_by(rpc_text(call, "by"));
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
-	visit_begin(call, &s->v, drop);
+	visit_begin(call, &s->v, drop, &is_long);
 }

@@ -24,7 +24,7 @@ static bool is_live(struct obs_pool *p)
 {
 	struct obs_stats stats;
 
-	return !obs_stats(p, &stats) && (stats.state == OBS_LIVE || stats.state == OBS_DRAINING);
+	return !obs_counts(p, &stats) && (stats.state == OBS_LIVE || stats.state == OBS_DRAINING);
 }
 
 static void track_one(struct rpc_call *call, const struct pick *pick, size_t i, enum obs_tracking mode)

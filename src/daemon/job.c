@@ -82,7 +82,7 @@ static bool try_start(struct job *j, struct try *t, bool idle)
 {
 	t->job = j;
 	t->idle = idle;
-	t->runs = !thread_start(&t->thread, body, t);
+	t->runs = !thread_start(&t->thread, "mmd-check", body, t);
 	threads += t->runs;
 	return t->runs;
 }

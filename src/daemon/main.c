@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "ctl/behind.h"
 #include "ctl/client.h"
 #include "ctl/memory.h"
 #include "daemon/aside.h"
@@ -413,6 +414,7 @@ int main(int argc, char **argv)
 		log_line(LOG_WARNING, "%s", error.text);	/* a stored choice that does not count */
 	memcpy(d.now, d.conf.manager, sizeof d.now);
 	log_to(!strcmp(d.conf.log, "syslog"));
+	ctl_go_behind();
 	signal(SIGPIPE, SIG_IGN);
 	hold_signals(SIG_BLOCK);
 	raise_descriptors();

@@ -32,7 +32,7 @@ static bool has_process(struct obs_pool *p, int64_t pid)
 
 	if (obs_info(p)->pid == pid)
 		return true;
-	if (obs_info(p)->domain == OBS_PKG || obs_stats(p, &stats))
+	if (obs_info(p)->domain == OBS_PKG || obs_counts(p, &stats))
 		return false;
 	for (uint32_t shard = 0; shard < obs_info(p)->shards; shard++)
 		for (uint32_t slot = 0; slot < stats.slots; slot++) {

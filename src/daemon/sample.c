@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- *	timer ─> pools of this round ─> slice ─> slice ─> … ─> the round is over: each site's ring gets its sum
+ *	timer ─> a round in a thread (round.h) ─> it is over: each site's ring gets its sum
  *
  * Sites are found by hash of (pool, number). A site that was not met in a round gets 0, and after a whole ring of zeros
  * its row is dropped. Invariant: every ring has the same position, `turn`.
@@ -14,71 +14,37 @@
 #include "ctl/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
-#include "daemon/pick.h"
-
-enum { LOOK = 4096, LOOK_LATE = 256, SLICE_NS = 1000000, TABLE = SAMPLE_SITES * 2 };
+#include "daemon/round.h"
 
 struct row {
-	uint64_t pool;			/* hash of its id */
+	uint64_t pool;			/* round_pool() of its id */
 	uint32_t site;
 	bool used;
-	uint64_t now;			/* the sum of the round that runs */
 };
 
 struct sampler {
 	struct daemon *d;
-	struct event *timer, *work;
+	struct event *timer;
+	struct round *round;
 	unsigned samples, interval;
-	/* TABLE rows, and a ring of samples + 1 sums for each */
+	/* ROUND_TABLE rows, and a ring of samples + 1 sums for each */
 	struct row *row;
 	uint64_t *ring;
 	unsigned count, turn, filled;	/* filled: sums that a ring holds */
-	bool full, was_full;		/* a site found no room: in the round that runs, in the last one */
-	/* the round that runs */
-	struct pick pick;
-	size_t i;
-	uint64_t at, pool, deadline;
-	unsigned seen;
+	bool full;			/* in the last round a site found no room */
 };
-
-static uint64_t hash_text(const char *text)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
-	return hash;
-}
 
 /* Index of the row, or of the empty one where it belongs. */
 static size_t place(const struct sampler *s, uint64_t pool, uint32_t site)
 {
-	size_t at = (size_t)(((pool ^ site) * 0x9e3779b97f4a7c15) >> 32) % TABLE;
+	size_t at = round_place(pool, site);
 
 	while (s->row[at].used && (s->row[at].pool != pool || s->row[at].site != site))
-		at = (at + 1) % TABLE;
+		at = (at + 1) % ROUND_TABLE;
 	return at;
 }
 
 static uint64_t *ring_of(const struct sampler *s, size_t at) { return s->ring + at * (s->samples + 1); }
-
-static bool on_record(const struct obs_fragment *f, void *arg)
-{
-	struct sampler *s = arg;
-	size_t at;
-
-	if (f->state == OBS_USED && f->site) {
-		at = place(s, s->pool, f->site);
-		if (!s->row[at].used && s->count < SAMPLE_SITES) {
-			s->row[at] = (struct row){ .pool = s->pool, .site = f->site, .used = true };
-			memset(ring_of(s, at), 0, (s->samples + 1) * sizeof *s->ring);
-			s->count++;
-		}
-		s->full |= !s->row[at].used;
-		s->row[at].now += s->row[at].used ? f->size : 0;
-	}
-	return ++s->seen % LOOK_LATE || rpc_now() < s->deadline;
-}
 
 /* ---- the end of a round ---- */
 
@@ -95,7 +61,7 @@ static void forget(struct sampler *s, size_t hole)
 {
 	s->row[hole].used = false;
 	s->count--;
-	for (size_t at = (hole + 1) % TABLE; s->row[at].used; at = (at + 1) % TABLE) {
+	for (size_t at = (hole + 1) % ROUND_TABLE; s->row[at].used; at = (at + 1) % ROUND_TABLE) {
 		struct row moved = s->row[at];
 		size_t to;
 
@@ -107,21 +73,38 @@ static void forget(struct sampler *s, size_t hole)
 	}
 }
 
-static void end_round(struct sampler *s)
+static void take_sum(struct sampler *s, const struct round_row *sum)
 {
+	size_t at = place(s, sum->pool, sum->site);
+
+	if (!s->row[at].used && s->count < ROUND_SITES) {
+		s->row[at] = (struct row){ .pool = sum->pool, .site = sum->site, .used = true };
+		memset(ring_of(s, at), 0, (s->samples + 1) * sizeof *s->ring);
+		s->count++;
+	}
+	s->full |= !s->row[at].used;
+	if (s->row[at].used)
+		ring_of(s, at)[s->turn] = sum->sum;
+}
+
+static void end_round(void *arg)
+{
+	struct sampler *s = arg;
+
+	if (!s->row)
+		return;
 	s->turn = (s->turn + 1) % (s->samples + 1);
 	s->filled += s->filled <= s->samples;
-	s->was_full = s->full;
-	s->full = false;
-	for (size_t i = 0; i < TABLE; i++)
-		if (s->row[i].used) {
-			ring_of(s, i)[s->turn] = s->row[i].now;
-			s->row[i].now = 0;
-		}
-	for (size_t i = 0; i < TABLE; i++)
+	s->full = s->round->full;
+	for (size_t i = 0; i < ROUND_TABLE; i++)
+		if (s->row[i].used)
+			ring_of(s, i)[s->turn] = 0;
+	for (size_t i = 0; i < ROUND_TABLE; i++)
+		if (s->round->row[i].used)
+			take_sum(s, &s->round->row[i]);
+	for (size_t i = 0; i < ROUND_TABLE; i++)
 		while (s->row[i].used && all_zero(ring_of(s, i), s->samples + 1))
 			forget(s, i);
-	pick_free(&s->pick);
 }
 
 /* ---- what grows ---- */
@@ -152,10 +135,10 @@ static int by_place(const void *a, const void *b)
 /* Two passes: few sites grow, as a rule none, and rings are long. */
 bool sampler_growth(const struct sampler *s, struct growth *ret_growth)
 {
-	struct growth g = { .samples = s->samples, .interval = s->interval, .full = s->was_full };
+	struct growth g = { .samples = s->samples, .interval = s->interval, .full = s->full };
 	size_t count = 0;
 
-	for (size_t at = 0; s->row && at < TABLE; at++)
+	for (size_t at = 0; s->row && at < ROUND_TABLE; at++)
 		count += grows(s, at);
 	if (count) {
 		g.site = ctl_resize(NULL, count * sizeof *g.site);
@@ -184,7 +167,7 @@ const uint64_t *growth_of(const struct growth *g, const char *pool, uint32_t sit
 	struct growing key = { .site = site }, *found = NULL;
 
 	if (g->count) {
-		key.pool = hash_text(pool);
+		key.pool = round_pool(pool);
 		found = bsearch(&key, g->site, g->count, sizeof key, by_place);
 	}
 	return found ? g->figures + found->row * (g->samples + 1) : NULL;
@@ -199,66 +182,24 @@ void growth_free(struct growth *g)
 	g->count = 0;
 }
 
-/* ---- slices ---- */
-
-static bool is_sampled(struct obs_pool *p)
-{
-	struct obs_stats stats;
-
-	if (obs_stats(p, &stats) || (stats.state != OBS_LIVE && stats.state != OBS_DRAINING))
-		return false;
-	return obs_info(p)->domain == OBS_SHM || stats.tracking != OBS_OFF;
-}
-
-static void on_work(evutil_socket_t fd, short what, void *arg)
-{
-	static const struct timeval now = { 0, 0 };
-	struct sampler *s = arg;
-
-	(void)fd, (void)what;
-	s->deadline = rpc_now() + SLICE_NS;
-	while (s->i < s->pick.count) {
-		struct obs_pool *p = pick_at(&s->d->view, &s->pick, s->i);
-
-		s->pool = hash_text(s->pick.id[s->i]);
-		if (!p || (!s->at && !is_sampled(p)) || obs_records(p, &s->at, LOOK, on_record, s))
-			s->at = 0;
-		s->i += !s->at;
-		if (rpc_now() >= s->deadline && s->i < s->pick.count) {
-			event_add(s->work, &now);
-			return;
-		}
-	}
-	end_round(s);
-}
+/* ---- life ---- */
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval now = { 0, 0 };
 	struct sampler *s = arg;
 
 	(void)fd, (void)what;
-	if (s->pick.id)
-		return;			/* the last round still runs: this sample is left out */
-	s->i = 0;
-	s->at = 0;
-	if (!pick_all(&s->d->view, &s->pick))
-		return;
-	event_add(s->work, &now);
+	round_start(s->round);
 }
-
-/* ---- life ---- */
 
 static void forget_all(struct sampler *s)
 {
-	event_del(s->work);
-	pick_free(&s->pick);
 	ctl_free(s->row);
 	ctl_free(s->ring);
 	s->row = NULL;
 	s->ring = NULL;
 	s->count = s->turn = s->filled = 0;
-	s->full = s->was_full = false;
+	s->full = false;
 }
 
 static int begin(struct sampler *s)
@@ -267,8 +208,8 @@ static int begin(struct sampler *s)
 
 	s->samples = s->d->conf.samples;
 	s->interval = s->d->conf.sample_interval;
-	s->row = ctl_zalloc(TABLE * sizeof *s->row);
-	s->ring = ctl_zalloc(TABLE * (s->samples + 1) * sizeof *s->ring);
+	s->row = ctl_zalloc(ROUND_TABLE * sizeof *s->row);
+	s->ring = ctl_zalloc(ROUND_TABLE * (s->samples + 1) * sizeof *s->ring);
 	if (!s->row || !s->ring || event_add(s->timer, &interval))
 		return -ENOMEM;
 	return 0;
@@ -277,14 +218,14 @@ static int begin(struct sampler *s)
 int sampler_new(struct daemon *d, struct sampler **ret_sampler)
 {
 	struct sampler *s = ctl_zalloc(sizeof *s);
-	int error = -ENOMEM;
+	int error;
 
 	if (!s)
-		return error;
+		return -ENOMEM;
 	s->d = d;
 	s->timer = event_new(d->base, -1, EV_PERSIST, on_timer, s);
-	s->work = event_new(d->base, -1, 0, on_work, s);
-	if (s->timer && s->work)
+	error = s->timer ? round_new(d->base, end_round, s, &s->round) : -ENOMEM;
+	if (!error)
 		error = begin(s);
 	if (error) {
 		sampler_free(s);
@@ -308,11 +249,9 @@ void sampler_free(struct sampler *s)
 {
 	if (!s)
 		return;
-	if (s->work)
-		forget_all(s);
+	round_free(s->round);
+	forget_all(s);
 	if (s->timer)
 		event_free(s->timer);
-	if (s->work)
-		event_free(s->work);
 	ctl_free(s);
 }

@@ -3,8 +3,8 @@
  * Live bytes by call site over time: the figures behind the evidence `growing`.
  *
  * Every leaks.interval seconds the ledgers of all shared pools and of live private heaps that are tracked are summed by
- * call site, in slices between the loop's other work. Of each site the last leaks.samples + 1 sums are kept, so that N
- * rises can be seen. Memory: SAMPLE_SITES sites of all pools at most, the rest is not sampled, which is told.
+ * call site, in a thread of idle priority (round.h). Of each site the last leaks.samples + 1 sums are kept, so that N
+ * rises can be seen. Memory: ROUND_SITES sites of all pools at most, the rest is not sampled, which is told.
  */
 #ifndef DAEMON_SAMPLE_H
 #define DAEMON_SAMPLE_H
@@ -15,8 +15,6 @@
 
 struct daemon;
 struct sampler;
-
-enum { SAMPLE_SITES = 8192 };
 
 int sampler_new(struct daemon *d, struct sampler **ret_sampler);
 void sampler_free(struct sampler *s);

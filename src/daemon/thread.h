@@ -21,8 +21,9 @@ static inline void thread_idle(void)
 	(void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 });
 }
 
-/** A thread that no signal disturbs. Returns 0 or an error number. */
-static inline int thread_start(pthread_t *ret_thread, void *(*body)(void *), void *arg)
+/** A thread that no signal disturbs; `name`, 15 bytes at most, is for who looks at mmd's. Returns 0 or an error number.
+ */
+static inline int thread_start(pthread_t *ret_thread, const char *name, void *(*body)(void *), void *arg)
 {
 	sigset_t all, old;
 	int error;
@@ -30,6 +31,8 @@ static inline int thread_start(pthread_t *ret_thread, void *(*body)(void *), voi
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	error = pthread_create(ret_thread, NULL, body, arg);
+	if (!error)
+		(void)pthread_setname_np(*ret_thread, name);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return error;
 }

@@ -24,15 +24,13 @@ static void step(struct rpc_call *call)
 	rpc_done(call);
 }
 
-void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop)
+void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop, bool *is_long)
 {
-	static bool is_long;
-
 	if (!pick_pools(call, OBS_PKG | OBS_SHM, &v->pick)) {
 		drop(v);
 		return;
 	}
-	aside_later(call, step, v, drop, false, &is_long);
+	aside_later(call, step, v, drop, false, is_long);
 }
 
 struct obs_pool *visit_pool(struct visit *v)

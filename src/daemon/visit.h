@@ -30,8 +30,11 @@ struct visit {
 	unsigned seen;
 };
 
-/** Chooses the pools and looks at the first; frees the state by `drop`, also when nothing could be begun. */
-void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop);
+/**
+ * Chooses the pools and looks at the first; frees the state by `drop`, also when nothing could be begun. is_long: of
+ * the method (aside.h).
+ */
+void visit_begin(struct rpc_call *call, struct visit *v, rpc_drop_fn *drop, bool *is_long);
 /** The pool `i`, ready for places_site() and places_owner(); NULL: it is gone, the call's error if it was named. */
 struct obs_pool *visit_pool(struct visit *v);
 const char *visit_id(const struct visit *v);

@@ -117,7 +117,7 @@ static void look(struct watch *w, struct obs_pool *p)
 
 	if (!x)
 		x = find_or_add(w, obs_info(p)->id);
-	if (!x || obs_stats(p, &s))
+	if (!x || obs_counts(p, &s))
 		return;
 	x->here = true;
 	if (s.state == OBS_DAMAGED || s.recoveries == OBS_UNKNOWN)

@@ -1106,11 +1106,12 @@ FUTEX = {"x86_64": 202, "aarch64": 98}.get(os.uname().machine, "?")
 
 
 def idle_threads(pid):
-    """Threads of the process that run where nobody else wants to."""
+    """Threads of the process that report where nobody else wants to run."""
     found = []
     for tid in os.listdir("/proc/%d/task" % pid):
         with contextlib.suppress(OSError), open("/proc/%d/task/%s/stat" % (pid, tid)) as f:
-            if int(f.read().rsplit(")", 1)[1].split()[38]) == IDLE:
+            stat = f.read()
+            if int(stat.rsplit(")", 1)[1].split()[38]) == IDLE and "(mmd-sample)" not in stat:
                 found.append(int(tid))
     return found
 

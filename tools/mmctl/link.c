@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "ctl/behind.h"
 #include "ctl/method.h"
 #include "text.h"
 
@@ -47,7 +48,10 @@ void link_close(struct link *l)
 static int connect_to(struct link *l, const char *path)
 {
 	struct client_error error;
-	int err = client_open(path, (unsigned)(l->timeout * 1000 + 0.999), &l->client, &error);
+	int err;
+
+	ctl_go_behind();		/* what is asked and printed is no server's work */
+	err = client_open(path, (unsigned)(l->timeout * 1000 + 0.999), &l->client, &error);
 
 	if (!err)
 		snprintf(l->path, sizeof l->path, "%s", path);

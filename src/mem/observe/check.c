@@ -20,6 +20,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -28,6 +29,8 @@
 enum { ERRORS_MAX = 64, PASSES = 20, PASS_SLICE = 4096, WALKS = 3, WALK_TRIES = 200, CALLS_OPEN = 16 };
 #define PASSES_NS 2000000000ull		/* no new pass after that */
 #define PASS_NS 10000000000ull		/* longest pass: a hostile ledger may claim any length */
+enum { LINKS_MAX = 1 << 22 };		/* 16 MiB */
+#define LINK_USED UINT32_MAX
 #define MOVED 1				/* of a pass: the heap changed */
 
 struct pass {
@@ -41,6 +44,9 @@ struct pass {
 	bool detail;			/* look up each fragment's record */
 	unsigned errors;
 	struct { uint64_t address; const char *what; } error[ERRORS_MAX];
+	struct peek_near near;
+	uint64_t links;			/* records whose place in the list of free ones is in `link` */
+	uint32_t *link;
 };
 
 static void wrong(struct pass *c, uint64_t address, const char *what)
@@ -64,14 +70,12 @@ static uint64_t sum_of(uint64_t index, uint64_t address, uint64_t size)
 
 static void record_look_up(struct pass *c, uint64_t index, const struct mem_frag *f)
 {
-	uint64_t at = META_RECORDS + index * sizeof(struct meta_record);
 	struct meta_record r;
 
-	if (peek_meta(c->pool, at, &r, sizeof r)) {
+	if (peek_record_near(c->pool, &c->h.moment, &c->near, index, &r)) {
 		wrong(c, (uintptr_t)f->addr, "its record is beyond the ledger");
 		return;
 	}
-	peek_undo(&c->h.moment, c->pool->id.meta_at + at, &r, sizeof r);
 	if (r.address != (uintptr_t)f->addr)
 		wrong(c, (uintptr_t)f->addr, "its record belongs to another fragment");
 	else if (RECORD_USABLE(r.sizes) != f->size)
@@ -179,7 +183,13 @@ static int own_tail(struct pass *c, uint64_t index, const struct obs_fragment *f
 	return 0;
 }
 
-static int ledger(struct pass *c)
+static void link_note(struct pass *c, uint64_t index, const struct meta_record *r)
+{
+	if (index < c->links && (r->address & RECORD_FREE))
+		c->link[index] = r->sizes < LINK_USED ? (uint32_t)r->sizes : UINT32_MAX - 1;
+}
+
+static int records_all(struct pass *c)
 {
 	struct peek_present present;
 	struct obs_fragment f;
@@ -203,8 +213,10 @@ static int ledger(struct pass *c)
 		if (e)
 			return e;
 		for (uint64_t i = 0; i < n; i++) {
-			if (!r[i].address || (r[i].address & RECORD_FREE))
+			if (!r[i].address || (r[i].address & RECORD_FREE)) {
+				link_note(c, at + i, &r[i]);
 				continue;
+			}
 			if (!peek_record_tells(c->pool, at + i, &r[i], &present, &f)) {
 				wrong(c, r[i].address, "a record of something that is not in the pool");
 				continue;
@@ -219,33 +231,68 @@ static int ledger(struct pass *c)
 	return 0;
 }
 
+/** The next one, + 1, of a free record; 0: the last. LINK_USED: it is none. 0 or -errno. */
+static int link_of(struct pass *c, uint64_t index, uint64_t *ret_next)
+{
+	struct meta_record r;
+	int e;
+
+	if (index < c->links) {
+		*ret_next = c->link[index];
+		return 0;
+	}
+	e = peek_record_near(c->pool, &c->h.moment, &c->near, index, &r);
+	*ret_next = e || !(r.address & RECORD_FREE) ? LINK_USED : r.sizes;
+	return e;
+}
+
 /** Free records are linked by index + 1 in `sizes`; each is in the list once. */
 static int free_list(struct pass *c)
 {
 	const struct meta_counters *k = &c->h.counters;
-	uint64_t next = k->records_free, free = 0, at;
-	struct meta_record r;
+	uint64_t next = k->records_free, free = 0, from;
 	int e;
 
 	for (; next && next <= k->records_used && free <= k->records_used; free++) {
 		if (free % PEEK_CHUNK == 0 && (e = go_on(c)))
 			return e;
-		at = META_RECORDS + (next - 1) * sizeof r;
-		e = peek_meta(c->pool, at, &r, sizeof r);
+		from = next - 1;
+		e = link_of(c, from, &next);
 		if (e)
 			return e;
-		peek_undo(&c->h.moment, c->pool->id.meta_at + at, &r, sizeof r);
-		if (!(r.address & RECORD_FREE)) {
-			wrong(c, r.address, "a record in use is in the list of free ones");
+		if (next == LINK_USED) {
+			wrong(c, 0, "a record in use is in the list of free ones");
 			return 0;
 		}
-		next = r.sizes;
 	}
 	if (next)
 		wrong(c, 0, "the list of free records does not end");
 	else if (free + c->records != k->records_used)
 		wrong(c, 0, "records are neither in use nor in the list of free ones");
 	return 0;
+}
+
+/**
+ * Who lies where in the list of free records says nothing about where it lies in the ledger: links are noted while the
+ * ledger is read in its order, as many as there is room for, and followed afterwards.
+ */
+static int ledger(struct pass *c)
+{
+	uint64_t want = c->h.counters.records_used;
+	int e;
+
+	c->links = want < LINKS_MAX ? want : LINKS_MAX;
+	c->link = malloc(c->links * sizeof *c->link + 1);
+	if (!c->link)
+		c->links = 0;
+	for (uint64_t i = 0; i < c->links; i++)
+		c->link[i] = LINK_USED;
+	e = records_all(c);
+	if (!e)
+		e = free_list(c);
+	free(c->link);
+	c->link = NULL;
+	return e;
 }
 
 static void compare_heap(struct pass *c)
@@ -329,8 +376,6 @@ static int own_pass(struct pass *c)
 		wrong(c, 0, peek_impossible(c->pool, &c->h.counters));
 	} else {
 		e = ledger(c);
-		if (!e)
-			e = free_list(c);
 		compare_own(c);
 	}
 	return e ? e : peek_heap_same(c->pool, &c->h) ? 0 : MOVED;
@@ -361,8 +406,6 @@ static int pass(struct pass *c)
 			compare_heap(c);
 			e = ledger(c);
 		}
-		if (!e)
-			e = free_list(c);
 		compare_ledger(c);
 	}
 	holder = c->pool->key.domain == OBS_SHM ? LOCK_SLOT(c->h.moment.lock) : 0;

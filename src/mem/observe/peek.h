@@ -239,6 +239,14 @@ int peek_counted(struct obs_pool *p, struct meta_live *live, struct peek_cached 
 /** Records that may be read: the smallest of what counters, identity and file say. */
 uint64_t peek_records_end(struct obs_pool *p, const struct meta_live *live);
 int peek_record(struct obs_pool *p, uint64_t index, struct meta_record *ret_record);
+/** A page of the ledger that is kept: neighbours in a heap or in a list often are in the ledger, too. */
+struct peek_near {
+	uint64_t page;			/* of records, + 1; 0: none */
+	struct meta_record record[META_PAGE / sizeof(struct meta_record)];
+};
+/** A record as it was at the moment, unless the heap moved on, which the caller finds. 0 or -errno. */
+int peek_record_near(struct obs_pool *p, const struct peek_moment *m, struct peek_near *near, uint64_t index,
+		     struct meta_record *ret_record);
 /** What records' short numbers are completed from. */
 struct peek_present { uint64_t stamp, time; };
 struct peek_present peek_present(uint64_t stamp);

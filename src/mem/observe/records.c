@@ -32,6 +32,25 @@ int peek_record(struct obs_pool *p, uint64_t index, struct meta_record *ret_reco
 	return peek_whole(p, record_at(index), ret_record, sizeof *ret_record);
 }
 
+int peek_record_near(struct obs_pool *p, const struct peek_moment *m, struct peek_near *near, uint64_t index,
+		     struct meta_record *ret_record)
+{
+	const uint64_t count = sizeof near->record / sizeof near->record[0];
+	uint64_t page = index / count, at = record_at(page * count);
+	int e;
+
+	if (near->page != page + 1) {
+		near->page = 0;
+		e = peek_meta(p, at, near->record, sizeof near->record);
+		if (e)
+			return e;
+		peek_undo(m, p->id.meta_at + at, near->record, sizeof near->record);
+		near->page = page + 1;
+	}
+	*ret_record = near->record[index % count];
+	return 0;
+}
+
 /** A stamp from its low half: the nearest that is not far in the future. */
 static uint64_t whole_stamp(uint32_t low, uint64_t now)
 {

@@ -13,8 +13,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "mem/observe/peek.h"
+
+#define LARGEST_NS 300000ull
 
 const char *peek_impossible(const struct obs_pool *p, const struct meta_counters *c)
 {
@@ -60,10 +63,21 @@ static void counted(const struct obs_pool *p, const struct meta_counters *c, con
 	}
 }
 
-/** By the manager's own knowledge; what a heap in motion says is bounded by what is free. */
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/**
+ * By the manager's own knowledge; what a heap in motion says is bounded by what is free. It is asked again until it
+ * stood still, for a while: hundreds of free fragments in as many pages are up to 1 ms.
+ */
 static uint64_t largest_free(struct obs_pool *p, const struct obs_stats *s)
 {
-	uint64_t best = OBS_UNKNOWN, value;
+	uint64_t best = OBS_UNKNOWN, value, until = clock_ns() + LARGEST_NS;
 	struct peek_heap h;
 
 	if (!p->id.size)
@@ -86,7 +100,7 @@ static uint64_t largest_free(struct obs_pool *p, const struct obs_stats *s)
 		if (value > s->free)
 			continue;
 		best = value;
-		if (peek_heap_same(p, &h))
+		if (peek_heap_same(p, &h) || clock_ns() > until)
 			break;
 	}
 	return best;
@@ -140,7 +154,7 @@ static void unreadable(struct obs_stats *s, int e)
 }
 
 /** Of one shard. Who lives and what state the pool is in because of it, shard 0 knows. */
-static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
+static void shard_stats(struct obs_pool *p, bool largest, struct obs_stats *ret_stats)
 {
 	struct obs_stats s = { 0 };
 	struct meta_live live;
@@ -177,7 +191,7 @@ static void shard_stats(struct obs_pool *p, struct obs_stats *ret_stats)
 	s.dead = crowd.dead;
 	s.slots = (unsigned)least(live.slots_used, p->key.domain == OBS_SHM ? SLOTS_MAX : 1);
 	locked_by(p, &live, &s);
-	s.largest_free = what ? OBS_UNKNOWN : largest_free(p, &s);
+	s.largest_free = what || !largest ? OBS_UNKNOWN : largest_free(p, &s);
 	*ret_stats = s;
 }
 
@@ -228,7 +242,7 @@ static void add_shard(struct obs_stats *sum, const struct obs_stats *s, unsigned
 		damaged_shard(sum, k, s->reason);
 }
 
-static void sum_up(struct obs_pool *p, struct obs_stats *sum)
+static void sum_up(struct obs_pool *p, bool largest, struct obs_stats *sum)
 {
 	struct obs_stats s = *sum;
 
@@ -238,20 +252,23 @@ static void sum_up(struct obs_pool *p, struct obs_stats *sum)
 		damaged(sum, p->lacks, sizeof p->lacks);
 	for (unsigned k = 1; k < p->id.shards; k++) {
 		if (p->shard[k])
-			shard_stats(p->shard[k], &s);
+			shard_stats(p->shard[k], largest, &s);
 		else
 			unreadable(&s, -ENOENT);	/* the others' sum would be a wrong number */
 		add_shard(sum, &s, k);
 	}
 }
 
-int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats)
+static int stats(struct obs_pool *p, bool largest, struct obs_stats *ret_stats)
 {
 	struct obs_stats s;
 
-	shard_stats(p, &s);
+	shard_stats(p, largest, &s);
 	if (p->id.shards > 1)
-		sum_up(p, &s);
+		sum_up(p, largest, &s);
 	*ret_stats = s;
 	return 0;
 }
+
+int obs_stats(struct obs_pool *p, struct obs_stats *ret_stats) { return stats(p, true, ret_stats); }
+int obs_counts(struct obs_pool *p, struct obs_stats *ret_stats) { return stats(p, false, ret_stats); }

@@ -39,7 +39,7 @@ static int ask(struct obs_pool *p, enum obs_tracking mode)
 int obs_track(struct obs_pool *p, enum obs_tracking mode)
 {
 	struct obs_stats s;
-	int e = obs_stats(p, &s), one;
+	int e = obs_counts(p, &s), one;
 
 	if (p->key.domain == OBS_SHM && mode == OBS_OFF)
 		return -ENOTSUP;

@@ -34,8 +34,7 @@ struct batch {
 	bool still;			/* the heap did not change while it was read */
 	unsigned max, count;
 	struct mem_frag frag[PEEK_BATCH];
-	uint64_t window;		/* which page of records is in `record`; UINT64_MAX: none */
-	struct meta_record record[META_PAGE / sizeof(struct meta_record)];
+	struct peek_near near;
 };
 
 static bool keep(const struct mem_frag *f, void *arg)
@@ -94,7 +93,7 @@ static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcom
 	}
 	if (e)
 		return e == -ENODATA ? -EUCLEAN : e;
-	b->window = UINT64_MAX;
+	b->near.page = 0;
 	b->present = peek_present(b->h.counters.stamp);
 	b->start = from_zero ? 0 : proven(p, b) ? b->at : way_back(p, b->at);
 	peek_heap_note(&b->h);
@@ -110,23 +109,6 @@ static int batch_read(struct batch *b, unsigned max, bool from_zero, enum outcom
 	return 0;
 }
 
-/** A record, from a page of the ledger that is kept: neighbours in the heap often are in the ledger, too. */
-static bool record_near(struct batch *b, uint64_t index, struct meta_record *ret_record)
-{
-	const uint64_t count = sizeof b->record / sizeof b->record[0];
-	uint64_t at = META_RECORDS + index / count * sizeof b->record;
-
-	if (b->window != index / count) {
-		b->window = UINT64_MAX;
-		if (peek_meta(b->pool, at, b->record, sizeof b->record))
-			return false;
-		peek_undo(&b->h.moment, b->pool->id.meta_at + at, b->record, sizeof b->record);
-		b->window = index / count;
-	}
-	*ret_record = b->record[index % count];
-	return true;
-}
-
 /** What the ledger knows of a fragment: in shm each has a record, in pkg those that are marked. */
 static void recorded(struct batch *b, const struct mem_frag *f, struct obs_fragment *ret_fragment)
 {
@@ -139,7 +121,7 @@ static void recorded(struct batch *b, const struct mem_frag *f, struct obs_fragm
 		return;
 	if (tail >> 32 != (uint32_t)p->id.generation || (uint32_t)tail >= p->id.records_max)
 		return;
-	if (!record_near(b, (uint32_t)tail, &r))
+	if (peek_record_near(p, &b->h.moment, &b->near, (uint32_t)tail, &r))
 		return;
 	if (peek_record_tells(p, (uint32_t)tail, &r, &b->present, &said) && said.address == at)
 		*ret_fragment = said;
