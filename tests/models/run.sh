@@ -5,8 +5,9 @@
 set -u
 form=${1-} only=${2-} bad=0 ran=0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+level=-O1		# of one line's: most of its time is the compiler's
 case $form in
-short | full) ;;
+short | full) level=-O2 ;;
 "" | *[!0-9]*)
 	echo "usage: run.sh short|full [MODEL], run.sh LINE" >&2
 	exit 2
@@ -19,7 +20,7 @@ tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 
 one() {	# MODEL SEARCH EXPECTED DEFINES
 	local model=$1 search=$2 expected=$3 defines=$4 errors states depth seconds covered=all got
-	local compile=(-O2 -w) arguments=(-m1000000)
+	local compile=("$level" -w) arguments=(-m1000000)
 	case $search in
 	all) compile+=(-DSAFETY -DCOLLAPSE) ;;
 	safe) compile+=(-DSAFETY -DCOLLAPSE) arguments+=(-E) ;;
