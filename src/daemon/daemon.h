@@ -26,6 +26,7 @@
 
 struct daemon;
 struct mem_host;
+struct costs;
 struct sampler;
 struct watch;
 
@@ -50,6 +51,7 @@ struct daemon {
 	struct event *reap;
 	bool pool_failed[CONF_POOLS];
 	struct sampler *sampler;
+	struct costs *costs;		/* costs.h; NULL: none */
 	struct watch *watch;		/* watch.h; NULL: none */
 	uint64_t started;		/* rpc_now() */
 	struct event *leave;		/* the restart, when the answer is out */

@@ -6,6 +6,7 @@
 #include "ctl/memory.h"
 #include "daemon/choice.h"
 #include "daemon/commit.h"
+#include "daemon/costs.h"
 #include "daemon/hosted.h"
 #include "daemon/pick.h"
 #include "daemon/watch.h"
@@ -86,6 +87,7 @@ void rpc_status(struct rpc_call *call)
 	for (size_t i = 0; (p = obs_at(d->view.obs, i)); i++)
 		pool_row(w, d, p);
 	jw_close(w, ']');
+	costs_write(d->costs, w);
 	jw_key(w, "skipped"), jw_open(w, '[');
 	if (skipped.len)
 		jw_raw(w, skipped.text, skipped.len);

@@ -23,6 +23,7 @@
 #include "daemon/aside.h"
 #include "daemon/choice.h"
 #include "daemon/commit.h"
+#include "daemon/costs.h"
 #include "daemon/daemon.h"
 #include "daemon/hosted.h"
 #include "daemon/job.h"
@@ -34,7 +35,7 @@
 #include "memapi/memcore.h"
 
 enum { EXIT_BAD_CONF = 2, LEAVE_MS = 1000 };
-enum { KEY_SOCKET = 256, KEY_CHECK };
+enum { KEY_SOCKET = 256, KEY_CHECK, KEY_COSTS };
 
 /* argp looks for this name. */
 __attribute__((visibility("default"))) const char *argp_program_version = "mmd " MMD_VERSION;
@@ -47,10 +48,11 @@ static const struct argp_option options[] = {
 	{ NULL, 'm', "SHM_MB", 0, "megabytes that a shared pool may grow to", 0 },
 	{ NULL, 'M', "PKG_MB", 0, "megabytes that a private heap may grow to", 0 },
 	{ "check-config", KEY_CHECK, NULL, 0, "say whether the configuration is good, and exit", 0 },
+	{ "costs", KEY_COSTS, NULL, 0, "measure what each way of watching costs on this machine, and exit", 0 },
 	{ 0 },
 };
 
-struct arguments { struct conf_options conf; bool check; };
+struct arguments { struct conf_options conf; bool check, costs; };
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -77,6 +79,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_CHECK:
 		a->check = true;
+		return 0;
+	case KEY_COSTS:
+		a->costs = true;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -325,6 +330,7 @@ static void drop_parts(struct daemon *d, struct event *signals[3])
 	server_free(d->server);
 	jobs_close();
 	aside_close();
+	costs_free(d->costs);
 	sampler_free(d->sampler);
 	hosted_close(d);
 	watch_close(d);
@@ -338,7 +344,7 @@ static void drop_parts(struct daemon *d, struct event *signals[3])
 		event_base_free(d->base);
 }
 
-static int serve(struct daemon *d)
+static int serve(struct daemon *d, const char *self)
 {
 	struct event *signals[3] = { NULL };
 	int error;
@@ -353,6 +359,7 @@ static int serve(struct daemon *d)
 		log_line(LOG_NOTICE, "listens at %s%s%s", d->place.path, *d->conf.file ? ", configured by " : "", d->conf.file);
 		notify("READY=1\nSTATUS=ready");
 		hold_signals(SIG_UNBLOCK);
+		d->costs = costs_start(d->base, self, &d->conf);
 		event_base_dispatch(d->base);
 		hold_signals(SIG_BLOCK);
 		if (d->restart)
@@ -410,6 +417,8 @@ int main(int argc, char **argv)
 		printf("%s%sgood\n", *d.conf.file ? d.conf.file : "built-in configuration", ": ");
 		return 0;
 	}
+	if (args.costs)
+		return costs_measure(&d.conf);
 	if (*error.text)
 		log_line(LOG_WARNING, "%s", error.text);	/* a stored choice that does not count */
 	memcpy(d.now, d.conf.manager, sizeof d.now);
@@ -425,7 +434,7 @@ int main(int argc, char **argv)
 		listen_close(&d.place);
 		return EXIT_FAILURE;
 	}
-	if (serve(&d)) {
+	if (serve(&d, self)) {
 		listen_close(&d.place);
 		return EXIT_FAILURE;
 	}

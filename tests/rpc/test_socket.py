@@ -633,7 +633,7 @@ MEMBERS = {				# design: what each result must have; a list: of rows
                "daemon": {"pid", "uptime", "socket", "config"}, "managers": {"pkg", "shm"},
                "pools": [{"pool", "domain", "name", "pid", "command", "manager", "shards", "incarnation", "state",
                           "held_back"}],
-               "skipped": [{"file", "reason"}]},
+               "costs": [{"mode", "ns", "ratio"}], "skipped": [{"file", "reason"}]},
     "stats": {"pools": [{"pool", "domain", "name", "pid", "command", "manager", "shards", "size", "used", "real_used",
                          "max_used", "free", "cached", "fragments", "free_fragments", "largest_free", "failures", "untracked", "tracking"}],
               "total": {"size", "used", "real_used", "max_used", "free", "cached", "fragments", "free_fragments",
@@ -724,6 +724,7 @@ def rows_have_what_was_promised(p):
             result = c.call(method, **params)
             if method == "status":
                 result["skipped"].append({"file": "", "reason": ""})
+                result["costs"].append({"mode": "", "ns": 1, "ratio": 1})	# not measured yet
             has_members(method, result, must_have_rows=True)
         rows = {r["pool"]: r for r in c.call("stats")["pools"]}
         own, pkg, shm = rows["pkg:%d:1" % p.running[0].pid], rows["pkg:%d:1" % a.pid], rows["shm:%d:1" % a.pid]
@@ -747,6 +748,24 @@ def rows_have_what_was_promised(p):
             rows = c.call("summary", domain="shm", pid=a.pid, by=by)["rows"]
             check(sum(r["count"] for r in rows) == 210 and (not keys or [r["key"] for r in rows] == keys), rows)
         check(c.call("summary", domain="shm", limit=1)["total"]["count"] == 210, "total is of everything")
+
+
+@test
+def what_watching_costs_is_measured_once(p):
+    modes = ["libc", "off", "sites", "stacks", "guards", "no magazines", "shm"]
+    rc, err, out = p.run("--costs")
+    check(rc == 0 and [line[:14].strip() for line in out.splitlines()] == modes, rc, err, out)
+    p.start()
+    with p.client() as c:
+        check(c.call("status")["costs"] == [], "before it is measured")
+        deadline = time.monotonic() + 60
+        while not c.call("status")["costs"] and time.monotonic() < deadline:
+            time.sleep(0.2)
+        costs = {x["mode"]: x for x in c.call("status")["costs"]}
+        check(list(costs) == modes and all(x["ns"] > 0 for x in costs.values()), costs)
+        check(costs["libc"]["ratio"] == 1 and costs["stacks"]["ratio"] > costs["off"]["ratio"], costs)
+        pools = {x["pool"] for x in c.call("status")["pools"]}
+        check(len(pools) == 2, "who measures is not shown", pools)	# mmd's two
 
 
 @test

@@ -94,6 +94,28 @@ static void add_build(struct text *t, struct json_object *status)
 	text_add(t, "\n", 1);
 }
 
+/* Of a pair of allocation and free, by the way of watching; nothing while they are not measured. */
+static void add_costs(struct text *t, struct json_object *status)
+{
+	struct json_object *costs = NULL, *mode = NULL, *ns = NULL, *ratio = NULL;
+
+	if (!json_at(status, "costs", &costs) || !json_object_is_type(costs, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(costs); i++) {
+		struct json_object *row = json_object_array_get_idx(costs, i);
+
+		if (!json_at(row, "mode", &mode) || !json_at(row, "ns", &ns) || !json_at(row, "ratio", &ratio))
+			continue;
+		text_format(t, i ? ", " : "costs    ");
+		text_safe(t, json_object_get_string(mode), (size_t)json_object_get_string_len(mode));
+		text_format(t, " %.0f ns", json_object_get_double(ns));
+		if (i)
+			text_format(t, " (%.2f)", json_object_get_double(ratio));
+	}
+	if (json_object_array_length(costs))
+		text_format(t, "\n");
+}
+
 /* Who answers. What it does not tell is shown as `-`, for this is no table that anybody computes with. */
 static void put_daemon(struct mmctl *m, struct json_object *status)
 {
@@ -112,6 +134,7 @@ static void put_daemon(struct mmctl *m, struct json_object *status)
 	add_member(&t, status, "daemon.config");
 	text_add(&t, "\n", 1);
 	add_build(&t, status);
+	add_costs(&t, status);
 	fwrite(t.at ? t.at : "", 1, t.len, m->style.out);
 	text_free(&t);
 }
