@@ -30,8 +30,15 @@ enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
  * MEM_PAGED, for managers with nothing of theirs beside a fragment: used fragments that begin in the same 4096 bytes,
  * counted from h->base, have one usable size, and the heap begins with none. The front end of a private heap then keeps
  * a table of its own, and knows without a question what a place is.
+ *
+ * MEM_CACHEABLE, with MEM_OWN_MEMORY: what is freed may wait in a magazine of the front end, which for the manager is
+ * in use meanwhile, and be handed out again, by another thread, too, for up to as many bytes as usable() says. So
+ * usable() is quick beside alloc and free, any thread may ask it, and free() would not have told more of a wrong
+ * pointer. Where up to 1 KiB is asked for at alignment 16, usable() of what alloc() gives is a function of the size. A
+ * library that does not know the flag serves such a manager without magazines.
  */
-enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16, MEM_SEALED = 32, MEM_PAGED = 64 };
+enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16, MEM_SEALED = 32, MEM_PAGED = 64,
+       MEM_CACHEABLE = 128 };
 enum { MEM_LOOKS = 256 };
 
 enum { MEM_USED = 1, MEM_MARKED = 2, MEM_PREV_FREE = 4 };	/* MEM_SEALED */

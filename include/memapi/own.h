@@ -17,7 +17,8 @@
  *	size_t own_usable(const void *p)		bytes that the holder may use; a multiple of 8, as `size` is
  *	void *own_realloc(void *p, size_t size)		as realloc(); alignment above 16 need not be kept
  *
- * `size` is never 0. Use names that nothing interposes (mi_malloc, mallocx), or the program's malloc is called back.
+ * FLAGS: MEM_CACHEABLE, where what manager.h says of it is so, spares most calls of these. `size` is never 0. Use names
+ * that nothing interposes (mi_malloc, mallocx), or the program's malloc is called back.
  */
 #ifndef MEMAPI_OWN_H
 #define MEMAPI_OWN_H

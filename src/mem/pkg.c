@@ -328,7 +328,7 @@ static void settle(struct pool *p)
 	int saved = errno;
 
 	mem_pkg_self.own = &mem_pkg_none;	/* what is allocated in here goes by the lock */
-	if (!end_key_made || !p->ops->owns || !p->ops->marked)
+	if (!end_key_made || !magazines_possible(p->ops))
 		return;
 	own = pkg_magazines_claim(p);
 	if (own && pthread_setspecific(end_key, own) == 0)
@@ -354,11 +354,11 @@ static int make(struct pool *p, const struct mem_manager *manager)
 		rc = open_meta(p);
 	if (rc == 0) {
 		make_key();
+		own_follow(p);
 		pkg_magazines_attach(p);
 	}
 	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++)
 		rc = pkg_front_init(&p[k], NULL, p[k].heap.len);
-	own_follow(p);
 	if (rc)
 		mem_set_error("the private heap could not be made: %s", error_name(-rc));
 	return rc;
@@ -608,12 +608,20 @@ OWN_CALL void own_free_long(void *p, const struct mem_site *site, const void *ca
 		pkg_front_free(&call, p);
 }
 
+/* What is in no magazine yet. */
+OWN_CALL void own_free_manager(void *p, uint64_t usable, const struct mem_site *site, const void *caller)
+{
+	if (UNLIKELY(!ready(&mem_pkg_pool)) ||
+	    !(own_cache_more(p, usable) || (own_alone() && own_put(&mem_pkg_pool, p, usable))))
+		own_free_long(p, site, caller);
+}
+
 OWN_CALL void own_free(void *p, const struct mem_site *site, const void *caller)
 {
-	bool may = LIKELY(ready(&mem_pkg_pool)) && own_ready(&mem_pkg_pool);
+	uint64_t usable;
 
-	if (!LIKELY(may) || !LIKELY(own_put(&mem_pkg_pool, p)))
-		own_free_long(p, site, caller);
+	if (UNLIKELY(!own_cache(&mem_pkg_pool, p, &usable)))
+		own_free_manager(p, usable, site, caller);
 }
 
 /* ---- past the magazines: apart, so that who finds something in there has no frame to make for it ---- */
@@ -624,8 +632,6 @@ LONG_CALL void *malloc_front(size_t size, const struct mem_site *site, const voi
 {
 	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
 
-	if (UNLIKELY(mem_pkg_pool.lean))
-		return own_malloc(size, site, caller);
 	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(&call, 16, size) : not_ready();
 }
 
@@ -634,10 +640,6 @@ LONG_CALL void free_front(void *p, const struct mem_site *site, const void *call
 	struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
 	enum magazine_answer answer;
 
-	if (UNLIKELY(mem_pkg_pool.lean)) {
-		own_free(p, site, caller);
-		return;
-	}
 	if (UNLIKELY(!ready(&mem_pkg_pool)))
 		return;
 	answer = pkg_magazine_put(&mem_pkg_pool, p);
@@ -653,7 +655,11 @@ void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 {
 	void *ptr = magazine_take(size);
 
-	return LIKELY(ptr) ? ptr : pkg_plain_alloc(size, site, __builtin_return_address(0), malloc_front);
+	if (LIKELY(ptr))
+		return ptr;
+	if (UNLIKELY(mem_pkg_pool.lean))
+		return own_malloc(size, site, __builtin_return_address(0));
+	return pkg_plain_alloc(size, site, __builtin_return_address(0), malloc_front);
 }
 
 void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
@@ -686,7 +692,11 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (UNLIKELY(!magazine_put(p)) && p)
+	if (LIKELY(magazine_put(p)) || !p)
+		return;
+	if (UNLIKELY(mem_pkg_pool.lean))
+		own_free(p, site, __builtin_return_address(0));
+	else
 		pkg_plain_free(p, site, __builtin_return_address(0), free_front);
 }
 

@@ -179,8 +179,9 @@ static inline void *find_ready(const struct front_call *call, size_t align, size
 }
 
 /* The transaction before is done: what follows are others. */
-static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
+static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need, uint64_t usable)
 {
+	(void)usable;
 	HEAP_COMMIT(&call->p->heap);
 	if (LIKELY(align <= 16))
 		slot_refill(call, size, need);
@@ -221,9 +222,14 @@ static bool give_back_rather(const struct front_call *call)
 }
 
 /* With one thread there is no lock to be spared. */
-static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need)
+static inline void make_ready(const struct front_call *call, size_t align, size_t size, uint64_t need, uint64_t usable)
 {
 	(void)size;
+	if (keeps_own(call->p)) {
+		if (align <= 16)
+			magazine_learn(mem_pkg_self.own, need, usable);
+		need = usable;		/* sizes are the manager's */
+	}
 	if (UNLIKELY(!__libc_single_threaded) && align <= 16)
 		pkg_magazines_refill(call, need);
 }
@@ -307,7 +313,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	deliver(call, ptr, usable);
 	if (record && UNLIKELY(p->features & FEATURE_GUARDS))
 		guard_put(p, &p->records[(uint32_t)*tail_of(ptr, usable)], ptr, size, usable);
-	make_ready(call, align, size, need);
+	make_ready(call, align, size, need, usable);
 	leave(p, call->o, call->flags);
 	if (call->flags & FRONT_ZERO)
 		make_zeros(p, ptr, size);

@@ -214,7 +214,8 @@ bool pkg_magazine_grow(struct magazines *m, uint64_t i)
 
 static bool may_go_beyond(const struct pool *p, uint64_t bytes)
 {
-	uint64_t first = p->id->size / BEYOND_SHARE_FIRST, share = p->counters.committed / BEYOND_SHARE;
+	uint64_t first = keeps_own(p) ? MAGAZINES_BEYOND : p->id->size / BEYOND_SHARE_FIRST;
+	uint64_t share = (keeps_own(p) ? p->counters.used : p->counters.committed) / BEYOND_SHARE;
 
 	first = first < MAGAZINES_BEYOND ? first : MAGAZINES_BEYOND;
 	return beyond + bytes <= (first > share ? first : share);
@@ -405,6 +406,8 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 
 	if (!m->open || m->recorded)
 		return MAGAZINE_ASK;
+	if (keeps_own(p))
+		return own_cache(p, ptr, &usable) || own_cache_more(ptr, usable) ? MAGAZINE_PUT : MAGAZINE_ASK;
 	answer = known(p, ptr, &usable);
 	i = usable / 16;
 	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
@@ -539,16 +542,18 @@ static void set_kind(struct magazines *m, uint32_t kind)
 		OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_KIND) | kind);
 }
 
-/* They are empty, or of this kind. Guards close them: what lies behind a fragment is watched then. */
+/* They are empty, or of this kind. Guards close them: what lies behind a fragment is watched then. Of a manager that
+ * keeps its own memory nothing else tells what has a record, while there are any. */
 static void adopt(const struct pool *p, struct magazines *m)
 {
 	uint64_t features = p->features;
-	bool open = p->ops->owns && p->ops->marked && !(features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES));
+	bool open = magazines_possible(p->ops) && !(features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES)) &&
+		    (!keeps_own(p) || p->lean);
 
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
 	m->head = p->ops->flags & MEM_HEAD8;
 	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
-		m->size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16);
+		m->size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16), m->learned[i] = false;
 	m->back = -(m->head ? 8ull : 16ull);
 	m->starts = p->starts.bits;
 	m->sizes = p->starts.sizes;
@@ -597,6 +602,7 @@ static void follow_home(struct pool *p, uint64_t features)
 	if (m && !followed(m, features))
 		empty(p, m, true);
 	p->features = features;
+	own_follow(p);
 	adopt_shared(p);
 	if (m)
 		adopt(p, m);
@@ -614,7 +620,6 @@ COLD void pkg_magazines_follow(struct pool *p, uint64_t may)
 		follow_home(p, wanted & may);
 	else
 		p->features = wanted & may;
-	own_follow(p);
 	atomic_store_explicit(&p->live->features, p->features, memory_order_relaxed);
 	/* what cannot be followed is taken back, so that the question is not asked again; not a wish that came
 	 * meanwhile */

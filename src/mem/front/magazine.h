@@ -38,8 +38,10 @@
  * long way and finds out. There the magazines of threads that are not there go back to the heap, but one whose thread
  * was inside just then: what it holds stays in use, and is untracked.
  *
- * Open only while nobody wants guards and the manager knows its own fragments (owns). After Bonwick, "Magazines and
- * Vmem", 2001.
+ * Open only while nobody wants guards and the manager knows its own fragments (owns). In front of one that keeps its
+ * own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each free, by own_fast.h, which
+ * sizes there are is learned from what the manager gives, and nothing has a tag: a fragment that has left the cache is
+ * touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
  */
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
@@ -107,6 +109,7 @@ struct magazines {
 	uint8_t looks;
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
+	bool learned[MAGAZINE_STEPS];	/* size_of[k] is what the manager gives, where it keeps its own memory */
 	/* an odd number of cache lines a size: no two tops share a set of the cache */
 	_Alignas(64) uint64_t at[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* addresses */
 	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of at[k], while calls are recorded */
@@ -304,6 +307,76 @@ static inline bool magazine_put(void *ptr)
 }
 
 /* ---- past it ---- */
+
+/** Whether there are magazines in front of such a manager at all. */
+static inline bool magazines_possible(const struct mem_manager_ops *ops)
+{
+	const uint32_t cacheable = MEM_OWN_MEMORY | MEM_CACHEABLE;
+
+	return (ops->owns && ops->marked) || (ops->flags & cacheable) == cacheable;
+}
+
+/** Rotated: one compare tells it from sizes that no magazine has. */
+static inline uint64_t magazine_of(const struct magazines *m, uint64_t usable)
+{
+	uint64_t bytes = usable - m->head;
+
+	return bytes >> 4 | bytes << 60;
+}
+
+/**
+ * A manager that keeps its own memory gave `usable` bytes where `need` were wanted: such requests look for that size
+ * from here on.
+ */
+static inline void magazine_learn(struct magazines *m, uint64_t need, uint64_t usable)
+{
+	uint64_t step = (need - 1) / 8, i = magazine_of(m, usable);
+
+	if (step < GATE(m->gate.limit) && i < MAGAZINE_SIZES) {
+		m->size_of[step] = m->size_of[step - 1] = (uint8_t)i;
+		m->learned[step] = true;
+	}
+}
+
+/** Usable bytes of a fragment that it gives where `need` are wanted, as it was learned; 0: ask. */
+static inline uint64_t magazine_learned(const struct magazines *m, uint64_t need)
+{
+	uint64_t step = (need - 1) / 8;
+
+	return LIKELY(step < GATE(m->gate.limit)) && LIKELY(m->learned[step]) ? 16ull * m->size_of[step] + m->head : 0;
+}
+
+/**
+ * The same as magazine_put(), of a manager that keeps its own memory, with the size that it told. No tag is looked at,
+ * which would wait for memory: of a second free that alone is seen which follows at once.
+ */
+static inline bool magazine_put_own(struct magazines *m, void *ptr, uint64_t usable)
+{
+	uint64_t i = magazine_of(m, usable);
+	struct meta_thread *told;
+	uint32_t top;
+
+	if (UNLIKELY(i >= MAGAZINE_SIZES))
+		return false;
+	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
+	if (UNLIKELY(top >= m->end[i]) || UNLIKELY(m->at[top] == (uintptr_t)ptr)) {
+		magazine_leave(m, i, top);
+		return false;
+	}
+	told = m->told;
+	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
+	OWN_SET(told->top[i], (uint16_t)(top + 1));
+	magazine_leave(m, i, top + 1);
+	return true;
+}
+
+/** It was the last one that this thread freed of its size: magazine_put_own() says no to it. */
+static inline bool magazine_put_before(const struct magazines *m, const void *ptr, uint64_t usable)
+{
+	uint64_t i = magazine_of(m, usable);
+
+	return i < MAGAZINE_SIZES && m->at[magazine_top(m, i)] == (uintptr_t)ptr;
+}
 
 /** Usable bytes of a sealed fragment that the manager has just given. */
 static inline uint64_t magazine_usable(const struct magazines *m, const void *ptr)

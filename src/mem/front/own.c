@@ -18,6 +18,8 @@ COLD enum verdict pkg_look_up_own(struct pool *p, const void *ptr, struct meta_r
 	*ret_usable = usable;
 	if (UNLIKELY(usable < 16 || usable > c->used))
 		return BAD;
+	if (UNLIKELY(magazine_put_before(mem_pkg_self.own, ptr, usable)))
+		return BAD;
 	if (LIKELY(!c->records_used))
 		return NOT_RECORDED;
 	tail = *tail_of(ptr, usable);

@@ -10,4 +10,5 @@ static void own_free(void *p) { dallocx(p, 0); }
 static size_t own_usable(const void *p) { return sallocx(p, 0); }
 static void *own_realloc(void *p, size_t size) { return rallocx(p, size, 0); }
 
-MEM_OWN_MODULE(jemalloc, 0, "size classes in arenas with decay: for servers that run for months and must not fragment");
+MEM_OWN_MODULE(jemalloc, MEM_CACHEABLE,
+	       "size classes in arenas with decay: for servers that run for months and must not fragment");

@@ -13,4 +13,5 @@ static void own_free(void *p) { mi_free(p); }
 static size_t own_usable(const void *p) { return mi_usable_size(p); }
 static void *own_realloc(void *p, size_t size) { return mi_realloc(p, size); }
 
-MEM_OWN_MODULE(mimalloc, 0, "free lists in small pages, one set a thread: for speed with many threads and small sizes");
+MEM_OWN_MODULE(mimalloc, MEM_CACHEABLE,
+	       "free lists in small pages, one set a thread: for speed with many threads and small sizes");

@@ -10,4 +10,5 @@ static void own_free(void *p) { tc_free(p); }
 static size_t own_usable(const void *p) { return tc_malloc_size((void *)(uintptr_t)p); }
 static void *own_realloc(void *p, size_t size) { return tc_realloc(p, size); }
 
-MEM_OWN_MODULE(tcmalloc, 0, "caches a thread over central lists: for many threads that free what others allocated");
+MEM_OWN_MODULE(tcmalloc, MEM_CACHEABLE,
+	       "caches a thread over central lists: for many threads that free what others allocated");

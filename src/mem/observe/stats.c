@@ -39,15 +39,15 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static void counted(const struct obs_pool *p, const struct meta_counters *c, const struct peek_cached *cached,
 		    struct obs_stats *s)
 {
-	uint64_t in_magazines = p->id.size ? least(CACHED_COUNT(cached->all), c->fragments) : 0;
+	bool own = !p->id.size;		/* memory of the manager's own, of which nothing is committed */
 
 	s->size = p->id.size;
 	s->stamp = c->stamp + cached->taken;
 	s->committed = c->committed;
-	s->cached = least(CACHED_BYTES(cached->all), least(c->used, c->committed)); /* 0 where nothing is committed */
+	s->cached = least(CACHED_BYTES(cached->all), own ? c->used : least(c->used, c->committed));
 	s->used = c->used - s->cached;
 	s->max_used = c->max_used;
-	s->fragments = c->fragments - in_magazines;
+	s->fragments = c->fragments - least(CACHED_COUNT(cached->all), c->fragments);
 	if (p->key.domain == OBS_PKG) {		/* in shm every fragment has its record, and nobody counts them */
 		uint64_t recorded = c->recorded - least(CACHED_COUNT(cached->recorded), c->recorded);
 		uint64_t bytes = c->recorded_bytes - least(CACHED_BYTES(cached->recorded), c->recorded_bytes);
@@ -55,12 +55,13 @@ static void counted(const struct obs_pool *p, const struct meta_counters *c, con
 		s->untracked = s->fragments - least(recorded, s->fragments);
 		s->untracked_bytes = s->used - least(bytes, s->used);
 	}
+	if (own) {			/* what it has free nobody knows */
+		s->size = s->committed = s->free = s->free_fragments = s->real_used = OBS_UNKNOWN;
+		return;
+	}
 	s->free = least(c->tally.free_bytes, c->committed - s->cached);
 	s->free_fragments = c->tally.free_fragments;
 	s->real_used = s->committed - s->cached - s->free;
-	if (!p->id.size) {		/* memory of the manager's own: what it has free nobody knows */
-		s->size = s->committed = s->free = s->free_fragments = s->real_used = OBS_UNKNOWN;
-	}
 }
 
 static uint64_t clock_ns(void)

@@ -144,15 +144,16 @@ __attribute__((noinline)) static void free_front(void *p, const struct mem_site 
 		free_not_ready(p);
 		return;
 	}
+	if (UNLIKELY(early_holds(p))) {	/* a manager that keeps its own memory shall not be asked about it */
+		early_free(p);
+		return;
+	}
 	answer = pkg_magazine_put(&mem_pkg_pool, p);
 	if (answer == MAGAZINE_PUT)
 		return;
 	if (UNLIKELY(atomic_load_explicit(&deferred, memory_order_relaxed))) /* whoever sees it takes it */
 		free_deferred(caller);
-	if (UNLIKELY(early_holds(p)))
-		early_free(p);
-	else
-		pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
+	pkg_release(CALL(answer == MAGAZINE_KNOWN ? FRONT_KNOWN : 0), p);
 }
 
 void preload_free(void *p, const void *caller)
