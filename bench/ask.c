@@ -18,6 +18,8 @@
 
 extern char **environ;
 
+enum { CHUNK = 65536 };			/* bytes of an answer in one go */
+
 /* ---- the daemon ---- */
 
 static void show(const char *log)
@@ -86,8 +88,10 @@ bool ask_open(struct link *l)
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	l->line = NULL;
 	l->bytes = 0;
-	if (l->fd != -1 && !connect(l->fd, (struct sockaddr *)&at, sizeof at) && (l->in = fdopen(l->fd, "r")))
+	if (l->fd != -1 && !connect(l->fd, (struct sockaddr *)&at, sizeof at) && (l->in = fdopen(l->fd, "r"))) {
+		setvbuf(l->in, NULL, _IOFBF, CHUNK);	/* as mmctl reads */
 		return true;
+	}
 	close(l->fd);
 	return false;
 }
