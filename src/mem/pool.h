@@ -110,7 +110,7 @@ static inline struct meta_slot *pool_slot(const struct pool *p, uint32_t number)
 
 static inline struct meta_magazines *slot_magazines(const struct pool *p, uint32_t number)
 {
-	return (struct meta_magazines *)(void *)(p->meta + META_SLOTS + (uint64_t)number * SLOT_BYTES + META_PAGE);
+	return (struct meta_magazines *)(void *)(p->meta + META_SLOTS + (uint64_t)number * SLOT_BYTES + SLOT_MAGAZINES);
 }
 
 static inline struct meta_depot *pool_depot(const struct pool *p)

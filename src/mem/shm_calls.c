@@ -213,7 +213,10 @@ __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_s
 		number = site_known(p, site, caller);
 		if (!site)
 			learn_site(caller, number);
-		if (LIKELY(number) && LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
+		if (LIKELY(number) &&
+		    (LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)) ||
+		     (slot_turn(p, &mem_shm_self.owner, over_for(p, size)) &&
+		      slot_take(p, &mem_shm_self.owner, size, number, now, &ptr))))
 			return ptr;
 	}
 	return malloc_long(size, site, caller);
@@ -276,7 +279,9 @@ __attribute__((noinline)) static void free_at(void *ptr, const struct mem_site *
 		number = site_known(p, site, caller);
 		if (!site)
 			learn_site(caller, number);
-		if (LIKELY(number) && LIKELY(slot_put(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
+		if (LIKELY(number) && (LIKELY(slot_put(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)) ||
+				       (slot_turn(p, &mem_shm_self.owner, over_of(p, ptr)) &&
+					slot_put(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number))))
 			return;
 	}
 	free_long(ptr, site, caller);

@@ -13,8 +13,8 @@
  * Calls that change a pointer in shared memory are made under a lock of the application's. Who inherits that finds the
  * pointer settled; and the pointer names a fragment, which is SHARED and has its bytes, or none is lost.
  *
- * Usage: kill_front MANAGER STRIDE [magazines | PART], PART: only calls whose names contain it. MEMAPI_SHARDS may be
- * set. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
+ * Usage: kill_front MANAGER STRIDE [magazines [PART] | PART], PART: only calls whose names contain it. MEMAPI_SHARDS
+ * may be set. Prints what it did; exit status 0, 1 (what was wrong is on stderr).
  */
 #include <errno.h>
 #include <memapi/manager.h>
@@ -106,16 +106,18 @@ static void put(unsigned n)
 		shm_free(kept[--kept_count]);
 }
 
-/* Fragments in both chains of our size. */
-static uint64_t ready(void)
+/* Fragments in a chain of our size: the one in use, the one beside it. */
+static uint64_t in_chain(bool beside)
 {
 	struct owner *o;
 	struct pool *p = mem_shm_ready(&o);
-	uint64_t class = (mem_round(p->ops, SIZE + TAIL_BYTES) - 8) / 16 - 1 + !(p->ops->flags & MEM_HEAD8);
-	const uint64_t *pair = o->magazines->of[class];
+	bool head8 = p->ops->flags & MEM_HEAD8;
+	uint64_t class = (mem_round(p->ops, SIZE + TAIL_BYTES) - (head8 ? 8 : 0)) / 16 - 1;
 
-	return MAGAZINE_COUNT(pair[0]) + MAGAZINE_COUNT(pair[1]);
+	return MAGAZINE_COUNT(o->magazines->of[class][head8 ^ beside]);
 }
+
+static uint64_t ready(void) { return in_chain(false) + in_chain(true); }
 
 static void drain(void) { take((unsigned)ready()); }
 
@@ -133,6 +135,18 @@ static void before_refill(void) { take(8), drain(); }
 static void before_unload(void) { fill(0); }
 static void before_depot(void) { fill(3 * MAGAZINE_DEPTH_FIRST), drain(); }
 static void before_flood(void) { fill((DEPOT_DEEP + 1) * MAGAZINE_DEPTH_FIRST); }
+static void before_turn(void)
+{
+	fill(0);
+	while (in_chain(false) || !in_chain(true))
+		take(1);
+}
+static void before_turn_full(void)
+{
+	fill(0), drain();
+	while (in_chain(false) < MAGAZINE_DEPTH_FIRST || in_chain(true))
+		put(1);
+}
 static void do_put(void) { put(1); }
 static void do_exhaust(void) { held[0] = shm_malloc(POOL - (700 << 10)); }
 static void do_leave(void) { mem_shm_at_exit(); }
@@ -163,6 +177,8 @@ static const struct call without[] = {
 static const struct call with_magazines[] = {
 	{ "take", do_alloc, 0, before_take },
 	{ "put", do_put, 0, before_put },
+	{ "take that turns the pair", do_alloc, 0, before_turn },
+	{ "put that turns the pair", do_put, 0, before_turn_full },
 	{ "take and refill", do_alloc, 0, before_refill },
 	{ "put with full chains", do_put, 0, before_unload },
 	{ "take from the depot", do_alloc, 0, before_depot },
@@ -508,6 +524,7 @@ int main(int argc, char **argv)
 	long stride = argc > 2 ? atol(argv[2]) : 1;
 	bool magazines = argc > 3 && strcmp(argv[3], "magazines") == 0;
 	const struct call *calls = magazines ? with_magazines : without;
+	const char *part = magazines ? (argc > 4 ? argv[4] : NULL) : argc > 3 ? argv[3] : NULL;
 	size_t count = magazines ? sizeof with_magazines / sizeof *calls : sizeof without / sizeof *calls;
 	struct pool *p;
 	struct owner *o;
@@ -517,7 +534,7 @@ int main(int argc, char **argv)
 	setenv("MEMAPI_MAGAZINES", magazines ? "yes" : "no", 1);
 	setenv("MEMAPI_SHM_SIZE", magazines ? "2M" : "64M", 1);
 	if (argc < 2 || stride < 1 || shm_init_manager(argv[1])) {
-		fprintf(stderr, "usage: kill_front MANAGER STRIDE [magazines | PART]; %s\n", memapi_error());
+		fprintf(stderr, "usage: kill_front MANAGER STRIDE [magazines [PART] | PART]; %s\n", memapi_error());
 		return 2;
 	}
 	p = mem_shm_ready(&o);
@@ -525,7 +542,7 @@ int main(int argc, char **argv)
 	if (left == MAP_FAILED)
 		return 2;
 	for (size_t i = 0; ok && i < count; i++)
-		ok = magazines || argc <= 3 || strstr(calls[i].name, argv[3]) ? play(p, &calls[i], stride) : true;
+		ok = !part || strstr(calls[i].name, part) ? play(p, &calls[i], stride) : true;
 	end_scene();
 	for (unsigned k = 0; k < mem_shm_shards; k++)
 		rollbacks += mem_shm_pools[k].live->rollbacks;

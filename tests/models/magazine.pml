@@ -3,14 +3,15 @@
  * Magazines and the op record of the shared pool: src/mem/front/slot_magazine.h slot_magazine.c owner.c, and the pass of
  * src/mem/reap/reclaim.c.
  *
- *	chain[s]	count << 4 | newest record		depot: such a word, too
+ *	chain[s]	count << 4 | newest record		beside[s], depot: such words, too
  *	op[s]		record << 2 | NONE BEGIN ALLOC FREE
  *	inuse[f]	for the manager, and by its record's address
  *	owner[f]	its record: slot, CACHED, CLAIMED: one word	next[f]: `time`
  *
  * Two owners make OPS calls each and leave, reapers pass once each; up to KILLS are killed, between any two stores. A
  * signal handler comes once in a life, between two stores of a take or put. A transaction is one step here: lock.pml is why
- * it may be. Stores in it that are not logged are steps. One class, one chain a slot, fragment f has record f.
+ * it may be. Stores in it that are not logged are steps. One class, fragment f has record f; a slot's other chain gets
+ * and gives fragments by turn() alone.
  * Assumed: no program frees what it was told to be reclaimed after somebody got it again (on_death = reclaim).
  *
  * Holds: what is handed out is in no chain and with nobody else; what the manager gets back is with no program; at the
@@ -54,7 +55,7 @@
 #define LEFT 1
 #define DEAD 2
 
-byte chain[2], op[2], depot, owner[FRAGMENTS], next[FRAGMENTS];
+byte chain[2], beside[2], op[2], depot, owner[FRAGMENTS], next[FRAGMENTS];
 bool inuse[FRAGMENTS];
 byte lock, state[2];			/* lock: process + 1; of the dead it is taken over */
 bool dead[2 + REAPERS];
@@ -73,6 +74,8 @@ inline no_chain_has(f)		/* d_step */
 {
 	assert(!COUNT(chain[0]) || HEAD(chain[0]) != f);
 	assert(!COUNT(chain[1]) || HEAD(chain[1]) != f);
+	assert(!COUNT(beside[0]) || HEAD(beside[0]) != f);
+	assert(!COUNT(beside[1]) || HEAD(beside[1]) != f);
 	assert(!COUNT(depot) || HEAD(depot) != f)
 }
 
@@ -245,16 +248,56 @@ inline put()		/* slot_put() of a fragment of the program */
 
 /* ---- slot_magazine.c ---- */
 
-inline drain(s)		/* a transaction a fragment */
+inline turn()		/* slot_turn(): without the lock; after a take that found nothing, or a put that found no room */
+{
+	if
+	:: op[me] == NONE ->
+		op[me] = OP(BEGIN, 0);
+		handler();
+		word = chain[me];
+		if
+		:: COUNT(word) == 0 && COUNT(beside[me]) > 0 ->
+#ifdef BUG_TURN_EMPTIES_FIRST
+			d_step { n = beside[me]; beside[me] = 0 };
+			chain[me] = n;
+			n = 0
+#else
+			chain[me] = beside[me];
+			beside[me] = 0
+#endif
+		:: COUNT(word) == DEPTH && COUNT(beside[me]) == 0 ->
+			beside[me] = word;
+			chain[me] = 0
+		:: else
+		fi;
+		op[me] = NONE;
+		word = 0
+	:: else
+	fi
+}
+
+inline drain_one(at)	/* a transaction a fragment */
 {
 	do
-	:: d_step { COUNT(chain[s]) > 0 ->
-		n = HEAD(chain[s]);
-		chain[s] = CHAIN(COUNT(chain[s]) - 1, next[n]);
+	:: d_step { COUNT(at) > 0 ->
+		n = HEAD(at);
+		at = CHAIN(COUNT(at) - 1, next[n]);
 		give_up(n);
 		n = 0 }
 	:: else -> break
 	od
+}
+
+inline drain(s)		/* empty_of() */
+{
+#ifndef BUG_TURNED_EMPTIED_TWICE
+	if
+	:: d_step { COUNT(chain[s]) && COUNT(beside[s]) && HEAD(chain[s]) == HEAD(beside[s]) -> beside[s] = 0 }
+	:: else
+	fi;
+#endif
+	drain_one(chain[s]);
+	drain_one(beside[s])
 }
 
 inline refill()		/* slot_refill(): from the depot, else one from the manager */
@@ -317,6 +360,7 @@ proctype user(byte me)
 		do
 		:: ops < OPS -> take(); ops++
 		:: ops < OPS -> put(); ops++
+		:: ops < OPS -> turn(); ops++
 		:: ops < OPS -> refill(); ops++
 		:: ops < OPS -> unload(); ops++
 		:: ops < OPS -> allocate(); ops++
@@ -349,12 +393,13 @@ inline bury(s)		/* slot_bury() */
 inline settle(s)	/* shm_front_settle() */
 {
 	if
-	:: state[s] == DEAD && (op[s] != NONE || COUNT(chain[s])) ->
+	:: state[s] == DEAD && (op[s] != NONE || COUNT(chain[s]) || COUNT(beside[s])) ->
 		enter(process);
 		d_step {	/* finish() */
 			if
 			:: UNDER_WAY(s) && inuse[RECORD(op[s])] &&
-			   !(COUNT(chain[s]) && HEAD(chain[s]) == RECORD(op[s])) ->
+			   !(COUNT(chain[s]) && HEAD(chain[s]) == RECORD(op[s])) &&
+			   !(COUNT(beside[s]) && HEAD(beside[s]) == RECORD(op[s])) ->
 				n = RECORD(op[s]);
 				give_up(n);
 				n = 0
@@ -457,6 +502,7 @@ init
 			:: COUNT(chain[0]) < DEPTH ->
 				inuse[f] = true; owner[f] = 0 | CACHED;
 				next[f] = HEAD(chain[0]); chain[0] = CHAIN(COUNT(chain[0]) + 1, f)
+			:: COUNT(beside[0]) == 0 -> inuse[f] = true; owner[f] = 0 | CACHED; beside[0] = CHAIN(1, f)
 			:: COUNT(depot) == 0 -> inuse[f] = true; owner[f] = 1 | CACHED; depot = CHAIN(1, f)
 			:: inuse[f] = true; owner[f] = 0; with[f] = PROGRAM
 			fi
@@ -487,6 +533,7 @@ init
 			assert(places == 1);
 			assert(with[f] != PROGRAM || (inuse[f] && !(owner[f] & CACHED)))
 		};
-		assert(op[0] == NONE && op[1] == NONE && !COUNT(chain[0]) && !COUNT(chain[1]))
+		assert(op[0] == NONE && op[1] == NONE && !COUNT(chain[0]) && !COUNT(chain[1]) && !COUNT(beside[0]) &&
+		       !COUNT(beside[1]))
 	}
 }

@@ -113,14 +113,20 @@ static bool empty_own(struct pool *p, struct owner *o)
 
 /* ---- a slot's pairs ---- */
 
-/* What is in a size's pair is counted when it is looked at: takes and puts do not count. */
-static void look(struct pool *p, struct owner *o, uint64_t class)
+/* What is in a size's pair is counted when it is looked at: takes and puts do not count. Of the owner. */
+static void look(const struct pool *p, struct owner *o, uint64_t class)
 {
 	const uint64_t *pair = o->magazines->of[class];
 	uint64_t count = MAGAZINE_COUNT(pair[0]) + MAGAZINE_COUNT(pair[1]);
 
 	o->cached += (count - o->seen[class]) * class_usable(p, class);
 	o->seen[class] = (uint8_t)count;
+}
+
+/* Bytes that a slot may have. */
+static uint64_t slot_most(const struct pool *p)
+{
+	return p->id->size / SLOT_SHARE < SLOT_CACHED_MOST ? p->id->size / SLOT_SHARE : SLOT_CACHED_MOST;
 }
 
 static uint64_t depth_of(const struct pool *p, const struct owner *o, uint64_t class)
@@ -145,6 +151,40 @@ static void set_pair(struct pool *p, struct owner *o, uint64_t class, uint64_t n
 
 	HEAP_SET(&p->heap, *chain_of(o->magazines, over), with_room(now, depth_of(p, o, class)));
 	HEAP_SET(&p->heap, *chain_beside(o->magazines, over), beside);
+}
+
+/*
+ * One of them is empty: into its place goes the other one, then that is empty. What is asked of us, and what the lock
+ * tells, waits until there is nothing to turn.
+ */
+bool slot_turn(const struct pool *p, struct owner *o, uint64_t over)
+{
+	struct meta_magazines *m = o->magazines;
+	uint64_t class = over / 16, *now, *beside, was, other;
+
+	if (m->op || o->waited || o->trim != atomic_load_explicit(&p->live->trim, memory_order_relaxed) ||
+	    class >= MAGAZINE_CLASSES)
+		return false;
+	SLOT_STORE(m->op, OP_BEGIN);	/* a signal handler's calls keep out */
+	now = chain_of(m, over);
+	beside = chain_beside(m, over);
+	was = *now;
+	other = *beside;
+	look(p, o, class);
+	if (!MAGAZINE_COUNT(was) && MAGAZINE_COUNT(other)) {
+		SLOT_STORE(*now, with_room(other, depth_of(p, o, class)));
+		SLOT_STORE(*beside, 0);
+		SLOT_STORE(m->op, OP_NONE);
+		return true;
+	}
+	if (MAGAZINE_COUNT(was) >= depth_of(p, o, class) && !MAGAZINE_COUNT(other) && o->cached <= slot_most(p)) {
+		SLOT_STORE(*beside, was);
+		SLOT_STORE(*now, with_room(0, depth_of(p, o, class)));
+		SLOT_STORE(m->op, OP_NONE);
+		return true;
+	}
+	SLOT_STORE(m->op, OP_NONE);
+	return false;
 }
 
 /* ---- the depot ---- */
@@ -260,7 +300,7 @@ static void refill_from_manager(const struct front_call *call, uint64_t class, u
 	uint64_t n = o->batch[class] ? o->batch[class] % BATCH_NONE : BATCH_FIRST;
 
 	o->batch[class] = (uint8_t)(n ? (2 * n < depth ? 2 * n : depth) : 1);
-	for (; n-- && bytes < SLOT_CACHED_MOST && plenty(p); bytes += usable)
+	for (; n-- && bytes < slot_most(p) && plenty(p); bytes += usable)
 		if (!refill_one(call, need, usable, chain, depth)) {
 			o->batch[class] = BATCH_NONE;
 			break;
@@ -328,7 +368,7 @@ static bool unload(struct pool *p, struct owner *o, uint64_t class)
 	uint64_t *beside = chain_beside(o->magazines, over);
 
 	look(p, o, class);
-	if (o->cached > SLOT_CACHED_MOST) {
+	if (o->cached > slot_most(p)) {
 		empty(p, chain);
 		empty(p, beside);
 	} else if (MAGAZINE_COUNT(*chain) >= depth_of(p, o, class)) {
@@ -454,6 +494,16 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 	HEAP_COMMIT(h);
 }
 
+/* Killed while the pair changed places, both are one chain, which is emptied once. */
+static void empty_of(struct pool *p, uint64_t pair[MAGAZINE_PAIR], uint64_t *chain)
+{
+	if (magazines_turning(pair)) {
+		HEAP_SET(&p->heap, pair[1], 0);
+		HEAP_COMMIT(&p->heap);
+	}
+	empty(p, chain);
+}
+
 void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 {
 	struct meta_slot *s = pool_slot(p, number);
@@ -474,7 +524,7 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 			if (!still || !full)
 				continue;
 			if (class)
-				empty(p, word);
+				empty_of(p, m->of[class - 1], word);
 			else
 				finish(p, m, number);
 		}

@@ -38,7 +38,7 @@ static uint64_t on_its_way(struct obs_pool *p, const struct meta_magazines *m, u
 				  : -CACHED_ONE(16 * class + 16 + head);
 }
 
-static uint64_t magazines_at(uint64_t slot) { return META_SLOTS + slot * SLOT_BYTES + META_PAGE; }
+static uint64_t magazines_at(uint64_t slot) { return META_SLOTS + slot * SLOT_BYTES + SLOT_MAGAZINES; }
 
 static int room_for(struct obs *o, uint64_t slots)
 {
