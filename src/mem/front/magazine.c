@@ -306,7 +306,7 @@ static bool lend(const struct pool *p, struct magazines *m)
 	return true;
 }
 
-/* Less than a 64th of what is committed: a step more. */
+/* Less than its share of what is committed: a step more. */
 static bool shelf_lend(const struct pool *p, struct shelf *s)
 {
 	if (s->most + SHELF_LEND > p->counters.committed / SHELF_SHARE || !may_go_beyond(p, SHELF_LEND))

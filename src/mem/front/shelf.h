@@ -19,12 +19,12 @@
  * that is here is in use, it has no record and says so at CACHED_TAG; the thread's line in META says how much it is. A
  * signal handler that finds its thread `busy` in here goes to the manager. While calls are recorded it is closed.
  *
- * A thread's may hold 512 KiB, or 192 KiB and as much as lies within a 64th of the heap where that is large, if what
+ * A thread's may hold 512 KiB, or 192 KiB and as much as lies within a 96th of the heap where that is large, if what
  * all threads have beyond their first allows it; of a heap that may not grow large a 32nd. Where there is no room,
  * what comes goes to the manager, and something else with it, of one kind after the other: so what nobody asks for any
  * more leaves in time.
  *
- * take: 55 instructions; put: 60.
+ * 100 instructions a call, take or put, with all that is before it.
  */
 #ifndef FRONT_SHELF_H
 #define FRONT_SHELF_H
@@ -38,7 +38,7 @@
 #include "mem/meta/layout.h"
 
 enum { SHELF_FIRST = 512 << 10, SHELF_FIRST_LARGE = 192 << 10, SHELF_LEND = 128 << 10 };
-enum { SHELF_SHARE_FIRST = 32, SHELF_SHARE = 64 };
+enum { SHELF_SHARE_FIRST = 32, SHELF_SHARE = 96 };
 enum { SHELF_STEP = 32, SHELF_KINDS = SHELF_END / SHELF_STEP, SHELF_DEEP = 24, SHELF_FRESH = 8 };
 /* Requests from LEAST to LARGEST may be served. */
 enum { SHELF_LEAST = 16 * MAGAZINE_SIZES, SHELF_LARGEST = SHELF_END - SHELF_STEP };
