@@ -27,6 +27,8 @@ enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
  * The last two bits may be set, the third is anything. What begins no used fragment has no such word before it, unless
  * user bytes imitate one; a fragment's own word changes in those bits alone while it is in use and is not resized.
  *
+ * MEM_SPARES: it hands out up to a quarter more than was asked for rather than to cut, and so may the front end.
+ *
  * MEM_PAGED, for managers with nothing of theirs beside a fragment: used fragments that begin in the same 4096 bytes,
  * counted from h->base, have one usable size, and the heap begins with none. The front end of a private heap then keeps
  * a table of its own, and knows without a question what a place is.
@@ -38,7 +40,7 @@ enum { MEM_PKG = 1, MEM_SHM = 2 };	/* domains */
  * library that does not know the flag serves such a manager without magazines.
  */
 enum { MEM_ALIGN16 = 1, MEM_DEBUGS = 2, MEM_HEAD8 = 8, MEM_OWN_MEMORY = 16, MEM_SEALED = 32, MEM_PAGED = 64,
-       MEM_CACHEABLE = 128 };
+       MEM_CACHEABLE = 128, MEM_SPARES = 256 };
 enum { MEM_LOOKS = 256 };
 
 enum { MEM_USED = 1, MEM_MARKED = 2, MEM_PREV_FREE = 4 };	/* MEM_SEALED */

@@ -692,9 +692,13 @@ void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)
 
 void mem_pkg_free(void *p, const struct mem_site *site)
 {
-	if (LIKELY(magazine_put(p)) || !p)
+	uint64_t i;
+
+	if (LIKELY(magazine_put_sized(p, &i)) || !p)
 		return;
-	if (UNLIKELY(mem_pkg_pool.lean))
+	if (LIKELY(i >= MAGAZINE_SIZES))
+		pkg_shelf_free(p, i, site, __builtin_return_address(0), free_front);
+	else if (UNLIKELY(mem_pkg_pool.lean))
 		own_free(p, site, __builtin_return_address(0));
 	else
 		pkg_plain_free(p, site, __builtin_return_address(0), free_front);

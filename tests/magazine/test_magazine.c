@@ -202,6 +202,121 @@ static void what_was_cached_once_is_not_cached_for_ever(void)
 	CHECK(tracked || q[1] != tag[1]);
 }
 
+/* Larger than what magazines hold. There is a shelf while nothing is recorded, where heads are sealed. */
+static bool have_shelf(void) { return !tracked && strcmp(manager, "slab"); }
+
+static void a_large_one_that_is_freed_is_told_as_cached_and_handed_out_next(void)
+{
+	void *kept = pkg_malloc(4000), *p = pkg_malloc(4000);
+	uint64_t usable = pkg_usable(p);
+	struct obs_stats before = seen(), after;
+
+	pkg_free(p);
+	after = seen();
+	CHECK(after.used <= before.used - usable && after.fragments == before.fragments - 1);
+	CHECK(after.cached == (have_shelf() ? usable : 0));
+	CHECK(agree());
+	CHECK(pkg_malloc(4000) == p);
+	CHECK(seen().used == before.used && seen().cached == 0);
+	CHECK(seen().stamp == before.stamp + 1);
+	CHECK(agree());
+	pkg_free(kept);
+}
+
+static void a_second_free_of_a_large_one_is_found(void)
+{
+	void *p[12], *last = pkg_malloc(3000);
+
+	for (unsigned i = 0; i < 12; i++)
+		CHECK(p[i] = pkg_malloc(1100 + 100 * i));
+	for (unsigned i = 0; i < 12; i++) {	/* more than are fresh */
+		pkg_free(p[i]);
+		pkg_free(p[i]);
+		CHECK(faults == 2 * i + 1);
+		CHECK(!pkg_realloc(p[0], 10));
+		CHECK(faults == 2 * i + 2);
+		CHECK(pkg_usable(p[i]) == 0);
+	}
+	pkg_free(last);
+	CHECK(agree());
+}
+
+static void what_the_shelf_has_is_large_enough(void)
+{
+	enum { LIVE = 40, CALLS = 40000 };
+	static struct { unsigned char *p; size_t size; } live[LIVE];
+	uint32_t random = 1;
+
+	for (unsigned n = 0; n < CALLS; n++) {
+		unsigned i = (random = random * 1103515245 + 12345) >> 16 & 31;
+		size_t size = 1000 + (random >> 8) % 15500;
+
+		if (live[i].p) {
+			CHECK(live[i].p[0] == (unsigned char)i && live[i].p[live[i].size - 1] == (unsigned char)i);
+			pkg_free(live[i].p);
+		}
+		live[i].size = size;
+		live[i].p = pkg_malloc(size);
+		CHECK(live[i].p);
+		CHECK(pkg_usable(live[i].p) >= size);
+		memset(live[i].p, (int)i, size);
+		CHECK(n % 1000 || agree());
+	}
+	CHECK(faults == 0);
+}
+
+static void a_request_for_all_gets_what_is_on_the_shelf(void)
+{
+	void *p[6];
+
+	for (unsigned i = 0; i < 6; i++)
+		CHECK(p[i] = pkg_malloc(4000));
+	for (unsigned i = 0; i < 6; i++)
+		pkg_free(p[i]);
+	CHECK(!have_shelf() || seen().cached >= 6 * 4000);
+	CHECK(p[0] = pkg_malloc(almost_all()));
+	CHECK(seen().cached == 0);
+	pkg_free(p[0]);
+	CHECK(agree());
+}
+
+static void tracking_switched_on_live_empties_the_shelf(void)
+{
+	void *p = pkg_malloc(4000), *q;
+
+	pkg_free(p);
+	CHECK(obs_track(own_pool(), tracked ? OBS_OFF : OBS_SITES) == 0);
+	q = pkg_malloc(5000);
+	CHECK(q && seen().cached == 0);
+	CHECK(agree());
+	pkg_free(q);
+	CHECK(obs_track(own_pool(), tracked ? OBS_SITES : OBS_OFF) == 0);
+	p = pkg_malloc(6000);
+	CHECK(p && seen().cached == 0);
+	pkg_free(p);
+	CHECK(seen().cached >= (have_shelf() ? 6000u : 0u));
+	CHECK(agree());
+}
+
+static void a_forked_child_gets_no_shelf_of_its_parents(void)
+{
+	void *p = pkg_malloc(4000);
+	int status;
+	pid_t pid;
+
+	pkg_free(p);
+	pid = fork();
+	if (!pid) {
+		void *q = pkg_malloc(4000);
+
+		pkg_free(q);
+		_exit(!q || faults);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(agree());
+	CHECK(pkg_malloc(4000) == p);
+}
+
 static void a_failing_request_gets_what_is_cached(void)
 {
 	enum { MOST = 20000 };
@@ -315,7 +430,7 @@ enum { SOME = 40 };
 static void make_some(void **p) { for (unsigned i = 0; i < SOME; i++) p[i] = pkg_malloc(64); }
 static void free_some(void **p) { for (unsigned i = 0; i < SOME; i++) pkg_free(p[i]); }
 static void make_one(void **p) { p[0] = pkg_malloc(64); }
-static void make_large(void **p) { p[0] = pkg_malloc(5000); }
+static void make_large(void **p) { p[0] = pkg_malloc(20000); }
 static void free_one(void **p) { pkg_free(p[0]); }
 
 static void each_thread_has_its_own(void)
@@ -535,7 +650,7 @@ static void one_comes_and_goes(void)
 static int child_finds_what_was_left(void *arg)
 {
 	(void)arg;
-	pkg_free(pkg_malloc(5000));
+	pkg_free(pkg_malloc(20000));
 	CHECK(seen().cached == 0);
 	CHECK(agree());
 	one_comes_and_goes();
@@ -548,7 +663,7 @@ static void what_a_thread_leaves_the_next_one_has(void)
 	void *p[1], *q[2];
 	uint64_t cached;
 
-	pkg_free(pkg_malloc(5000));		/* has its own by now */
+	pkg_free(pkg_malloc(20000));		/* has its own by now */
 	other_begins();
 	other_does(make_one, p);
 	other_does(free_one, p);
@@ -644,7 +759,7 @@ static void threads_in_each_others_way_are_counted_rightly(void)
 
 static void what_a_thread_left_goes_back_when_it_is_needed(void)
 {
-	pkg_free(pkg_malloc(5000));		/* has its own by now */
+	pkg_free(pkg_malloc(20000));		/* has its own by now */
 	one_comes_and_goes();
 	CHECK(seen().cached >= 8 * unit);
 	CHECK(pkg_malloc(almost_all()));
@@ -654,10 +769,10 @@ static void what_a_thread_left_goes_back_when_it_is_needed(void)
 
 static void what_a_thread_left_goes_back_when_tracking_changes(void)
 {
-	pkg_free(pkg_malloc(5000));		/* has its own by now */
+	pkg_free(pkg_malloc(20000));		/* has its own by now */
 	one_comes_and_goes();
 	CHECK(obs_track(own_pool(), tracked ? OBS_OFF : OBS_SITES) == 0);
-	pkg_free(pkg_malloc(5000));
+	pkg_free(pkg_malloc(20000));
 	CHECK(seen().cached == 0);
 	one_comes_and_goes();
 	CHECK(agree());
@@ -685,7 +800,7 @@ static void what_threads_leave_is_bounded(void)
 	pthread_t thread[MANY];
 	uint64_t full;
 
-	pkg_free(pkg_malloc(5000));
+	pkg_free(pkg_malloc(20000));
 	pthread_barrier_init(&all_are_here, NULL, MANY + 1);
 	for (unsigned i = 0; i < MANY; i++)
 		CHECK(pthread_create(&thread[i], NULL, fills_and_waits, NULL) == 0);
@@ -733,6 +848,13 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "a_second_free_is_found", a_second_free_is_found, false },
 	{ "what_is_written_after_the_free_leads_nobody", what_is_written_after_the_free_leads_nobody, false },
 	{ "what_was_cached_once_is_not_cached_for_ever", what_was_cached_once_is_not_cached_for_ever, false },
+	{ "a_large_one_that_is_freed_is_told_as_cached_and_handed_out_next",
+	  a_large_one_that_is_freed_is_told_as_cached_and_handed_out_next, true },
+	{ "a_second_free_of_a_large_one_is_found", a_second_free_of_a_large_one_is_found, true },
+	{ "what_the_shelf_has_is_large_enough", what_the_shelf_has_is_large_enough, false },
+	{ "a_request_for_all_gets_what_is_on_the_shelf", a_request_for_all_gets_what_is_on_the_shelf, false },
+	{ "tracking_switched_on_live_empties_the_shelf", tracking_switched_on_live_empties_the_shelf, true },
+	{ "a_forked_child_gets_no_shelf_of_its_parents", a_forked_child_gets_no_shelf_of_its_parents, true },
 	{ "a_failing_request_gets_what_is_cached", a_failing_request_gets_what_is_cached, false },
 	{ "a_forked_child_goes_on_with_its_own", a_forked_child_goes_on_with_its_own, true },
 	{ "tracking_switched_on_live_empties_them", tracking_switched_on_live_empties_them, true },

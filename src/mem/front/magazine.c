@@ -40,15 +40,17 @@ static struct magazines *mine(void)
 /* ---- the gate ---- */
 
 /* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
-static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps, uint64_t starts)
+static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps, uint64_t starts,
+		     uint64_t shelf)
 {
+	__atomic_store_n(&m->gate.shelf, shelf, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.limit, limit, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.from, from, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.steps, steps, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->gate.starts, starts, __ATOMIC_RELAXED);
 }
 
-static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0, 0); }
+static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0, 0, 0); }
 
 /* Of the heap: places where a fragment may begin. A payload has a head before it, or there are starts from the base on;
  * neither: 0. */
@@ -72,18 +74,46 @@ static void open_gate(const struct pool *p, struct magazines *m)
 		return;
 	}
 	if (p->ops->flags & MEM_SEALED)
-		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, places_of(p), 0);
+		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, places_of(p), 0,
+			 places_of(p) ? SHELF_LARGEST - SHELF_LEAST + 1 : 0);
 	else
-		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base, 0, places_of(p));
+		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base, 0, places_of(p), 0);
+}
+
+/* Less where there is more: fragments on the shelf are more, too, and so nearer to what is wanted. */
+static uint32_t shelf_reach(const struct pool *p)
+{
+	return p->ops->flags & MEM_SPARES	      ? SHELF_REACH_SPARES
+	       : p->counters.committed <= SHELF_LOOSE ? SHELF_REACH_LOOSE
+						      : SHELF_REACH;
+}
+
+static uint64_t shelf_first(const struct pool *p)
+{
+	uint64_t share = p->id->size / SHELF_SHARE_FIRST;
+	uint64_t most = shelf_reach(p) == SHELF_REACH ? SHELF_FIRST_LARGE : SHELF_FIRST;
+
+	return share < most ? share : most;
+}
+
+/* Of one that is empty, or of the kind that it was. */
+static void shelf_open(const struct pool *p, struct magazines *m)
+{
+	bool open = m->owned && m->open && !m->recorded && p->ops->flags & MEM_SEALED;
+
+	__atomic_store_n(&m->shelf.reach, shelf_reach(p), __ATOMIC_RELAXED); /* its owner's, or soon */
+	__atomic_store_n(&m->shelf.most, open ? shelf_first(p) + m->shelf.lent : 0, __ATOMIC_RELAXED);
 }
 
 void pkg_magazines_grown(const struct pool *p)
 {
-	for (struct magazines *m = depot.next; m; m = m->next)
+	for (struct magazines *m = depot.next; m; m = m->next) {
+		shelf_open(p, m);
 		if (GATE(m->gate.steps))	/* sooner or later */
 			__atomic_store_n(&m->gate.steps, places_of(p), __ATOMIC_RELAXED);
 		else if (GATE(m->gate.starts))
 			__atomic_store_n(&m->gate.starts, places_of(p), __ATOMIC_RELAXED);
+	}
 }
 
 void pkg_magazines_hold(void)
@@ -148,6 +178,51 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | (bottom + rest);
 }
 
+/* One that was taken off the shelf. Its owner, or who empties it for one that is gone, is inside. */
+static void shelf_give(struct pool *p, struct magazines *m, uint64_t entry, bool ledger)
+{
+	void *ptr = shelf_address(entry);
+
+	magazine_shelf_holds(m, m->shelf.held - CACHED_ONE(p->ops->usable(&p->heap, ptr)));
+	give_one(p, ptr, NULL);
+	if (ledger)
+		tell_counters(p);
+}
+
+/* Where the next one is that goes back, of one kind after the other; SHELF_KINDS: there is none. */
+static unsigned shelf_next(struct shelf *s)
+{
+	for (unsigned words = 0; words <= SHELF_KINDS / 64; words++) {
+		unsigned word = s->next % SHELF_KINDS / 64;
+		uint64_t bits = s->bits[word] >> s->next % 64;
+
+		if (bits) {
+			s->next += bits_lowest(bits);
+			return s->next++ % SHELF_KINDS;
+		}
+		s->next = (word + 1) * 64;
+	}
+	return SHELF_KINDS;
+}
+
+static bool shelf_empty(struct pool *p, struct magazines *m, bool ledger)
+{
+	struct shelf *s = &m->shelf;
+	unsigned kind;
+
+	if (!s->held || !shelf_enter(s))
+		return false;
+	for (unsigned k = 0; k < SHELF_FRESH; k++)
+		if (s->fresh[k]) {
+			shelf_give(p, m, s->fresh[k], ledger);
+			s->fresh[k] = 0;
+		}
+	while ((kind = shelf_next(s)) < SHELF_KINDS)
+		shelf_give(p, m, shelf_pop(s, kind), ledger);
+	shelf_leave(s);
+	return true;
+}
+
 static bool empty(struct pool *p, struct magazines *m, bool ledger)
 {
 	bool any = false;
@@ -162,7 +237,7 @@ static bool empty(struct pool *p, struct magazines *m, bool ledger)
 		}
 		magazine_leave_kind(m, i, kind, top);
 	}
-	return any;
+	return shelf_empty(p, m, ledger) | any;
 }
 
 /* ---- from one to another ---- */
@@ -229,6 +304,32 @@ static bool lend(const struct pool *p, struct magazines *m)
 	m->may_grow += MAGAZINES_LEND;
 	beyond += MAGAZINES_LEND;
 	return true;
+}
+
+/* Less than its share of what is committed: a step more. */
+static bool shelf_lend(const struct pool *p, struct shelf *s)
+{
+	if (s->most + SHELF_LEND > p->counters.committed / SHELF_SHARE || !may_go_beyond(p, SHELF_LEND))
+		return false;
+	__atomic_store_n(&s->most, s->most + SHELF_LEND, __ATOMIC_RELAXED);
+	s->lent += SHELF_LEND;
+	beyond += SHELF_LEND;
+	return true;
+}
+
+void pkg_shelf_unload(struct pool *p, struct magazines *m)
+{
+	struct shelf *s = &m->shelf;
+	unsigned kind;
+
+	if (!s->most || !shelf_enter(s))
+		return;
+	if (!shelf_has_room(s, SHELF_END, &kind) && !(s->count[kind] < SHELF_DEEP && shelf_lend(p, s))) {
+		kind = s->count[kind] < SHELF_DEEP ? shelf_next(s) : kind;
+		if (kind < SHELF_KINDS)
+			shelf_give(p, m, shelf_pop(s, kind), true);
+	}
+	shelf_leave(s);
 }
 
 static void take_over(struct magazines *m)
@@ -451,6 +552,14 @@ static void leave_line(const struct pool *p, struct magazines *m)
 	m->told = &nobody;
 }
 
+static void shelf_clear(struct shelf *s)
+{
+	s->held = 0;
+	memset(s->fresh, 0, sizeof s->fresh);
+	memset(s->bits, 0, sizeof s->bits);
+	memset(s->count, 0, sizeof s->count);
+}
+
 /* Nothing is in them, and their line says so. */
 static void clear(struct magazines *m, uint32_t most)
 {
@@ -458,6 +567,8 @@ static void clear(struct magazines *m, uint32_t most)
 		m->end[i] = magazine_bottom(i) + (i ? most : 0);
 		magazine_set_top(m, i, magazine_bottom(i));
 	}
+	shelf_clear(&m->shelf);
+	OWN_SET(m->told->shelf, 0);
 	m->told->taken = 0;
 }
 
@@ -469,8 +580,8 @@ static bool retire(struct pool *p, struct magazines *m)
 	bool any = empty(p, m, true);
 
 	take_over(m);
-	beyond -= m->lent;
-	m->lent = 0;
+	beyond -= m->lent + m->shelf.lent;
+	m->lent = m->shelf.lent = 0;
 	clear(m, MAGAZINE_DEPTH_FIRST);
 	leave_line(p, m);
 	return any;
@@ -505,6 +616,11 @@ static bool leave_to_next(const struct pool *p, struct magazines *m)
 COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 {
 	for (const struct magazines *m = &depot; m; m = m->next) {
+		if (usable / 16 >= MAGAZINE_SIZES) {
+			if (shelf_holds(&m->shelf, ptr, usable))
+				return true;
+			continue;
+		}
 		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
 		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE) & MAGAZINE_PLACE;
 
@@ -564,6 +680,7 @@ static void adopt(const struct pool *p, struct magazines *m)
 	__atomic_store_n(&m->told->head, (uint32_t)m->head, __ATOMIC_RELAXED); /* numbers for people, as its tops */
 	__atomic_store_n(&m->told->recorded, m->recorded, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
+	shelf_open(p, m);
 	open_gate(p, m);
 }
 
@@ -658,7 +775,7 @@ static void begin_anew(struct magazines *m)
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
 		m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
 	m->may_grow = MAGAZINES_GROW;
-	m->lent = 0;
+	m->lent = m->shelf.lent = 0;
 }
 
 COLD struct magazines *pkg_magazines_claim(struct pool *p)
@@ -718,6 +835,7 @@ static void forget(struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
 		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | magazine_bottom(i);
+	shelf_clear(&m->shelf);
 }
 
 bool pkg_magazines_inherit(struct pool *p, bool lost)
@@ -729,7 +847,7 @@ bool pkg_magazines_inherit(struct pool *p, bool lost)
 	for (struct magazines *m = &depot; m; m = m->next) {
 		m->told = &nobody;
 		m->wanted = &nothing;
-		m->lent = m->left = 0;
+		m->lent = m->shelf.lent = m->left = 0;
 		close_gate(m);
 		if (!magazine_quiet(m)) /* its thread comes back to it, if it is this one: nobody uses it again */
 			continue;

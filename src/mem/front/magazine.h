@@ -50,6 +50,7 @@
 #include <sys/single_threaded.h>
 
 #include "mem/base/compiler.h"
+#include "mem/front/shelf.h"
 #include "mem/pool.h"
 
 enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
@@ -79,6 +80,7 @@ struct magazine_gate {
 	uint64_t from;			/* put: the first place of a payload */
 	uint64_t steps;			/* places at multiples of 16 behind it; 0 where nothing is sealed */
 	uint64_t starts;		/* the same where a table says what begins there (starts.h), else 0 */
+	uint64_t shelf;			/* take: of bytes - SHELF_LEAST */
 };
 
 /** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
@@ -113,6 +115,7 @@ struct magazines {
 	/* an odd number of cache lines a size: no two tops share a set of the cache */
 	_Alignas(64) uint64_t at[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* addresses */
 	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of at[k], while calls are recorded */
+	struct shelf shelf;
 };
 
 /** Of each thread: initial-exec, since a library that is loaded late gets little else, and asking must not allocate. */
@@ -173,7 +176,7 @@ static inline bool magazine_quiet(const struct magazines *m)
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
 		if ((*(const volatile uint32_t *)&m->top[i] & ~(uint32_t)MAGAZINE_KIND) >= MAGAZINE_INSIDE)
 			return false;
-	return true;
+	return !*(const volatile uint32_t *)&m->shelf.busy;
 }
 
 static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
@@ -277,16 +280,20 @@ static inline uint64_t magazine_size_started(const struct magazines *m, uint64_t
 	return LIKELY(word >> step % 64 & 1) ? i : UINT64_MAX;
 }
 
-/** true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: the long way finds out. */
-static inline bool magazine_put(void *ptr)
+/**
+ * true: `ptr` is a fragment in use that nobody recorded, and is in a magazine now. false: the long way finds out.
+ * *ret_i: as its sealed word tells it, MAGAZINE_SIZES or more of one that is too large, or of what is no fragment; or 0
+ */
+static inline bool magazine_put_sized(void *ptr, uint64_t *ret_i)
 {
 	struct magazines *m = mem_pkg_self.own;
 	uint64_t step = magazine_step(m, ptr), i, tag = m->tag;
 	struct meta_thread *told;
 	uint32_t top;
 
+	*ret_i = 0;
 	if (LIKELY(step < GATE(m->gate.steps)))
-		i = magazine_size(m, ptr, step);
+		*ret_i = i = magazine_size(m, ptr, step);
 	else if (LIKELY(step < GATE(m->gate.starts)))
 		i = magazine_size_started(m, step);
 	else
@@ -304,6 +311,13 @@ static inline bool magazine_put(void *ptr)
 	OWN_SET(told->top[i], (uint16_t)(top + 1));
 	magazine_leave(m, i, top + 1);
 	return true;
+}
+
+static inline bool magazine_put(void *ptr)
+{
+	uint64_t i;
+
+	return magazine_put_sized(ptr, &i);
 }
 
 /* ---- past it ---- */
@@ -378,6 +392,13 @@ static inline bool magazine_put_before(const struct magazines *m, const void *pt
 	return i < MAGAZINE_SIZES && m->at[magazine_top(m, i)] == (uintptr_t)ptr;
 }
 
+/* The owner is inside of its shelf: it holds so much now, and says so. */
+static inline void magazine_shelf_holds(struct magazines *m, uint64_t held)
+{
+	m->shelf.held = held;
+	OWN_SET(m->told->shelf, held);
+}
+
 /** Usable bytes of a sealed fragment that the manager has just given. */
 static inline uint64_t magazine_usable(const struct magazines *m, const void *ptr)
 {
@@ -392,6 +413,25 @@ typedef void pkg_free_fn(void *ptr, const struct mem_site *site, const void *cal
 /** plain.c: by the manager alone, or otherwise. `ptr` is not NULL. */
 void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise);
 void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
+/** The same of what magazine_put_sized() says it is: onto the thread's shelf, if it is not larger than what lies there.
+ */
+void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
+/** Into a magazine, onto the shelf, or to the manager; NULL is nothing. */
+static inline void magazine_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
+{
+	uint64_t i;
+
+	if (LIKELY(magazine_put_sized(ptr, &i)))
+		return;
+	if (i >= MAGAZINE_SIZES)
+		pkg_shelf_free(ptr, i, site, caller, otherwise);
+	else if (ptr)
+		pkg_plain_free(ptr, site, caller, otherwise);
+}
+
+/** What finds no room on the thread's shelf went to the manager, with the lock: may it hold more, or shall less be
+ * there? */
+void pkg_shelf_unload(struct pool *p, struct magazines *m);
 /** Twice as many places where all are taken. false: there is room, as many as may be, or as much as the thread may. */
 bool pkg_magazine_grow(struct magazines *m, uint64_t i);
 
@@ -418,7 +458,7 @@ bool pkg_magazine_holds(const void *ptr, uint64_t usable);
 /** Whether the unmarked fragment `ptr` in use lies in a magazine. Its bytes may look so by themselves. */
 static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_t usable)
 {
-	return p == p->home && usable < 16 * MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == magazine_tag(p)) &&
+	return p == p->home && usable < SHELF_END && UNLIKELY(*magazine_tag_of(ptr) == magazine_tag(p)) &&
 	       pkg_magazine_holds(ptr, usable);
 }
 

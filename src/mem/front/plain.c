@@ -2,10 +2,11 @@
 /*
  * pkg: the manager's call while nothing is recorded: its lock, its counters, what others may see, and nothing else.
  *
- * What magazines do not serve comes here first: what is larger than they are, or they are empty or full. That the gate
- * of the thread's magazines is open says all that front.c would ask: the heap is ready and this process's, it is one,
- * its manager seals its fragments or starts.h knows them, no call is recorded, nothing is guarded. Whatever else there
- * is goes on to front.c: no memory, a fragment that is none, a call from a signal handler.
+ * What magazines do not serve comes here first: what is larger than they are, which the thread's shelf may have
+ * (shelf.h), or they are empty or full. That the gate of the thread's magazines is open says all that front.c would
+ * ask: the heap is ready and this process's, it is one, its manager seals its fragments or starts.h knows them, no call
+ * is recorded, nothing is guarded. Whatever else there is goes on to front.c: no memory, a fragment that is none, a
+ * call from a signal handler.
  *
  * A pair has a third of the instructions that front.c needs; where fragments lie all over a large heap, that is what
  * lets the CPU wait for the memory of several calls at once.
@@ -72,7 +73,54 @@ COLD static void look_after_alloc(struct pool *p, uint64_t need)
 	publish(p);
 }
 
-void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise)
+/* ---- what is larger than magazines hold: from the thread's shelf, or onto it, without the lock ---- */
+
+/* A fragment of `size` bytes or more; NULL: there is none, or the manager's answer is wanted. */
+static inline void *shelf_take(struct magazines *m, size_t size)
+{
+	struct shelf *s = &m->shelf;
+	uint64_t entry = 0;
+	unsigned kind;
+	void *ptr;
+
+	if (UNLIKELY(!shelf_enter(s)))
+		return NULL;
+	kind = shelf_find(s, shelf_kind_for(size));
+	entry = shelf_newest(s, (size - m->head + 15) / 16);
+	if (LIKELY(!entry) && LIKELY(kind < SHELF_KINDS))
+		entry = shelf_pop(s, kind);
+	if (LIKELY(entry)) {
+		magazine_shelf_holds(m, s->held - CACHED_ONE((entry >> 48) * 16 + m->head));
+		signal_add64(&m->told->taken, 1);
+		ptr = shelf_address(entry);
+		*magazine_tag_of(ptr) = 0;
+	}
+	shelf_leave(s);
+	return shelf_address(entry);
+}
+
+/* true: it lies there now. It is a fragment in use of this size, and nobody recorded it. */
+static inline bool shelf_put(struct magazines *m, void *ptr, uint64_t usable)
+{
+	unsigned kind;
+	bool put;
+
+	if (UNLIKELY(!shelf_enter(&m->shelf)))
+		return false;
+	put = LIKELY(shelf_has_room(&m->shelf, usable, &kind));
+	if (LIKELY(put)) {
+		*magazine_tag_of(ptr) = m->tag;
+		shelf_come(&m->shelf, kind, shelf_entry(ptr, usable));
+		magazine_shelf_holds(m, m->shelf.held + CACHED_ONE(usable));
+	}
+	shelf_leave(&m->shelf);
+	return put;
+}
+
+/* ---- by the manager ---- */
+
+__attribute__((noinline)) static void *alloc_locked(size_t size, const struct mem_site *site, const void *caller,
+						    pkg_alloc_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
@@ -124,7 +172,7 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 	uint64_t usable = plain_usable(m, p, ptr), i = usable / 16, turn;
 
 	if (UNLIKELY(!usable) || UNLIKELY(mem_pkg_self.inside) ||
-	    (i < MAGAZINE_SIZES && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
+	    (usable < SHELF_END && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
 		otherwise(ptr, site, caller);
 		return;
 	}
@@ -142,7 +190,30 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 	large_freed(p, ptr, usable);
 	starts_clear(p, ptr);
 	p->ops->free(&p->heap, ptr);
+	if (i >= MAGAZINE_SIZES && usable < SHELF_END)
+		pkg_shelf_unload(p, m);
 	trim_freed(p);
 	count_plain(p, -usable, -1ull);
 	leave_plain(p, turn);
+}
+
+/* ---- apart, so that who finds the shelf ready has no frame to make ---- */
+
+void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise)
+{
+	struct magazines *m = mem_pkg_self.own;
+	void *ptr = NULL;
+
+	if (LIKELY(size - SHELF_LEAST < GATE(m->gate.shelf)) && LIKELY(magazine_follows(m)))
+		ptr = shelf_take(m, size);
+	return LIKELY(ptr) ? ptr : alloc_locked(size, site, caller, otherwise);
+}
+
+void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
+{
+	struct magazines *m = mem_pkg_self.own;
+
+	if (UNLIKELY(i - MAGAZINE_SIZES >= SHELF_END / 16 - MAGAZINE_SIZES) ||
+	    UNLIKELY(*magazine_tag_of(ptr) == m->tag) || UNLIKELY(!shelf_put(m, ptr, 16 * i + m->head)))
+		pkg_plain_free(ptr, site, caller, otherwise);
 }

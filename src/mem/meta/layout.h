@@ -126,6 +126,7 @@ struct meta_thread {
 	uint32_t head;			/* top[i] counts fragments of 16 i + head bytes */
 	uint32_t recorded;		/* 1: all that is inside has records, 0: none of it */
 	uint16_t top[MAGAZINE_SIZES];	/* MAGAZINE_STRIDE i + fragments inside */
+	uint64_t shelf; /* what lies on its shelf, larger ones without records, as live.cached says it */
 };
 enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
 
@@ -260,9 +261,8 @@ struct meta_magazines {
 };
 struct meta_depot { uint64_t of[MAGAZINE_CLASSES][DEPOT_DEEP]; };
 /*
- * In a slot: at the end of a page. At its beginning they would lie in their page where the first records, and the first
- * fragments, lie in theirs, and a CPU that compares the low 12 bits first takes the one's loads for the other's stores:
- * a pair of calls took a sixth longer.
+ * In a slot: at the end of a page, where records and fragments, which begin with theirs, have no lines of the same
+ * offset that are in use as often.
  */
 #define SLOT_MAGAZINES (2 * META_PAGE - sizeof(struct meta_magazines))
 
@@ -294,6 +294,7 @@ enum { TAIL_BYTES = 8 };
 #define TAIL_CACHED UINT32_MAX
 enum { CACHED_TAG = 8 };		/* beside the head, so that a free touches one cache line where it can */
 enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
+enum { SHELF_END = 16 << 10 };		/* of a private heap, what is smaller may wait on a thread's shelf */
 
 static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
 {
@@ -348,7 +349,8 @@ static inline uint64_t magazines_cached(const struct meta_magazines *m, uint64_t
 /** What is in the magazines of a thread, as live.cached says it. Its owner may go on meanwhile: relaxed, numbers. */
 static inline uint64_t thread_cached(const struct meta_thread *t)
 {
-	uint64_t cached = 0, head = __atomic_load_n(&t->head, __ATOMIC_RELAXED) & 8;
+	uint64_t cached = __atomic_load_n(&t->shelf, __ATOMIC_RELAXED);
+	uint64_t head = __atomic_load_n(&t->head, __ATOMIC_RELAXED) & 8;
 
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
 		uint16_t count = (uint16_t)(__atomic_load_n(&t->top[i], __ATOMIC_RELAXED) - i * MAGAZINE_STRIDE);
@@ -370,6 +372,7 @@ _Static_assert(offsetof(struct meta_live, thread) == 2688, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
 _Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_thread) == 192 && offsetof(struct meta_thread, top) == 16, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_thread, shelf) == 152, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");

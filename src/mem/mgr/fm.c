@@ -581,7 +581,8 @@ enum {
 const struct mem_manager_ops MEM_OPS(fm) = {
 	MEM_OPS_HEAD, .name = "fm",
 	.summary = "fast first fit over a size hash: the choice for servers that ask for the same few sizes again and again",
-	.domains = MEM_PKG | MEM_SHM, .flags = MEM_SEALED, .root_bytes = sizeof(struct fm_roots), .max_stores = FM_MOST,
+	.domains = MEM_PKG | MEM_SHM, .flags = MEM_SEALED | MEM_SPARES,
+	.root_bytes = sizeof(struct fm_roots), .max_stores = FM_MOST,
 	MEM_MUTATORS(.init = fm_init, .alloc = fm_alloc, .free = fm_free, .resize = fm_resize, .usable = fm_usable,
 		     .extend = fm_extend, .idle = fm_idle, .mark = fm_mark, .marked = fm_marked, .owns = fm_owns,
 		     .size_word = { FM_SIZE, FM_HEAD, FM_HEAD })

@@ -7,8 +7,9 @@
  *	| size|USED seal | payload ... | guard size | size seal | next prev ... | guard size |
  *	0   head                          foot       a free one: links in the payload		 END = len
  *
- * `seal` is made of size and place, `guard` of the place: a byte written past either end of the payload breaks one of
- * them, and no bytes copied from elsewhere pass for a head.
+ * The size in a head, without the foot, is sealed by its place while the fragment is used (MEM_SEALED). `seal` is made
+ * of size and place, `guard` of the place: a byte written past either end of the payload breaks one of them, and no
+ * bytes copied from elsewhere pass for a head.
  *
  * Free fragments are found by size: a list for each size below a page (free_lists.h), above that a trie of sizes
  * (size_trie.h) for each eighth of a power of two. A request takes the smallest fragment that is large enough, whole or
@@ -17,21 +18,23 @@
  *
  * Invariants (qm_check): the sizes add up from 0 to END, each a multiple of 16 and at least QM_LEAST; seal and guard
  * are whole, and the foot's size is the head's; no two free fragments are neighbours, unless one is damaged; a free one
- * is not marked and is in the list of its size. And for owns: a head that was given up has lost its seal.
+ * is neither marked nor sealed and is in the list of its size. And for owns: a head that was given up has no size.
  *
  * 32 bytes a fragment. alloc, free, resize O(1): some 40 looks at most, a failing one too.
  */
 #include "mem/mgr/row.h"
 #include "mem/mgr/size_trie.h"
 
-enum { QM_HEAD = 16, QM_OVER = 32, QM_LEAST = 48, QM_USED = 1, QM_MARK = 2, QM_BITS = 15 };
+enum { QM_HEAD = 16, QM_OVER = 32, QM_FOOT = 16, QM_LEAST = 48 };
+enum { QM_USED = MEM_USED, QM_MARK = MEM_MARKED, QM_BITS = 15 };
 enum { QM_ALIGN_LOOKS = 8, QM_FIND_LOOKS = 6, QM_RESYNC = 1 << 16 };
 
+#define QM_SIZE 0x0000fffffffffff0u
 #define QM_SEAL 0xf0f0f0f0a5a5a5a5u
 #define QM_GUARD 0xc0c0c0c0abcdefedu
 
-struct qm_head { uint64_t size, seal; };	/* size with head and foot, and the bits */
-struct qm_foot { uint64_t guard, size; };
+struct qm_head { uint64_t size, seal; };	/* size with the head, the bits, and above them what seals a used one */
+struct qm_foot { uint64_t guard, size; };	/* size of all */
 
 struct qm_roots {
 	uint64_t end;			/* offset */
@@ -46,7 +49,12 @@ static struct qm_head *qm_at(const struct mem_heap *h, uint64_t off) { return (v
 
 static uint64_t qm_seal(uint64_t at, uint64_t size) { return QM_SEAL ^ at ^ size << 20; }
 static uint64_t qm_guard(uint64_t at) { return QM_GUARD ^ at; }
-static uint64_t qm_bytes(uint64_t word) { return word & ~(uint64_t)QM_BITS; }
+
+/** Bytes of the whole fragment with this word in its head. */
+static uint64_t qm_bytes(uint64_t word) { return (word & QM_SIZE) + QM_FOOT; }
+
+/** What stands in the word of the fragment at `at` with these bits, above and below its size. */
+static uint64_t qm_around(uint64_t at, uint64_t bits) { return bits & QM_USED ? mem_seal(at + QM_HEAD) | bits : bits; }
 
 /** Foot of the fragment of `size` bytes at `at`. */
 static struct qm_foot *qm_foot(const struct mem_heap *h, uint64_t at, uint64_t size)
@@ -69,14 +77,15 @@ static void *qm_payload(const struct mem_heap *h, uint64_t at) { return h->base 
 /** lists_size_fn: the size of the fragment with payload `p`; 0: none is there that is free and has all its tags. */
 static uint64_t qm_whole_free(const struct mem_heap *h, uint64_t p)
 {
-	uint64_t word, end = END(h), at = p - QM_HEAD;
+	uint64_t word, size, end = END(h), at = p - QM_HEAD;
 
 	if (at >= end || p % 16)
 		return 0;
 	word = qm_at(h, at)->size;
-	return !(word & QM_BITS) && qm_fits(at, word, end) && qm_at(h, at)->seal == qm_seal(at, word) &&
-			       qm_foot(h, at, word)->guard == qm_guard(at) && qm_foot(h, at, word)->size == word
-		       ? word
+	size = qm_bytes(word);
+	return !(word & ~QM_SIZE) && qm_fits(at, size, end) && qm_at(h, at)->seal == qm_seal(at, size) &&
+			       qm_foot(h, at, size)->guard == qm_guard(at) && qm_foot(h, at, size)->size == size
+		       ? size
 		       : 0;
 }
 
@@ -108,7 +117,7 @@ static void qm_shape(struct mem_heap *h, uint64_t at, uint64_t size, uint64_t bi
 	struct qm_head *head = qm_at(h, at);
 	struct qm_foot *foot = qm_foot(h, at, size);
 
-	HEAP_SET(h, head->size, size | bits);
+	HEAP_SET(h, head->size, (size - QM_FOOT) | qm_around(at, bits));
 	if (head->seal != qm_seal(at, size))
 		HEAP_SET(h, head->seal, qm_seal(at, size));
 	if (foot->guard != qm_guard(at))
@@ -124,7 +133,7 @@ static void qm_make_free(struct mem_heap *h, uint64_t at, uint64_t size)
 }
 
 /** The head at `at` is inside of another fragment now. */
-static void qm_give_up(struct mem_heap *h, uint64_t at) { HEAP_SET(h, qm_at(h, at)->seal, 0); }
+static void qm_give_up(struct mem_heap *h, uint64_t at) { HEAP_SET(h, qm_at(h, at)->size, 0); }
 
 /** Whether a free fragment is at `at`, with nothing wrong about its tags and links: only then it is touched. */
 static bool qm_sound(const struct mem_heap *h, uint64_t at)
@@ -319,7 +328,7 @@ static bool qm_owns(const struct mem_heap *h, const void *p)
 	if (end > h->len || at >= end)
 		return false;
 	word = qm_at(h, at)->size;
-	return (word & QM_USED) && qm_fits(at, qm_bytes(word), end) &&
+	return (word & ~(QM_SIZE | QM_MARK)) == qm_around(at, QM_USED) && qm_fits(at, qm_bytes(word), end) &&
 	       qm_at(h, at)->seal == qm_seal(at, qm_bytes(word));
 }
 
@@ -380,7 +389,7 @@ static uint64_t qm_free_size(const struct mem_heap *h, uint64_t p)
 	if (!qm_bounds(h, &end) || p % 16 || p < QM_HEAD || p - QM_HEAD >= end)
 		return 0;
 	word = qm_word(h, p - QM_HEAD, end);
-	return word & QM_BITS ? 0 : word;
+	return !word || word & QM_BITS ? 0 : qm_bytes(word);
 }
 
 struct qm_checking {
@@ -413,8 +422,8 @@ static void qm_check_one(const struct mem_heap *h, struct qm_checking *c, uint64
 						    "guard behind a free fragment was overwritten");
 	if (HEAP_GET(h, foot->size) != size)
 		qm_fault(h, c, &foot->size, "size behind a fragment is not that before it");
-	if (used ? word & QM_BITS & ~(uint64_t)(QM_USED | QM_MARK) : word & QM_BITS)
-		qm_fault(h, c, qm_at(h, at), used ? "size is not a multiple of 16" :
+	if ((word & ~QM_SIZE) != (used ? qm_around(at, QM_USED | (word & QM_MARK)) : 0))
+		qm_fault(h, c, qm_at(h, at), used ? "size is not a multiple of 16, or not sealed" :
 						    "a free fragment is marked, or its size is not a multiple of 16");
 	else if (!used && c->after_free && c->faults == faults)
 		qm_fault(h, c, qm_at(h, at), "free neighbours were not joined");
@@ -488,9 +497,10 @@ enum {
 const struct mem_manager_ops MEM_OPS(qm) = {
 	MEM_OPS_HEAD, .name = "qm",
 	.summary = "best fit between guards: finds overruns, double and foreign frees; for development and for hunts",
-	.domains = MEM_PKG | MEM_SHM, .flags = MEM_DEBUGS, .root_bytes = sizeof(struct qm_roots),
+	.domains = MEM_PKG | MEM_SHM, .flags = MEM_DEBUGS | MEM_SEALED, .root_bytes = sizeof(struct qm_roots),
 	.max_stores = QM_CUT > QM_JOIN ? QM_CUT : QM_JOIN,
 	MEM_MUTATORS(.init = qm_init, .alloc = qm_alloc, .free = qm_free, .resize = qm_resize, .usable = qm_usable,
-		     .extend = qm_extend, .idle = qm_idle, .mark = qm_mark, .marked = qm_marked, .owns = qm_owns)
+		     .extend = qm_extend, .idle = qm_idle, .mark = qm_mark, .marked = qm_marked, .owns = qm_owns,
+		     .size_word = { QM_SIZE, QM_HEAD, QM_HEAD })
 	.walk = qm_walk, .check = qm_check, .largest = qm_largest,
 };

@@ -132,7 +132,7 @@ static bool in_magazine(struct batch *b, const struct mem_frag *f)
 {
 	uint64_t tag;
 
-	return f->size >= 16 && f->size < 16 * MAGAZINE_SIZES &&
+	return f->size >= 16 && f->size < SHELF_END &&
 	       peek_heap_word(&b->h, (uintptr_t)f->addr + CACHED_TAG, &tag) &&
 	       tag == ((uint64_t)(uint32_t)b->pool->id.generation << 32 | TAIL_CACHED);
 }

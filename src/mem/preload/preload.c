@@ -162,8 +162,8 @@ void preload_free(void *p, const void *caller)
 		return;
 	if (UNLIKELY(!relocated()))
 		free_front(p, NULL, caller);
-	else if (UNLIKELY(!magazine_put(p)))
-		pkg_plain_free(p, NULL, caller, free_front);
+	else
+		magazine_free(p, NULL, caller, free_front);
 }
 
 static void *calloc_from(size_t count, size_t each, const void *caller)
