@@ -482,6 +482,7 @@ COLD bool mem_pkg_get_ready(void)
 {
 	struct pool *p = &mem_pkg_pool;
 	int saved, rc = 0;
+	bool good;
 
 	if (relocated != &relocated || mem_setup_inside())
 		return false;
@@ -495,9 +496,11 @@ COLD bool mem_pkg_get_ready(void)
 		p->epoch = *epoch_word;
 		mem_register_handlers();
 	}
+	/* with the lock: without it another thread may be forking again, and the epoch is 0 for as long as that takes */
+	good = p->id && p->epoch == *epoch_word;
 	mem_setup_unlock();
 	errno = saved;
-	return p->id && p->epoch == *epoch_word;
+	return good;
 }
 
 /* An operator has asked for other features: a store of ours, at our next call. */
