@@ -135,16 +135,18 @@ static void before_refill(void) { take(8), drain(); }
 static void before_unload(void) { fill(0); }
 static void before_depot(void) { fill(3 * MAGAZINE_DEPTH_FIRST), drain(); }
 static void before_flood(void) { fill((DEPOT_DEEP + 1) * MAGAZINE_DEPTH_FIRST); }
+/* A manager with guards (qm) has closed magazines, which stay as they are: there the call is one like the others. */
 static void before_turn(void)
 {
 	fill(0);
-	while (in_chain(false) || !in_chain(true))
+	for (unsigned n = 0; n < 2 * MAGAZINE_DEPTH_FIRST && (in_chain(false) || !in_chain(true)); n++)
 		take(1);
 }
 static void before_turn_full(void)
 {
 	fill(0), drain();
-	while (in_chain(false) < MAGAZINE_DEPTH_FIRST || in_chain(true))
+	for (unsigned n = 0; n < 2 * MAGAZINE_DEPTH_FIRST && (in_chain(false) < MAGAZINE_DEPTH_FIRST || in_chain(true));
+	     n++)
 		put(1);
 }
 static void do_put(void) { put(1); }
