@@ -27,7 +27,7 @@
 		}										\
 	} while (0)
 
-enum { INHERITED = 200, ROUNDS = 10 };	/* for each manager */
+enum { INHERITED = 200, ROUNDS = 10, CHILDREN = 2000 };	/* for each manager */
 
 static void *inherited[INHERITED], *shared;
 
@@ -195,6 +195,41 @@ static void all_kinds(bool threads)
 		}
 }
 
+/* Each call of theirs takes the lock, and so waits for a fork, behind which the next one begins at once. */
+static void *large(void *arg)
+{
+	void *p[8];
+
+	while (atomic_load(&go_on)) {
+		for (unsigned i = 0; i < 8; i++)
+			EXPECT(p[i] = pkg_malloc(40000));
+		for (unsigned i = 0; i < 8; i++)
+			pkg_free(p[i]);
+	}
+	return arg;
+}
+
+static void threads_lose_nothing_to_forks(void)
+{
+	uint64_t before = fragments_of_self();
+	pthread_t thread[3];
+	pid_t pid;
+
+	atomic_store(&go_on, true);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT(pthread_create(&thread[i], NULL, large, NULL) == 0);
+	for (unsigned i = 0; i < CHILDREN; i++) {
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		EXPECT(pid > 0 && waitpid(pid, NULL, 0) == pid);
+	}
+	atomic_store(&go_on, false);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	EXPECT(fragments_of_self() == before);
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread;
@@ -223,6 +258,7 @@ int main(int argc, char **argv)
 	atomic_store(&go_on, false);
 	pthread_join(thread, NULL);
 #endif
+	threads_lose_nothing_to_forks();
 	for (unsigned i = 0; i < INHERITED; i++)
 		pkg_free(inherited[i]);
 	EXPECT(fragments_of_self() == 0);
