@@ -27,7 +27,12 @@
 		}										\
 	} while (0)
 
-enum { INHERITED = 200, ROUNDS = 10, CHILDREN = 2000 };	/* for each manager */
+enum { INHERITED = 200, ROUNDS = 10 };	/* for each manager */
+#ifdef __SANITIZE_ADDRESS__		/* whose shadow each child has, too */
+enum { CHILDREN = 60 };
+#else
+enum { CHILDREN = 2000 };
+#endif
 
 static void *inherited[INHERITED], *shared;
 
