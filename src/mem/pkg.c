@@ -496,7 +496,7 @@ COLD bool mem_pkg_get_ready(void)
 		p->epoch = *epoch_word;
 		mem_register_handlers();
 	}
-	/* with the lock: without it another thread may be forking again, and the epoch is 0 for as long as that takes */
+	/* with the lock: behind it another thread may be forking again, and the epoch is 0 as long as that takes */
 	good = p->id && p->epoch == *epoch_word;
 	mem_setup_unlock();
 	errno = saved;
