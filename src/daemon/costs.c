@@ -27,12 +27,12 @@ extern char **environ;
 
 enum { PAIRS = 1000, TURNS = 51, SIZE = 64, MODES_MAX = 16, NAME = 16, LATER_S = 5, LINE = 64 };
 
-static const struct mode {
+struct mode {
 	const char *name;
 	const char *track, *debug, *magazines;
 	void (*pairs)(void);
 	bool shm;
-} modes[];
+};
 
 /* ---- a mode ---- */
 
@@ -132,16 +132,16 @@ static void end_runner(struct runner *r)
 	r->pid = -1;
 }
 
-static bool start_runner(struct runner *r, const struct mode *m, const struct conf *conf)
+static void start_runner(struct runner *r, const struct mode *m, const struct conf *conf)
 {
 	int to[2], from[2];
 
 	*r = (struct runner){ .pid = -1, .to = -1, .from = -1 };
 	if (pipe2(to, O_CLOEXEC))
-		return false;
+		return;
 	if (pipe2(from, O_CLOEXEC)) {
 		close(to[0]), close(to[1]);
-		return false;
+		return;
 	}
 	r->pid = fork();
 	if (!r->pid) {
@@ -152,7 +152,6 @@ static bool start_runner(struct runner *r, const struct mode *m, const struct co
 	close(from[1]);
 	r->to = to[1];
 	r->from = from[0];
-	return r->pid > 0;
 }
 
 static int by_size(const void *a, const void *b)
@@ -169,22 +168,17 @@ static double median(struct runner *r)
 }
 
 /* A mode that the manager does not have, as guards in some, is left out. */
-static unsigned take_turns(struct runner runner[MODES])
+static void take_turns(struct runner runner[MODES])
 {
-	unsigned left = MODES;
-
 	for (unsigned t = 0; t < TURNS; t++)
 		for (unsigned i = 0; i < MODES; i++) {
 			struct runner *r = &runner[i];
 
 			if (r->to == -1)
 				continue;
-			if (write(r->to, "", 1) != 1 || read(r->from, &r->ns[t], sizeof r->ns[t]) != sizeof r->ns[t]) {
+			if (write(r->to, "", 1) != 1 || read(r->from, &r->ns[t], sizeof r->ns[t]) != sizeof r->ns[t])
 				end_runner(r);
-				left--;
-			}
 		}
-	return left;
 }
 
 static void remove_all(const char *dir)
@@ -213,8 +207,8 @@ int costs_measure(const struct conf *conf)
 	setenv("MEMAPI_REGISTRY", dir, 1);	/* nobody is shown what lives for a moment */
 	setenv("MEMAPI_CONFIG", "/dev/null", 1);
 	for (unsigned i = 0; i < MODES; i++)
-		(void)start_runner(&runner[i], &modes[i], conf);
-	(void)take_turns(runner);
+		start_runner(&runner[i], &modes[i], conf);
+	take_turns(runner);
 	libc = runner[0].to == -1 ? 0 : median(&runner[0]);
 	for (unsigned i = 0; i < MODES; i++) {
 		if (runner[i].to != -1 && libc > 0) {

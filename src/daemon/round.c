@@ -27,19 +27,21 @@ uint64_t round_pool(const char *id)
 	return hash;
 }
 
-size_t round_place(uint64_t pool, uint32_t site)
+size_t round_place(const struct round_row *rows, uint64_t pool, uint32_t site)
 {
-	return (size_t)(((pool ^ site) * 0x9e3779b97f4a7c15) >> 32) % ROUND_TABLE;
+	size_t at = (size_t)(((pool ^ site) * 0x9e3779b97f4a7c15) >> 32) % ROUND_TABLE;
+
+	while (rows[at].used && (rows[at].pool != pool || rows[at].site != site))
+		at = (at + 1) % ROUND_TABLE;
+	return at;
 }
 
 /* ---- the thread ---- */
 
 static struct round_row *row_of(struct round *r, uint32_t site)
 {
-	size_t at = round_place(r->pool, site);
+	size_t at = round_place(r->row, r->pool, site);
 
-	while (r->row[at].used && (r->row[at].pool != r->pool || r->row[at].site != site))
-		at = (at + 1) % ROUND_TABLE;
 	if (!r->row[at].used && r->count < ROUND_SITES) {
 		r->row[at] = (struct round_row){ .pool = r->pool, .site = site, .used = true };
 		r->count++;

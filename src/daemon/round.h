@@ -10,6 +10,7 @@
 #define DAEMON_ROUND_H
 
 #include <event2/event.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,7 +38,7 @@ struct round {
 	bool runs;
 	_Atomic bool stop;
 	uint64_t pool, seen;
-	unsigned long thread;
+	pthread_t thread;
 };
 
 /** @done: called by the loop after each round. Returns 0 or -ENOMEM, -EMFILE. Free it by round_free(). */
@@ -48,7 +49,7 @@ void round_start(struct round *r);
 void round_free(struct round *r);
 
 uint64_t round_pool(const char *id);
-/** Where a row of this site is, or belongs: index into a table of ROUND_TABLE rows. */
-size_t round_place(uint64_t pool, uint32_t site);
+/** Index of the site's row in a table of ROUND_TABLE, or of the one that is not `used` where it belongs. */
+size_t round_place(const struct round_row *rows, uint64_t pool, uint32_t site);
 
 #endif /* DAEMON_ROUND_H */

@@ -16,33 +16,17 @@
 #include "daemon/log.h"
 #include "daemon/round.h"
 
-struct row {
-	uint64_t pool;			/* round_pool() of its id */
-	uint32_t site;
-	bool used;
-};
-
 struct sampler {
 	struct daemon *d;
 	struct event *timer;
 	struct round *round;
 	unsigned samples, interval;
-	/* ROUND_TABLE rows, and a ring of samples + 1 sums for each */
-	struct row *row;
+	/* ROUND_TABLE rows, and the sums of each: a ring of samples + 1 */
+	struct round_row *row;
 	uint64_t *ring;
 	unsigned count, turn, filled;	/* filled: sums that a ring holds */
 	bool full;			/* in the last round a site found no room */
 };
-
-/* Index of the row, or of the empty one where it belongs. */
-static size_t place(const struct sampler *s, uint64_t pool, uint32_t site)
-{
-	size_t at = round_place(pool, site);
-
-	while (s->row[at].used && (s->row[at].pool != pool || s->row[at].site != site))
-		at = (at + 1) % ROUND_TABLE;
-	return at;
-}
 
 static uint64_t *ring_of(const struct sampler *s, size_t at) { return s->ring + at * (s->samples + 1); }
 
@@ -62,11 +46,11 @@ static void forget(struct sampler *s, size_t hole)
 	s->row[hole].used = false;
 	s->count--;
 	for (size_t at = (hole + 1) % ROUND_TABLE; s->row[at].used; at = (at + 1) % ROUND_TABLE) {
-		struct row moved = s->row[at];
+		struct round_row moved = s->row[at];
 		size_t to;
 
 		s->row[at].used = false;
-		to = place(s, moved.pool, moved.site);
+		to = round_place(s->row, moved.pool, moved.site);
 		s->row[to] = moved;
 		if (to != at)
 			memcpy(ring_of(s, to), ring_of(s, at), (s->samples + 1) * sizeof *s->ring);
@@ -75,10 +59,10 @@ static void forget(struct sampler *s, size_t hole)
 
 static void take_sum(struct sampler *s, const struct round_row *sum)
 {
-	size_t at = place(s, sum->pool, sum->site);
+	size_t at = round_place(s->row, sum->pool, sum->site);
 
 	if (!s->row[at].used && s->count < ROUND_SITES) {
-		s->row[at] = (struct row){ .pool = sum->pool, .site = sum->site, .used = true };
+		s->row[at] = *sum;
 		memset(ring_of(s, at), 0, (s->samples + 1) * sizeof *s->ring);
 		s->count++;
 	}

@@ -17,22 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LIVE = 400, LOOK_EVERY = 512, SWITCH_EVERY = 3000, THREADS = 4 };
+#include "must.h"
 
-#define MUST(what) must((what), #what, __LINE__)
+enum { LIVE = 400, LOOK_EVERY = 512, SWITCH_EVERY = 3000, THREADS = 4 };
 
 static struct held { unsigned char *p; size_t size; } held[LIVE];
 static uint64_t seed = 1;
 static bool own;
-
-static void must(bool holds, const char *what, int line)
-{
-	if (holds)
-		return;
-	printf("calls.c:%d: not so: %s; %s\n", line, what, memapi_error());
-	fflush(stdout);
-	_exit(1);
-}
 
 static size_t pick(size_t n)
 {

@@ -14,20 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "must.h"
+
 enum { SIZES = 1100, TURNS = 3, SHARED = 3000, THREADS = 4 };
 
-#define MUST(what) must((what), #what, __LINE__)
-
 static struct obs *o;
-
-static void must(bool holds, const char *what, int line)
-{
-	if (holds)
-		return;
-	printf("waits.c:%d: not so: %s; %s\n", line, what, memapi_error());
-	fflush(stdout);
-	_exit(1);
-}
 
 static struct obs_pool *mine(void)
 {
