@@ -9,16 +9,17 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "ctl/behind.h"
 
 extern char **environ;
 
-enum { CHUNK = 65536 };			/* bytes of an answer in one go */
+#define PRINTED(l) ((int)((l)->len < 200 ? (l)->len : 200))
+
+enum { PATIENCE_MS = 60000, PIECE = 8192 };	/* PIECE: bytes scanned in one go */
 
 /* ---- the daemon ---- */
 
@@ -82,33 +83,30 @@ void ask_end(pid_t pid, int signal)
 
 bool ask_open(struct link *l)
 {
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct client_error error;
+	char path[128];
 
-	snprintf(at.sun_path, sizeof at.sun_path, "%s/run/mmd.sock", bench_sandbox());
-	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	l->line = NULL;
-	l->bytes = 0;
-	if (l->fd != -1 && !connect(l->fd, (struct sockaddr *)&at, sizeof at) && (l->in = fdopen(l->fd, "r"))) {
-		setvbuf(l->in, NULL, _IOFBF, CHUNK);	/* as mmctl reads */
-		return true;
-	}
-	close(l->fd);
-	return false;
+	*l = (struct link){ 0 };
+	snprintf(path, sizeof path, "%s/run/mmd.sock", bench_sandbox());
+	return !client_open(path, PATIENCE_MS, &l->client, &error);
 }
 
 void ask_close(struct link *l)
 {
-	fclose(l->in);
-	free(l->line);
+	client_close(l->client);
+	l->client = NULL;
 }
 
 double ask(struct link *l, const char *method, const char *params)
 {
 	uint64_t from = bench_ns(CLOCK_MONOTONIC);
+	struct client_error error;
+	char request[1024];
+	int len = snprintf(request, sizeof request, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}\n",
+			   method, params);
 
-	if (dprintf(l->fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}\n", method, params) < 0)
-		return NAN;
-	if (getline(&l->line, &l->bytes, l->in) == -1)
+	if ((size_t)len >= sizeof request || client_send(l->client, request, (size_t)len, &error) ||
+	    client_receive(l->client, &l->line, &l->len, &error))
 		return NAN;
 	return (double)(bench_ns(CLOCK_MONOTONIC) - from) / 1e6;
 }
@@ -117,12 +115,14 @@ double ask(struct link *l, const char *method, const char *params)
 
 json_object *ask_result(struct link *l, const char *method)
 {
-	json_object *answer = json_tokener_parse(l->line), *result = NULL;
+	json_tokener *t = json_tokener_new();
+	json_object *answer = json_tokener_parse_ex(t, l->line, (int)l->len), *result = NULL;
 
 	if (!json_object_object_get_ex(answer, "result", &result))
-		fprintf(stderr, "%s: %.200s\n", method, l->line);
+		fprintf(stderr, "%s: %.*s\n", method, PRINTED(l), l->line);
 	json_object_get(result);
 	json_object_put(answer);
+	json_tokener_free(t);
 	return result;
 }
 
@@ -134,25 +134,37 @@ double ask_number(json_object *o, const char *name)
 }
 
 /* Behind the next `"key":` from `at` on; NULL: none. Inside a string its quotes would have a \ before them. */
-static const char *member(const char *at, const char *key)
+static const char *member(const struct link *l, const char *at, const char *key)
 {
-	at = strstr(at, key);
-	return at ? at + strlen(key) : NULL;
+	const char *end = l->line + l->len, *found;
+	size_t len = strlen(key);
+
+	for (; at < end; at += PIECE) {
+		size_t left = (size_t)(end - at);
+
+		ctl_give_way();			/* as mmctl does */
+		found = memmem(at, left < PIECE + len ? left : PIECE + len, key, len);
+		if (found)
+			return found + len;
+	}
+	return NULL;
 }
+
+bool ask_good(const struct link *l) { return member(l, l->line, "\"result\":"); }
 
 double ask_pause(const struct link *l)
 {
 	double most = 0;
 
-	for (const char *at = l->line; (at = member(at, "\"pause_us\":")); )
-		most = fmax(most, strtod(at, NULL));
+	for (const char *at = l->line; (at = member(l, at, "\"pause_us\":")); )
+		most = fmax(most, strtod(at, NULL));	/* ends before the line does: an object is around it */
 	return most;
 }
 
 /* `next` stands behind the fragments, and is a string without escapes or null. */
-static void next_of(const char *behind, char cursor[ASK_CURSOR])
+static void next_of(const struct link *l, const char *behind, char cursor[ASK_CURSOR])
 {
-	const char *at = member(behind, "\"next\":\"");
+	const char *at = member(l, behind, "\"next\":\"");
 	size_t len = at ? strcspn(at, "\"") : 0;
 
 	snprintf(cursor, ASK_CURSOR, "%.*s", (int)len, at ? at : "");
@@ -161,18 +173,20 @@ static void next_of(const char *behind, char cursor[ASK_CURSOR])
 double ask_page(struct link *l, char cursor[ASK_CURSOR], double *ret_ms)
 {
 	char params[ASK_CURSOR + 64];
-	const char *behind = l->line;
+	const char *behind = NULL;
 	double seen = 0;
 
 	snprintf(params, sizeof params, "{\"domain\":\"shm\",\"limit\":10000%s%s%s}", *cursor ? ",\"cursor\":\"" : "", cursor,
 		 *cursor ? "\"" : "");
 	*ret_ms = ask(l, "dump", params);
-	if (isnan(*ret_ms) || !(behind = strstr(l->line, "\"fragments\":"))) {
-		fprintf(stderr, "dump: %.200s\n", isnan(*ret_ms) ? "no answer" : l->line);
+	if (!isnan(*ret_ms))
+		behind = member(l, l->line, "\"fragments\":");
+	if (!behind) {
+		fprintf(stderr, "dump: %.*s\n", isnan(*ret_ms) ? 9 : PRINTED(l), isnan(*ret_ms) ? "no answer" : l->line);
 		return -1;
 	}
-	for (const char *at = behind; (at = member(at, "\"address\":")); behind = at)
+	for (const char *at = behind; (at = member(l, at, "\"address\":")); behind = at)
 		seen++;
-	next_of(behind, cursor);
+	next_of(l, behind, cursor);
 	return seen;
 }

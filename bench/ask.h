@@ -14,12 +14,13 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "ctl/client.h"
+
 /** One connection, of one thread. `line` is the last answer. */
 struct link {
-	FILE *in;
-	int fd;
-	char *line;
-	size_t bytes;
+	struct client *client;
+	const char *line;		/* not ended by a 0 */
+	size_t len;
 };
 
 /** Starts the mmd that lies beside `self` (argv[0]), never with real-time priority, and waits until it answers. Returns
@@ -34,6 +35,8 @@ void ask_close(struct link *l);
 /** One call with `params` (JSON). Returns its time in ms, NAN when there is no answer. */
 double ask(struct link *l, const char *method, const char *params);
 
+/** Whether the last answer is a result. */
+bool ask_good(const struct link *l);
 /** The answer's result, to be put; NULL and a word on stderr when it is an error. */
 json_object *ask_result(struct link *l, const char *method);
 /** A member that is a number; 0 when there is none. */

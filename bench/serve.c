@@ -340,7 +340,7 @@ static bool report(struct link *l, unsigned n, char cursor[ASK_CURSOR])
 	n %= METHODS + PAGES;
 	if (n >= METHODS)
 		return ask_page(l, cursor, &ms) >= 0;
-	return !isnan(ask(l, methods[n], "{\"domain\":\"shm\"}")) && strstr(l->line, "\"result\":");
+	return !isnan(ask(l, methods[n], "{\"domain\":\"shm\"}")) && ask_good(l);
 }
 
 static void *report_on(void *arg)

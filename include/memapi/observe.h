@@ -133,6 +133,14 @@ struct obs_check {
 MEMAPI_EXPORT int obs_open(const char *dir, struct obs **ret_obs);
 MEMAPI_EXPORT void obs_close(struct obs *o);
 
+/**
+ * obs_meanwhile - have `fn` called every few microseconds by obs_check(), in its thread
+ *
+ * For who wants to offer the CPU to those who are observed, or to show that it goes on. It must not observe. NULL: no
+ * more.
+ */
+MEMAPI_EXPORT void obs_meanwhile(struct obs *o, void (*fn)(void));
+
 typedef void obs_skip_fn(const char *file, const char *reason, void *arg);
 /** Look for pools that came and went. `skip` is told each file that is not believed: another ABI, truncated, noise. */
 MEMAPI_EXPORT int obs_scan(struct obs *o, obs_skip_fn *skip, void *arg);

@@ -8,9 +8,11 @@
 #include <sched.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SLICE_NS 4000000ull
+#define OFFER_NS 50000ull
 
 /* As the kernel's struct sched_attr in its first version; its own header collides with the C library's. */
 struct attr {
@@ -30,4 +32,18 @@ void ctl_go_behind(void)
 	a.policy = SCHED_BATCH;
 	a.runtime = SLICE_NS;
 	(void)syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
+void ctl_give_way(void)
+{
+	static _Thread_local uint64_t offered;
+	struct timespec t;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	if (now - offered < OFFER_NS)
+		return;
+	sched_yield();
+	offered = now;
 }

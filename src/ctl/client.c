@@ -19,7 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TIMEOUT_MS = 10000, CHUNK = 65536, LINE_MAX_BYTES = 256 << 20, REPLY_DEPTH = 64 };
+#include "ctl/behind.h"
+
+enum { TIMEOUT_MS = 10000, CHUNK = 32768, PIECE = 4096, LINE_MAX_BYTES = 256 << 20, REPLY_DEPTH = 64 };
 
 struct client {
 	int fd;
@@ -177,7 +179,8 @@ static int more(struct client *c)
 		c->size = size;
 	}
 	for (;;) {
-		n = recv(c->fd, c->in + c->len, c->size - c->len, 0);
+		ctl_give_way();
+		n = recv(c->fd, c->in + c->len, CHUNK, 0);
 		if (n > 0) {
 			c->len += (size_t)n;
 			return 0;
@@ -221,6 +224,22 @@ int client_receive(struct client *c, const char **ret_line, size_t *ret_len, str
 
 /* ---- calls ---- */
 
+/* In pieces: a long reply takes longer than who waits for this CPU should wait. */
+static struct json_object *parse_pieces(struct json_tokener *tok, const char *line, size_t len)
+{
+	struct json_object *value = NULL;
+	size_t piece;
+
+	do {
+		ctl_give_way();
+		piece = len < PIECE ? len : PIECE;
+		value = json_tokener_parse_ex(tok, line, (int)piece);
+		line += piece;
+		len -= piece;
+	} while (len && json_tokener_get_error(tok) == json_tokener_continue);
+	return value;
+}
+
 static int parse(const char *line, size_t len, struct json_object **ret_value)
 {
 	struct json_tokener *tok = json_tokener_new_ex(REPLY_DEPTH);
@@ -230,7 +249,7 @@ static int parse(const char *line, size_t len, struct json_object **ret_value)
 	if (!tok)
 		return -ENOMEM;
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	value = len <= INT32_MAX ? json_tokener_parse_ex(tok, line, (int)len) : NULL;
+	value = len <= INT32_MAX ? parse_pieces(tok, line, len) : NULL;
 	good = json_tokener_get_error(tok) == json_tokener_success && json_object_is_type(value, json_type_object);
 	json_tokener_free(tok);
 	if (!good) {

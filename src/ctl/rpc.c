@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "ctl/behind.h"
+
 uint64_t rpc_now(void)
 {
 	struct timespec ts;
@@ -23,7 +25,11 @@ uint64_t rpc_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-bool rpc_late(const struct rpc_call *call) { return rpc_now() >= call->deadline; }
+bool rpc_late(const struct rpc_call *call)
+{
+	ctl_give_way();
+	return rpc_now() >= call->deadline;
+}
 
 void rpc_fail(struct rpc_call *call, int code, const char *param, const char *reason, ...)
 {

@@ -13,7 +13,6 @@
 #include "ctl/server.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,10 +24,11 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 
+#include "ctl/behind.h"
 #include "ctl/memory.h"
 
 enum {
-	SEND_MAX = 65536,		/* bytes in one go */
+	SEND_MAX = 32768,		/* bytes in one go */
 	SLICE_NS = 1000000,		/* of a call that waits its turn */
 	FIRST_SLICE_NS = 500000,	/* of one that has just come: most are done in it */
 	COPY_MAX = 1 << 16,		/* bytes that are copied into the output; longer replies are handed over */
@@ -325,8 +325,8 @@ static void turn_away(struct server *s, int fd)
 static void on_sent(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
 	(void)output, (void)arg;
-	if (info->n_deleted >= SEND_MAX / 2)
-		sched_yield();
+	if (info->n_deleted)
+		ctl_give_way();
 }
 
 static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)

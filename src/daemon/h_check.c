@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/behind.h"
 #include "ctl/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/job.h"
@@ -153,6 +154,7 @@ static bool run(const void *state, struct json_writer *out)
 
 	if (obs_open(NULL, &o))
 		return false;
+	obs_meanwhile(o, ctl_give_way);
 	ok = !obs_scan(o, NULL, NULL);
 	for (size_t i = 0; ok && i < pick->count; i++) {
 		p = obs_find(o, pick->id[i]);

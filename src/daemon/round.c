@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/behind.h"
 #include "ctl/memory.h"
 #include "daemon/daemon.h"
 #include "daemon/thread.h"
@@ -60,7 +61,10 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 		if (row)
 			row->sum += f->size;
 	}
-	return ++r->seen % LOOK_LATE || !atomic_load(&r->stop);
+	if (++r->seen % LOOK_LATE)
+		return true;
+	ctl_give_way();
+	return !atomic_load(&r->stop);
 }
 
 static bool is_sampled(struct obs_pool *p)

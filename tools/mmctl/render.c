@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/behind.h"
+
 #define BOLD "\033[1m"
 #define RED "\033[31m"
 #define NORMAL "\033[0m"
@@ -348,6 +350,7 @@ static void flush(struct render *r)
 	if (!r->headed)
 		put_head(r, widths);
 	for (size_t row = 0; row < r->held; row++) {
+		ctl_give_way();
 		for (unsigned i = 0; i < r->count; i++)
 			if (!r->out[i])
 				put_cell(r, i, &r->cells[row * r->count + i], widths);
@@ -360,6 +363,7 @@ static struct cell *next_line(struct render *r)
 {
 	struct cell *line;
 
+	ctl_give_way();
 	if (r->held == TABLE_BLOCK)
 		flush(r);
 	if (!r->cells)

@@ -26,7 +26,7 @@
 
 #include "mem/observe/peek.h"
 
-enum { ERRORS_MAX = 64, PASSES = 20, PASS_SLICE = 4096, WALKS = 3, WALK_TRIES = 200, CALLS_OPEN = 16 };
+enum { ERRORS_MAX = 64, PASSES = 20, PASS_SLICE = 4096, STEPS = 256, WALKS = 3, WALK_TRIES = 200, CALLS_OPEN = 16 };
 #define PASSES_NS 2000000000ull		/* no new pass after that */
 #define PASS_NS 10000000000ull		/* longest pass: a hostile ledger may claim any length */
 enum { LINKS_MAX = 1 << 22 };		/* 16 MiB */
@@ -36,6 +36,7 @@ enum { LINKS_MAX = 1 << 22 };		/* 16 MiB */
 struct pass {
 	struct obs_pool *pool;
 	uint64_t deadline;
+	unsigned steps;			/* since obs->meanwhile was called */
 	struct peek_heap h;
 	struct obs_totals walked, counted;
 	uint64_t marked, marked_sum;	/* fragments that have a record */
@@ -56,6 +57,15 @@ static void wrong(struct pass *c, uint64_t address, const char *what)
 		c->error[c->errors].what = what;
 	}
 	c->errors++;
+}
+
+/* After each small step. */
+static void meanwhile(struct pass *c)
+{
+	if (++c->steps < STEPS || !c->pool->o->meanwhile)
+		return;
+	c->steps = 0;
+	c->pool->o->meanwhile();
 }
 
 /** Of one record; sums of it are equal when the sets are, and hardly ever else. */
@@ -122,6 +132,7 @@ static bool see(const struct mem_frag *f, void *arg)
 {
 	struct pass *c = arg;
 
+	meanwhile(c);
 	count_in(&c->walked, f->size, f->used);
 	if (f->used && (f->marked || c->pool->key.domain == OBS_SHM))
 		marked(c, f);
@@ -213,6 +224,7 @@ static int records_all(struct pass *c)
 		if (e)
 			return e;
 		for (uint64_t i = 0; i < n; i++) {
+			meanwhile(c);
 			if (!r[i].address || (r[i].address & RECORD_FREE)) {
 				link_note(c, at + i, &r[i]);
 				continue;
@@ -256,6 +268,7 @@ static int free_list(struct pass *c)
 	for (; next && next <= k->records_used && free <= k->records_used; free++) {
 		if (free % PEEK_CHUNK == 0 && (e = go_on(c)))
 			return e;
+		meanwhile(c);
 		from = next - 1;
 		e = link_of(c, from, &next);
 		if (e)
@@ -445,7 +458,10 @@ static int check(struct pass *c)
 
 static bool see_told(const struct obs_fragment *f, void *arg)
 {
-	count_in(&((struct pass *)arg)->walked, f->size, f->state != OBS_FREE);
+	struct pass *c = arg;
+
+	meanwhile(c);
+	count_in(&c->walked, f->size, f->state != OBS_FREE);
 	return true;
 }
 

@@ -100,6 +100,7 @@ struct obs {
 	struct peek_pages *pages;	/* made when first needed */
 	struct meta_record *chunk[2];
 	struct meta_magazines *magazines;	/* of the pool that was looked at last */
+	void (*meanwhile)(void);	/* of a check */
 	uint64_t magazines_max;
 };
 

@@ -479,6 +479,8 @@ int obs_open(const char *dir, struct obs **ret_obs)
 	return 0;
 }
 
+void obs_meanwhile(struct obs *o, void (*fn)(void)) { o->meanwhile = fn; }
+
 void obs_close(struct obs *o)
 {
 	if (!o)
