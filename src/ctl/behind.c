@@ -13,6 +13,8 @@
 
 #define SLICE_NS 4000000ull
 #define OFFER_NS 50000ull
+#define BUSY_NS 1000000ull		/* somebody took more than a request takes */
+enum { BUSY_PATIENCE = 10 };
 
 /* As the kernel's struct sched_attr in its first version; its own header collides with the C library's. */
 struct attr {
@@ -34,16 +36,23 @@ void ctl_go_behind(void)
 	(void)syscall(SYS_sched_setattr, 0, &a, 0);
 }
 
-void ctl_give_way(void)
+static uint64_t now_ns(void)
 {
-	static _Thread_local uint64_t offered;
 	struct timespec t;
-	uint64_t now;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-	if (now - offered < OFFER_NS)
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Who yields gives up all of its slice (Linux 6.18): beside who computes all the time it would get next to nothing. */
+void ctl_give_way(void)
+{
+	static _Thread_local uint64_t next;
+	uint64_t began = now_ns(), ended;
+
+	if (began < next)
 		return;
 	sched_yield();
-	offered = now;
+	ended = now_ns();
+	next = ended + (ended - began < BUSY_NS ? OFFER_NS : (ended - began) * BUSY_PATIENCE);
 }

@@ -12,7 +12,8 @@ void ctl_go_behind(void);
 /**
  * The calling thread offers its CPU, if it has not done so for 50 us: called between small steps of long work. A task
  * that was not preempted at the right moment, or that the kernel picked though others wait, ends its turn here and not
- * at the next tick; that goes for idle priority, too, which gets its 0.3 % of a busy CPU in one piece.
+ * at the next tick; that goes for idle priority, too, which gets its 0.3 % of a busy CPU in one piece. Beside who
+ * computes all the time it is offered rarer, so that a tenth is lost by it.
  */
 void ctl_give_way(void);
 

@@ -224,10 +224,10 @@ int client_receive(struct client *c, const char **ret_line, size_t *ret_len, str
 
 /* ---- calls ---- */
 
-/* In pieces: a long reply takes longer than who waits for this CPU should wait. */
+/* In pieces: a long reply takes longer than who waits for this CPU should wait. NULL: no value, or more than one. */
 static struct json_object *parse_pieces(struct json_tokener *tok, const char *line, size_t len)
 {
-	struct json_object *value = NULL;
+	struct json_object *value;
 	size_t piece;
 
 	do {
@@ -237,6 +237,10 @@ static struct json_object *parse_pieces(struct json_tokener *tok, const char *li
 		line += piece;
 		len -= piece;
 	} while (len && json_tokener_get_error(tok) == json_tokener_continue);
+	if (len) {
+		json_object_put(value);
+		return NULL;
+	}
 	return value;
 }
 

@@ -38,6 +38,8 @@ END
 {
 	cat "$T/lines"
 	printf '!ping {"jsonrpc":"2.0","id":@,"result":"\xff\xfe"}\n'
+	# Replies are parsed in pieces of 4096 bytes: one that ends with the first, and more.
+	printf '!ping {"jsonrpc":"2.0","id":@,"result":"%s"} trailing\n' "$(printf '%4060s' | tr ' ' x)"
 	printf '!ping {"jsonrpc":"2.0","id":@,"result":%s7%s}\n' "$(printf '[%.0s' $(seq 200))" "$(printf ']%.0s' $(seq 200))"
 } >"$T/script"
 serve <"$T/script"

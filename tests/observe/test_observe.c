@@ -454,6 +454,29 @@ Test(observe, damage_is_found_by_check_and_named)
 	fixture_free_pool(f);
 }
 
+static unsigned meanwhiles;
+static void count_meanwhile(void) { meanwhiles++; }
+
+Test(observe, who_asked_for_it_is_called_all_through_a_check)
+{
+	struct fixture *f = fixture_shm("d", 1, NULL, 0, 0);
+	struct obs *o = fixture_observer(NULL, NULL);
+	uint64_t count = 0;
+
+	while (fixture_alloc(f, 64, 0))
+		count++;
+	cr_assert_gt(count, 1000);
+	obs_meanwhile(o, count_meanwhile);
+	cr_assert_clean(obs_at(o, 0));
+	cr_assert_geq(meanwhiles, 2 * count / 256 - 1, "%u times: of the walk and of the ledger", meanwhiles);
+	obs_meanwhile(o, NULL);
+	meanwhiles = 0;
+	cr_assert_clean(obs_at(o, 0));
+	cr_assert_eq(meanwhiles, 0);
+	obs_close(o);
+	fixture_free_pool(f);
+}
+
 struct told { unsigned count; uint64_t requested[200]; const char *verdict[200]; };
 
 static bool tell_failure(const struct obs_failure *f, void *arg)
