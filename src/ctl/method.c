@@ -38,14 +38,6 @@ const char *rpc_role_name(enum rpc_role role)
 	return names[role];
 }
 
-int rpc_method_find(const char *name, size_t len)
-{
-	for (int i = 0; i < RPC_METHODS; i++)
-		if (strlen(rpc_methods[i].name) == len && !memcmp(rpc_methods[i].name, name, len))
-			return i;
-	return -1;
-}
-
 const char *rpc_code_message(int code)
 {
 	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)

@@ -52,9 +52,6 @@ enum {
 
 extern const struct rpc_method rpc_methods[RPC_METHODS];
 
-/** Index of the method with this name, or -1. The name need not end with 0. */
-int rpc_method_find(const char *name, size_t len);
-
 /** RPC_PARSE, RPC_REQUEST, …: the codes themselves. */
 enum rpc_code {
 	RPC_OK,

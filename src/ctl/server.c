@@ -46,6 +46,7 @@ struct peer {
 	struct rpc_peer who;
 	struct rpc_session session;
 	size_t searched;		/* bytes of input that hold no newline */
+	size_t request_bytes; /* of the longest line, as it was when it connected: the input's mark goes by it */
 	size_t pending;			/* of the server's */
 	uint64_t linger_until;
 	bool eof, closing, queued;
@@ -138,7 +139,7 @@ static void close_politely(struct peer *p)
 {
 	struct rpc_error e = { .code = RPC_LIMIT, .reason = "the request is too long", .param = "request" };
 
-	snprintf(e.allowed, sizeof e.allowed, "%zu bytes", p->server->opts.limits.request_bytes);
+	snprintf(e.allowed, sizeof e.allowed, "%zu bytes", p->request_bytes);
 	rpc_complain(&p->session.out, &e);
 	send_reply(p);
 	p->closing = true;
@@ -164,7 +165,7 @@ static void take(struct peer *p, size_t len, size_t extra)
 static bool next_line(struct peer *p)
 {
 	struct evbuffer *in = bufferevent_get_input(p->bev);
-	size_t most = p->server->opts.limits.request_bytes;
+	size_t most = p->request_bytes;
 
 	while (!p->session.busy && !p->closing) {
 		size_t len = evbuffer_get_length(in);
@@ -349,7 +350,7 @@ static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct s
 		close(fd);
 		return;
 	}
-	*p = (struct peer){ .server = s, .bev = bev };
+	*p = (struct peer){ .server = s, .bev = bev, .request_bytes = most->request_bytes };
 	p->who.role = role_of(s, fd, &p->who);
 	p->session.program = s->opts.program;
 	p->session.peer = &p->who;

@@ -6,6 +6,7 @@
  * moment. A choice is stored whole or not at all. One that a stronger source overrides is stored too, and held_back
  * names the source; so is one that a hosted pool with `keep = yes` does not follow before it is dropped.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -138,8 +139,9 @@ void choice_write(const struct daemon *d, struct json_writer *w, char *held_back
 			find_holders(d, &next, &stored, domain, holders, sizeof holders);
 		row_text(w, "held_back", holders);
 		jw_close(w, '}');
-		if (*holders)
-			add_word(held_back, bytes, holders);
+		for (char *rest = holders, *word; (word = strsep(&rest, ",")); )
+			if (*(word += strspn(word, " ")))
+				add_word(held_back, bytes, word);
 	}
 	if (!known)
 		snprintf(held_back, bytes, "the configuration is wrong: %s", error.text);
@@ -170,7 +172,13 @@ static bool store(struct rpc_call *call, const char *name)
 	struct conf_choice choice;
 	struct conf_error error;
 
-	if (conf_choice_read(&choice, &error))
+	int failed = conf_choice_read(&choice, &error);
+
+	if (failed && failed != -EINVAL) {
+		rpc_fail(call, RPC_INTERNAL, NULL, "the stored choice cannot be read: %s", error.text);
+		return false;
+	}
+	if (failed)
 		choice = (struct conf_choice){ 0 };	/* damaged: this one replaces it */
 	for (unsigned domain = CONF_PKG; domain <= CONF_SHM; domain++)
 		if (is_meant(call, domain))
@@ -187,7 +195,7 @@ void rpc_manager_set(struct rpc_call *call)
 	struct conf_ask ask = { .name = rpc_text(call, "name"), .module_path = daemon_of(call)->conf.module_path };
 
 	for (ask.domain = CONF_PKG; ask.domain <= CONF_SHM; ask.domain++)
-		if (is_meant(call, ask.domain) && (strlen(ask.name) >= CONF_NAME || !choice_is_manager(&ask))) {
+		if (is_meant(call, ask.domain) && (!choice_is_manager(&ask) || strlen(ask.name) >= CONF_NAME)) {
 			rpc_fail(call, RPC_NO_MANAGER, "name", "no manager of this build for %s%s%s%s%s",
 				 domain_name[ask.domain], *ask.why ? ": " : "", ask.why,
 				 *mem_managers_left_out() ? "; left out: " : "", mem_managers_left_out());

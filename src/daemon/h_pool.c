@@ -57,6 +57,12 @@ static void write_ids(struct rpc_call *call, const char *name, bool still)
 			jw_string(call->out, obs_info(p)->id);
 }
 
+static void no_such(struct rpc_call *call)
+{
+	rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+	rpc_allowed(call, "name of a pool in pool.list");
+}
+
 /* Pools in use drain: their users keep them, and they go with the last. Newcomers get a new one at once. */
 void rpc_pool_drop(struct rpc_call *call)
 {
@@ -69,7 +75,7 @@ void rpc_pool_drop(struct rpc_call *call)
 	write_ids(call, name, false);
 	jw_close(call->out, ']');
 	if (mem_host_drop(d->host, name, true)) {
-		rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+		no_such(call);
 		return;
 	}
 	hosted_configure(d);
@@ -88,11 +94,13 @@ void rpc_pool_release(struct rpc_call *call)
 	int rc = hosted_release(d, name, (int64_t)rpc_uint(call, "pid", 0), &freed);
 
 	if (rc == -ENOENT)
-		rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
+		no_such(call);
 	else if (rc == -EUCLEAN)
-		rpc_fail(call, RPC_DAMAGED, "name", "a pool that is not damaged");
+		rpc_fail(call, RPC_DAMAGED, "name", "it is damaged: nothing in it is freed");
+	else if (rc == -EBUSY)
+		rpc_fail(call, RPC_HELD_BACK, "name", "its dead are being reaped just now: try again");
 	else if (rc)
-		rpc_fail(call, RPC_HELD_BACK, "name", "a pool that nobody reaps just now: try again");
+		rpc_fail(call, RPC_INTERNAL, NULL, "no memory of it was released: %s", strerror(-rc));
 	if (rc)
 		return;
 	jw_open(call->out, '{');

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/hosted.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -35,13 +37,19 @@ static void want(struct daemon *d, unsigned i)
 	d->pool_failed[i] = failed;
 }
 
+/* It has mmd's socket and the lock of it: it ends with mmd, or the next one would wait for it. */
 static pid_t in_child(void (*work)(void *), void *arg)
 {
-	pid_t pid = fork();
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM };
+	pid_t mmd = getpid(), pid = fork();
 
 	if (pid != 0)
 		return pid;
-	signal(SIGALRM, SIG_DFL);
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		signal(signals[i], SIG_DFL);	/* libevent's handlers would tell mmd */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != mmd)
+		_exit(0);
 	alarm(REAPER_S);
 	work(arg);
 	_exit(0);
@@ -74,7 +82,7 @@ int hosted_open(struct daemon *d)
 	for (unsigned i = 0; i < d->conf.pools; i++)
 		want(d, i);
 	d->reap = event_new(d->base, -1, EV_PERSIST, on_reap, d);
-	return d->reap && !event_add(d->reap, &interval) ? 0 : -1;
+	return d->reap && !event_add(d->reap, &interval) ? 0 : -ENOMEM;
 }
 
 void hosted_close(struct daemon *d)

@@ -146,8 +146,11 @@ static bool take_over(struct listen_place *p)
 	good = !getsockname(fd, (struct sockaddr *)&at, &len) && at.sun_family == AF_UNIX &&
 	       !strcmp(at.sun_path, p->path) && same_file(lock_fd, lock) && !access(p->path, F_OK);
 	if (!good) {			/* another path is configured now */
-		if (at.sun_family == AF_UNIX && at.sun_path[0])
+		if (at.sun_family == AF_UNIX && at.sun_path[0]) {
+			snprintf(lock, sizeof lock, "%s.lock", at.sun_path);
 			unlink(at.sun_path);
+			unlink(lock);
+		}
 		close(fd);
 		close(lock_fd);
 		return false;

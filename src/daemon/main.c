@@ -310,9 +310,11 @@ static int make_parts(struct daemon *d, struct event *signals[3])
 
 	d->base = event_base_new();
 	d->leave = d->base ? event_new(d->base, -1, 0, on_leave, d) : NULL;
-	if (!d->leave || obs_open(NULL, &d->view.obs) || jobs_open(d->base) || aside_open(d) ||
-	    sampler_new(d, &d->sampler) || watch_open(d) || hosted_open(d))
+	if (!d->leave)
 		return -ENOMEM;
+	if ((error = obs_open(NULL, &d->view.obs)) || (error = jobs_open(d->base)) || (error = aside_open(d)) ||
+	    (error = sampler_new(d, &d->sampler)) || (error = watch_open(d)) || (error = hosted_open(d)))
+		return error;
 	if (!add_signal(d, &signals[0], SIGTERM, on_end) || !add_signal(d, &signals[1], SIGINT, on_end) ||
 	    !add_signal(d, &signals[2], SIGHUP, on_hangup))
 		return -ENOMEM;

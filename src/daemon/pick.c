@@ -93,25 +93,12 @@ bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick)
 	if (pick.one && !pick.count) {
 		rpc_fail(call, RPC_NO_POOL, name ? "pool" : "pid", "no pool like that%s%s: see status", domain ? " in " : "",
 			 domain ? domain : "");
+		rpc_allowed(call, name ? "id or name of a pool, as status tells them" :
+					 "pid of a process with a pool, as status tells them");
 		return false;
 	}
 	*ret_pick = pick;
 	return true;
-}
-
-bool pick_all(struct view *view, struct pick *ret_pick)
-{
-	struct pick pick = { 0 };
-	struct obs_pool *p;
-
-	pick_scan(view, NULL, NULL);
-	for (size_t i = 0; (p = obs_at(view->obs, i)); i++)
-		if (!add(&pick, obs_info(p)->id)) {
-			pick_free(&pick);
-			return false;
-		}
-	*ret_pick = pick;
-	return pick.count;
 }
 
 bool pick_private(const struct pick *pick)

@@ -23,8 +23,6 @@ struct pick {
  * read.
  */
 bool pick_pools(struct rpc_call *call, unsigned also, struct pick *ret_pick);
-/** Every pool. Returns false: no memory, or nothing there. */
-bool pick_all(struct view *view, struct pick *ret_pick);
 void pick_free(struct pick *pick);
 /**
  * Whether a private heap is among them. Its fragments are read out of the process (process_vm_readv), which holds the

@@ -75,7 +75,7 @@ static void end_round(void *arg)
 {
 	struct sampler *s = arg;
 
-	if (!s->row)
+	if (!s->row || !s->ring)
 		return;
 	s->turn = (s->turn + 1) % (s->samples + 1);
 	s->filled += s->filled <= s->samples;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/watch.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "daemon/pick.h"
 
 enum { WATCH_S = 1, TOLD_AT_ONCE = 16 };
+#define SLICE_NS 2000000ull
 #define STALLED_NS 10000000000ull		/* a hold that an operator should know of */
 
 struct watched {
@@ -23,6 +25,7 @@ struct watch {
 	struct event *timer;
 	struct watched *all;
 	bool began;
+	size_t at;			/* where a look that took too long goes on */
 };
 
 static struct watched *find(struct watch *w, const char *id)
@@ -146,18 +149,30 @@ static void drop_gone(struct watch *w)
 	}
 }
 
+/* Each slot of each pool is judged, by what the kernel says of its owner: in slices, since the loop has more to do. */
 static void on_watch(evutil_socket_t fd, short what, void *arg)
 {
+	static const struct timeval now = { 0, 0 }, interval = { .tv_sec = WATCH_S };
 	struct daemon *d = arg;
+	struct watch *w = d->watch;
+	uint64_t end = rpc_now() + SLICE_NS;
 	struct obs_pool *p;
 
 	(void)fd, (void)what;
-	pick_scan(&d->view, NULL, NULL);
-	for (size_t i = 0; (p = obs_at(d->view.obs, i)); i++)
+	if (!w->at)
+		pick_scan(&d->view, NULL, NULL);
+	while ((p = obs_at(d->view.obs, w->at++))) {
 		if (obs_info(p)->domain == OBS_SHM)
-			look(d->watch, p);
-	drop_gone(d->watch);
-	d->watch->began = true;
+			look(w, p);
+		if (rpc_now() >= end) {
+			event_add(w->timer, &now);
+			return;
+		}
+	}
+	w->at = 0;
+	drop_gone(w);
+	w->began = true;
+	event_add(w->timer, &interval);
 }
 
 /* ---- rows ---- */
@@ -186,14 +201,12 @@ void watch_row(struct json_writer *w, struct daemon *d, const struct obs_info *i
 
 int watch_open(struct daemon *d)
 {
-	static const struct timeval interval = { .tv_sec = WATCH_S };
-
 	d->watch = ctl_zalloc(sizeof *d->watch);
 	if (!d->watch)
-		return -1;
-	d->watch->timer = event_new(d->base, -1, EV_PERSIST, on_watch, d);
-	if (!d->watch->timer || event_add(d->watch->timer, &interval))
-		return -1;
+		return -ENOMEM;
+	d->watch->timer = event_new(d->base, -1, 0, on_watch, d);
+	if (!d->watch->timer)
+		return -ENOMEM;
 	on_watch(-1, 0, d);		/* what is there already is no news */
 	return 0;
 }

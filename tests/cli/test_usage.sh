@@ -94,7 +94,8 @@ fi
 step='a path that is too long'
 "$MMCTL" -s "$(printf '/%0200d' 0)" ping >"$T/out" 2>"$T/err"
 code=$?
-gives 3 </dev/null
+gives 2 </dev/null
+says 'the path of a socket has at most 107 bytes'
 
 # A stale socket file.
 serve <<'END'

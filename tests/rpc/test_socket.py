@@ -516,6 +516,20 @@ def hangup_reads_the_configuration_again(p):
 
 
 @test
+def a_higher_limit_is_for_connections_that_come_after_it(p):
+    p.configure("control.max_request = 2048\n")
+    mmd = p.start()
+    with p.client() as before:
+        check(before.ask(PING) == PONG)
+        p.configure("control.max_request = 8192\n")
+        mmd.send_signal(signal.SIGHUP)
+        p.wait_log("read again")
+        with p.client() as after:
+            check(code(before.ask(" " * 3000 + PING)) == -32005)
+            check(after.ask(" " * 3000 + PING) == PONG)
+
+
+@test
 def a_restart_refuses_no_connection(p):
     mmd = p.start()
     with p.client() as c:
@@ -962,11 +976,11 @@ def a_registry_that_cannot_be_read_is_an_error(p):
     with p.client() as c:
         check(c.call("summary", domain="shm")["total"]["count"] == 100)
         limit = resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE)
-        there = {int(fd) for fd in os.listdir("/proc/%d/fd" % mmd.pid)}
-        lowest = min(set(range(len(there) + 1)) - there)	# not one more
-        resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, (lowest, limit[1]))
         p.app("shm=100,40")
         for method in ("summary", "leaks", "dump"):
+            there = {int(fd) for fd in os.listdir("/proc/%d/fd" % mmd.pid)}
+            lowest = min(set(range(len(there) + 1)) - there)	# not one more
+            resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, (lowest, limit[1]))
             e = c.error(method, domain="shm")
             check(e["code"] == -32603 and "registry cannot be read" in e["data"]["reason"], e)
         resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, limit)

@@ -64,6 +64,8 @@ static enum exit_code unreachable(struct link *l, const char *path, int err)
 {
 	const char *why = strerror(-err);
 
+	if (err == -ENAMETOOLONG)
+		return fail(l, RC_USAGE, "%s: the path of a socket has at most %d bytes", path, CLIENT_PATH - 1);
 	if (err == -EACCES || err == -EPERM)
 		return fail(l, RC_DENIED, "%s: %s; control.group in mmd.conf says who may use it", path, why);
 	if (err == -ETIMEDOUT)

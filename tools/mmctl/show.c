@@ -109,7 +109,7 @@ enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char
 enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total,
 		    const char *none)
 {
-	struct json_object *result, *rows = NULL;
+	struct json_object *result, *rows = NULL, *groups = NULL;
 	enum exit_code code = ask_own(m, &result);
 
 	if (code)
@@ -118,6 +118,9 @@ enum exit_code show(struct mmctl *m, const char *member, const struct column *co
 	json_at(result, member, &rows);
 	if (!code && none && m->style.format == TABLE && !json_object_array_length(rows))
 		say("%s", none);
+	if (!code && !m->cmd.limit && json_at(result, "groups", &groups) &&
+	    json_object_get_uint64(groups) > json_object_array_length(rows))
+		say("%zu of %ju groups are shown", json_object_array_length(rows), (uintmax_t)json_object_get_uint64(groups));
 	json_object_put(result);
 	return code;
 }

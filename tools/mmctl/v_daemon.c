@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "conf/conf.h"
+
 static double now(void)
 {
 	struct timespec ts;
@@ -79,7 +81,7 @@ enum exit_code verb_call(struct mmctl *m)
 
 /* ---- restart ---- */
 
-struct life { int64_t pid; double uptime; char manager[2][40]; };
+struct life { int64_t pid; double uptime; char manager[2][CONF_NAME]; };
 
 static bool read_life(struct json_object *status, struct life *ret)
 {
