@@ -16,6 +16,7 @@
 #include "rows.h"
 
 #include <errno.h>
+#include <memapi/memapi.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,32 +47,43 @@ struct workload {
 
 /* ---- the loops that are timed ---- */
 
-static bool lifo(struct state *s, unsigned n)
-{
-	while (n--) {
-		uint64_t *p = s->row->alloc(64);
-
-		if (!p)
-			return false;
-		*(volatile uint64_t *)p = n;
-		s->row->free(p);
-	}
-	return true;
+/* One loop for all by their wrappers, and one that the short way is compiled into. */
+#define LOOPS(kind, ALLOC, FREE)					\
+static bool lifo_##kind(struct state *s, unsigned n)			\
+{									\
+	(void)s;							\
+	while (n--) {							\
+		uint64_t *p = ALLOC(64);				\
+									\
+		if (!p)							\
+			return false;					\
+		*(volatile uint64_t *)p = n;				\
+		FREE(p);						\
+	}								\
+	return true;							\
+}									\
+									\
+static bool replace_##kind(struct state *s, unsigned n)			\
+{									\
+	while (n--) {							\
+		uint32_t r = bench_random(&s->random);			\
+		void **at = &s->at[((uint64_t)r * s->live) >> 32];	\
+									\
+		FREE(*at);						\
+		*at = ALLOC(16 + r % 1009);				\
+		if (!*at)						\
+			return false;					\
+		*(volatile uint64_t *)*at = r;				\
+	}								\
+	return true;							\
 }
+LOOPS(calls, s->row->alloc, s->row->free)
+LOOPS(inline, pkg_malloc, pkg_free)
 
+static bool lifo(struct state *s, unsigned n) { return s->row->inlined ? lifo_inline(s, n) : lifo_calls(s, n); }
 static bool replace(struct state *s, unsigned n)
 {
-	while (n--) {
-		uint32_t r = bench_random(&s->random);
-		void **at = &s->at[((uint64_t)r * s->live) >> 32];
-
-		s->row->free(*at);
-		*at = s->row->alloc(16 + r % 1009);
-		if (!*at)
-			return false;
-		*(volatile uint64_t *)*at = r;
-	}
-	return true;
+	return s->row->inlined ? replace_inline(s, n) : replace_calls(s, n);
 }
 
 /* A pair here is one realloc; live = 2. */
@@ -299,7 +311,7 @@ static bool wanted(const struct bench_options *o, unsigned w, enum how how, unsi
 		return false;
 	if (how == THREADS && rows[r].shared)
 		return false;
-	if (workloads[w].pairs == grow && !rows[r].realloc)
+	if (workloads[w].pairs == grow && (!rows[r].realloc || rows[r].inlined))
 		return false;
 	return r <= ROW_BOOST || !o->only || strstr(rows[r].name, o->only);
 }
@@ -461,6 +473,8 @@ static bool goals(const struct bench_options *o)
 	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B, 2 processes: <= 0.8 x glibc's private pair",
 			 &cell_of("shm fm", 0, PROCESSES)->to_glibc, 0.8);
 	ok &= bench_goal(o, "pairs", "pkg fm, lifo 64 B: <= 0.7 x glibc", &cell_of("pkg fm", 0, ONE)->to_glibc, 0.7);
+	ok &= bench_goal(o, "pairs", "pkg fm, inline, lifo 64 B: <= 0.35 x glibc", &cell_of("pkg fm, inline", 0, ONE)->to_glibc,
+			 0.35);
 	for (unsigned r = 0; r < row_count; r++)
 		for (unsigned w = 0; w < WORKLOADS && !workloads[w].alone; w++)
 			ok &= adds_goals(o, &rows[r], w);

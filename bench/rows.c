@@ -2,7 +2,8 @@
 /*
  * glibc, Boost, every manager of memapi, its modules and what they are made of, as rows.
  *
- * Every row goes through one wrapper of its own: an indirect call and a jump through the PLT, alike for all.
+ * Every row goes through one wrapper of its own: an indirect call and a jump through the PLT, alike for all. What
+ * memapi.h compiles into the loop of an application is a row of its own, "inline".
  */
 #include "rows.h"
 
@@ -62,6 +63,8 @@ static const struct row glibc_row = { "glibc", glibc_setup, glibc_alloc, glibc_f
 static const struct row pkg_row = { "pkg %s", pkg_setup, pkg_alloc, pkg_release, pkg_again, .threads = true };
 static const struct row pkg_track_row = { "pkg %s, tracking", pkg_setup, pkg_alloc_site, pkg_release_site, pkg_again_site,
 					  .threads = true, .track = true };
+static const struct row pkg_inline_row = { "pkg %s, inline", pkg_setup, pkg_alloc, pkg_release, pkg_again, .threads = true,
+					   .inlined = true };
 static const struct row shm_row = { "shm %s", shm_setup, shm_alloc, shm_release, shm_again, .shared = true,
 				    .threads = true };
 /* Every call through the manager. */
@@ -138,9 +141,10 @@ unsigned rows_all(struct row *rows)
 
 	rows[n++] = glibc_row;
 	row_boost(&rows[n++]);
-	for (size_t i = 0; (m = mem_manager_at(i)) && n + 5 + 2 * MODULES <= ROWS_MAX; i++) {
+	for (size_t i = 0; (m = mem_manager_at(i)) && n + 6 + 2 * MODULES <= ROWS_MAX; i++) {
 		if (m->pkg) {
 			rows[n++] = manager_row(&pkg_row, m->name);
+			rows[n++] = manager_row(&pkg_inline_row, m->name);
 			rows[n++] = manager_row(&pkg_track_row, m->name);
 			rows[n++] = manager_row(&pkg_bare_row, m->name);
 		}

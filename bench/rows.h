@@ -22,6 +22,7 @@ struct row {
 	char manager[32];		/* of memapi */
 	bool track;			/* with call sites */
 	bool bare;			/* without magazines */
+	bool inlined; /* as the header serves it in the loop itself; `alloc` and `free` are the calls */
 };
 
 enum { ROWS_MAX = 64 };

@@ -22,6 +22,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <memapi/inline.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -212,6 +214,33 @@ MEMAPI_EXPORT void *mem_pkg_realloc(void *p, size_t size, const struct mem_site 
 MEMAPI_EXPORT void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site);
 MEMAPI_EXPORT void mem_pkg_free(void *p, const struct mem_site *site);
 
+/* The same three, where inline.h serves small sizes without a call. */
+#ifdef MEMAPI_INLINE
+__attribute__((warn_unused_result)) MEM_INLINE_FN void *mem_inline_malloc(size_t size, const struct mem_site *site)
+{
+	void *fragment = mem_inline_take(memapi_pkg_self.own, size);
+
+	return fragment ? fragment : mem_pkg_malloc(size, site);
+}
+
+__attribute__((warn_unused_result)) MEM_INLINE_FN void *mem_inline_mallocxz(size_t size, const struct mem_site *site)
+{
+	void *fragment = mem_inline_take(memapi_pkg_self.own, size);
+
+	return fragment ? __builtin_memset(fragment, 0, size) : mem_pkg_mallocxz(size, site);
+}
+
+MEM_INLINE_FN void mem_inline_free(void *p, const struct mem_site *site)
+{
+	if (!mem_inline_put(memapi_pkg_self.own, p))
+		mem_pkg_free(p, site);
+}
+#else
+#define mem_inline_malloc mem_pkg_malloc
+#define mem_inline_mallocxz mem_pkg_mallocxz
+#define mem_inline_free mem_pkg_free
+#endif
+
 /**
  * pkg_malloc - `size` bytes of this process's memory, 16-byte aligned; size 0 gives a fragment of its own
  *
@@ -221,9 +250,9 @@ MEMAPI_EXPORT void mem_pkg_free(void *p, const struct mem_site *site);
  *		return -1;
  *	pkg_free(line);
  */
-#define pkg_malloc(size) mem_pkg_malloc((size), MEM_HERE_)
+#define pkg_malloc(size) mem_inline_malloc((size), MEM_HERE_)
 /** pkg_mallocxz - the same, filled with zeros */
-#define pkg_mallocxz(size) mem_pkg_mallocxz((size), MEM_HERE_)
+#define pkg_mallocxz(size) mem_inline_mallocxz((size), MEM_HERE_)
 /** pkg_memalign - aligned to `align`, a power of two, or NULL with errno EINVAL */
 #define pkg_memalign(align, size) mem_pkg_memalign((align), (size), MEM_HERE_)
 /** pkg_realloc - `p` with `size` bytes, perhaps elsewhere; p NULL: malloc; size 0: free, NULL. NULL otherwise: `p` is
@@ -232,7 +261,7 @@ MEMAPI_EXPORT void mem_pkg_free(void *p, const struct mem_site *site);
 /** pkg_reallocxf - the same, but frees `p` when it fails */
 #define pkg_reallocxf(p, size) mem_pkg_reallocxf((p), (size), MEM_HERE_)
 /** pkg_free - give `p` back; NULL is fine. A wild, double or foreign free is reported, see memory.safety */
-#define pkg_free(p) mem_pkg_free((p), MEM_HERE_)
+#define pkg_free(p) mem_inline_free((p), MEM_HERE_)
 /** Bytes that the holder of `p` may use, at least what was asked for. */
 MEMAPI_EXPORT size_t pkg_usable(const void *p);
 MEMAPI_EXPORT void pkg_info(struct mem_info *info);

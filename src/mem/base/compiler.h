@@ -36,17 +36,11 @@ void AnnotateIgnoreReadsEnd(const char *file, int line);
 
 /* One instruction, so that a signal handler of the thread finds the word before it or after it. Others only read. */
 #if defined(__x86_64__) && !defined(RACY_READS)
-static inline void signal_add32(uint32_t *word, uint32_t n)
-{
-	__asm__ volatile("addl %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
-}
-
 static inline void signal_add64(uint64_t *word, uint64_t n)
 {
 	__asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
 }
 #else
-static inline void signal_add32(uint32_t *word, uint32_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
 static inline void signal_add64(uint64_t *word, uint64_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
 #endif
 

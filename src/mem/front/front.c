@@ -37,16 +37,16 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 
 	if (!i || !m->open || !m->recorded || UNLIKELY(p != p->home))
 		return NULL;
-	if (LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(m->at[top]) &&
-	    LIKELY((int64_t)m->told->taken < TAKEN_MOST)) {
+	if (LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(m->in.at[top]) &&
+	    LIKELY((int64_t)m->in.told->taken < TAKEN_MOST)) {
 		r = &p->records[m->record[top]];
-		ptr = (void *)(uintptr_t)m->at[top];
+		ptr = (void *)(uintptr_t)m->in.at[top];
 		magazine_set_top(m, i, --top);
 		*tail_of(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
 		show(&r->sizes, record_sizes(usable, size));
-		show(&r->time, seconds_since(p->id->created) | (stamp_now(p) + m->told->taken + 1) << 32);
+		show(&r->time, seconds_since(p->id->created) | (stamp_now(p) + m->in.told->taken + 1) << 32);
 		show(&r->owner, site);
-		signal_add64(&m->told->taken, 1);
+		signal_add64(&m->in.told->taken, 1);
 	}
 	magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
 	return ptr;
@@ -76,7 +76,7 @@ static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 	if (!m->open || !m->recorded || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
 		return false;
 	i = usable / 16;
-	room = LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(top < m->end[i]);
+	room = LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(top < m->in.end[i]);
 	if (room) {
 		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
 		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);

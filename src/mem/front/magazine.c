@@ -11,15 +11,20 @@ enum { BATCH_FIRST = 256, RESERVE_SHARE = 8, BEYOND_SHARE = 8, BEYOND_SHARE_FIRS
 #define UNFOLLOWED UINT64_MAX		/* features that no heap has */
 
 static struct meta_thread nobody;	/* a line that nobody reads */
-static const _Atomic uint64_t nothing;	/* wanted */
-static struct magazines depot = { .told = &nobody };
-struct magazines mem_pkg_none = { .told = &nobody, .wanted = &nothing };
-struct magazines mem_pkg_unsettled = { .told = &nobody, .wanted = &nothing, .features = UNFOLLOWED };
+static const uint64_t nothing;	/* wanted */
+#define NOBODY .in = { .told = (void *)&nobody, .wanted = &nothing }
+static struct magazines depot = { NOBODY };
+struct magazines mem_pkg_none = { NOBODY };
+struct magazines mem_pkg_unsettled = { NOBODY, .features = UNFOLLOWED };
 _Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
+extern __thread struct mem_inline_self memapi_pkg_self __attribute__((alias("mem_pkg_self")));
+_Static_assert(!offsetof(struct magazine_self, own) && !offsetof(struct magazines, in), "as applications see them");
 
 static bool line_taken[THREADS_MAX];
 static uint64_t trims;			/* requests that found no memory */
 static uint64_t beyond;			/* bytes lent and left, of all threads */
+
+static void tell(struct magazines *m, struct meta_thread *line) { m->in.told = (void *)line; }
 
 /** Those of this thread, unless they are closed; NULL: none. */
 static struct magazines *open_own(void)
@@ -40,17 +45,17 @@ static struct magazines *mine(void)
 /* ---- the gate ---- */
 
 /* Relaxed: of the calling thread, or one who does not care whether it is seen just now. */
-static void set_gate(struct magazines *m, uint64_t limit, uint64_t from, uint64_t steps, uint64_t starts,
-		     uint64_t shelf)
-{
-	__atomic_store_n(&m->gate.shelf, shelf, __ATOMIC_RELAXED);
-	__atomic_store_n(&m->gate.limit, limit, __ATOMIC_RELAXED);
-	__atomic_store_n(&m->gate.from, from, __ATOMIC_RELAXED);
-	__atomic_store_n(&m->gate.steps, steps, __ATOMIC_RELAXED);
-	__atomic_store_n(&m->gate.starts, starts, __ATOMIC_RELAXED);
-}
+static void set_word(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
 
-static void close_gate(struct magazines *m) { set_gate(m, 0, 0, 0, 0, 0); }
+static void close_gate(struct magazines *m)
+{
+	set_word(&m->in.key, 0);
+	set_word(&m->in.from, 0);
+	set_word(&m->in.steps, 0);
+	set_word(&m->gate.limit, 0);
+	set_word(&m->gate.starts, 0);
+	set_word(&m->gate.shelf, 0);
+}
 
 /* Of the heap: places where a fragment may begin. A payload has a head before it, or there are starts from the base on;
  * neither: 0. */
@@ -69,15 +74,17 @@ static uint64_t places_of(const struct pool *p)
 
 static void open_gate(const struct pool *p, struct magazines *m)
 {
-	if (!m->owned || !m->open || m->recorded) {
-		close_gate(m);
+	bool sealed = p->ops->flags & MEM_SEALED;
+	uint64_t places = places_of(p);
+
+	close_gate(m);
+	if (!m->owned || !m->open || m->recorded)
 		return;
-	}
-	if (p->ops->flags & MEM_SEALED)
-		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base + 16, places_of(p), 0,
-			 places_of(p) ? SHELF_LARGEST - SHELF_LEAST + 1 : 0);
-	else
-		set_gate(m, MAGAZINE_STEPS, (uintptr_t)p->heap.base, 0, places_of(p), 0);
+	set_word(&m->in.key, m->features == UNFOLLOWED ? 0 : m->features | MEM_INLINE_OPEN);
+	set_word(&m->in.from, (uintptr_t)p->heap.base + (sealed ? 16 : 0));
+	set_word(sealed ? &m->in.steps : &m->gate.starts, places);
+	set_word(&m->gate.limit, MAGAZINE_STEPS);
+	set_word(&m->gate.shelf, sealed && places ? SHELF_LARGEST - SHELF_LEAST + 1 : 0);
 }
 
 /* Less where there is more: fragments on the shelf are more, too, and so nearer to what is wanted. */
@@ -109,10 +116,10 @@ void pkg_magazines_grown(const struct pool *p)
 {
 	for (struct magazines *m = depot.next; m; m = m->next) {
 		shelf_open(p, m);
-		if (GATE(m->gate.steps))	/* sooner or later */
-			__atomic_store_n(&m->gate.steps, places_of(p), __ATOMIC_RELAXED);
+		if (GATE(m->in.steps))	/* sooner or later */
+			set_word(&m->in.steps, places_of(p));
 		else if (GATE(m->gate.starts))
-			__atomic_store_n(&m->gate.starts, places_of(p), __ATOMIC_RELAXED);
+			set_word(&m->gate.starts, places_of(p));
 	}
 }
 
@@ -164,18 +171,18 @@ static void give(struct pool *p, struct magazines *m, unsigned i, uint32_t count
 	uint32_t bottom = magazine_bottom(i), have = magazine_count_of(m, i), rest = have - count;
 
 	for (uint32_t k = bottom + 1; k <= bottom + count; k++) {
-		give_one(p, (void *)(uintptr_t)m->at[k], ledger && m->recorded ? &p->records[m->record[k]] : NULL);
+		give_one(p, (void *)(uintptr_t)m->in.at[k], ledger && m->recorded ? &p->records[m->record[k]] : NULL);
 		if (ledger)
 			tell_counters(p);
 	}
 	for (uint32_t k = bottom + 1; k <= bottom + rest; k++) {
-		__atomic_store_n(&m->at[k], m->at[k + count], __ATOMIC_RELAXED);
+		__atomic_store_n(&m->in.at[k], m->in.at[k + count], __ATOMIC_RELAXED);
 		m->record[k] = m->record[k + count];
 	}
 	if (ledger)
 		magazine_set_top(m, i, bottom + rest);
 	else
-		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | (bottom + rest);
+		m->in.top[i] = (m->in.top[i] & ~(uint32_t)MAGAZINE_PLACE) | (bottom + rest);
 }
 
 /* One that was taken off the shelf. Its owner, or who empties it for one that is gone, is inside. */
@@ -249,13 +256,13 @@ static void move(struct magazines *from, struct magazines *to, unsigned i, uint3
 
 	for (uint32_t k = 0; k < count; k++) {
 		to->record[t + 1 + k] = from->record[f - k];
-		magazine_push(to, i, t + 1 + k, (void *)(uintptr_t)from->at[f - k]);
+		magazine_push(to, i, t + 1 + k, (void *)(uintptr_t)from->in.at[f - k]);
 	}
 	magazine_set_top(from, i, f - count);
 }
 
-static uint32_t room_in(const struct magazines *m, unsigned i) { return m->end[i] - magazine_top(m, i); }
-static uint32_t most_of(const struct magazines *m, unsigned i) { return m->end[i] - magazine_bottom(i); }
+static uint32_t room_in(const struct magazines *m, unsigned i) { return m->in.end[i] - magazine_top(m, i); }
+static uint32_t most_of(const struct magazines *m, unsigned i) { return m->in.end[i] - magazine_bottom(i); }
 
 static bool same_kind(struct magazines *m) { return depot.open && depot.recorded == m->recorded; }
 
@@ -270,7 +277,7 @@ static bool grow(struct magazines *m, unsigned i)
 	if (most >= MAGAZINE_MOST || m->may_grow < bytes)
 		return false;
 	m->may_grow -= bytes;
-	m->end[i] += most;
+	m->in.end[i] += most;
 	return true;
 }
 
@@ -279,7 +286,7 @@ bool pkg_magazine_grow(struct magazines *m, uint64_t i)
 	bool done = false;
 	uint32_t top;
 
-	if (magazine_enter(m, i, &top) && top >= m->end[i])
+	if (magazine_enter(m, i, &top) && top >= m->in.end[i])
 		done = grow(m, (unsigned)i);
 	magazine_leave(m, i, top);
 	return done;
@@ -367,7 +374,7 @@ static void grow_waited(const struct pool *p, struct magazines *m, unsigned i)
 static bool has_enough(struct magazines *m)
 {
 	if (m->looks++ % 16 == 0)
-		m->enough = CACHED_BYTES(thread_cached(m->told)) > MAGAZINES_ENOUGH + m->lent;
+		m->enough = CACHED_BYTES(thread_cached(magazine_told(m))) > MAGAZINES_ENOUGH + m->lent;
 	return m->enough;
 }
 
@@ -404,11 +411,11 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 		r->owner |= (uint64_t)RECORD_CACHED << 48;
 		r->time &= UINT32_MAX;
 	} else {
-		*magazine_tag_of(ptr) = m->tag;
+		*magazine_tag_of(ptr) = m->in.tag;
 		starts_set(p, ptr, usable);
 	}
 	magazine_push(m, i, magazine_top(m, i) + 1, ptr);
-	signal_add64(&m->told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
+	signal_add64(&m->in.told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
 
@@ -511,11 +518,11 @@ enum magazine_answer pkg_magazine_put(struct pool *p, void *ptr)
 		return own_cache(p, ptr, &usable) || own_cache_more(ptr, usable) ? MAGAZINE_PUT : MAGAZINE_ASK;
 	answer = known(p, ptr, &usable);
 	i = usable / 16;
-	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES || UNLIKELY(*magazine_tag_of(ptr) == m->tag))
+	if (answer == MAGAZINE_ASK || i >= MAGAZINE_SIZES || UNLIKELY(*magazine_tag_of(ptr) == m->in.tag))
 		return answer;
-	put = magazine_enter(m, i, &top) && (top < m->end[i] || grow(m, (unsigned)i));
+	put = magazine_enter(m, i, &top) && (top < m->in.end[i] || grow(m, (unsigned)i));
 	if (put) {
-		*magazine_tag_of(ptr) = m->tag;
+		*magazine_tag_of(ptr) = m->in.tag;
 		magazine_push(m, i, ++top, ptr);
 	}
 	magazine_leave(m, i, top);
@@ -547,9 +554,9 @@ static struct meta_thread *free_line(struct pool *p)
 static void leave_line(const struct pool *p, struct magazines *m)
 {
 	for (unsigned number = 1; number < THREADS_MAX; number++)
-		if (line_taken[number] && line(p, number) == m->told)
+		if (line_taken[number] && line(p, number) == magazine_told(m))
 			line_taken[number] = false;
-	m->told = &nobody;
+	tell(m, &nobody);
 }
 
 static void shelf_clear(struct shelf *s)
@@ -564,12 +571,12 @@ static void shelf_clear(struct shelf *s)
 static void clear(struct magazines *m, uint32_t most)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-		m->end[i] = magazine_bottom(i) + (i ? most : 0);
+		m->in.end[i] = magazine_bottom(i) + (i ? most : 0);
 		magazine_set_top(m, i, magazine_bottom(i));
 	}
 	shelf_clear(&m->shelf);
-	OWN_SET(m->told->shelf, 0);
-	m->told->taken = 0;
+	OWN_SET(magazine_told(m)->shelf, 0);
+	m->in.told->taken = 0;
 }
 
 /* ---- whose thread has ended ---- */
@@ -601,7 +608,7 @@ static bool retire_left(struct pool *p)
 /* They stay as they are, with their line, if they are of the kind that the next thread has. */
 static bool leave_to_next(const struct pool *p, struct magazines *m)
 {
-	uint64_t bytes = CACHED_BYTES(thread_cached(m->told));
+	uint64_t bytes = CACHED_BYTES(thread_cached(magazine_told(m)));
 
 	if (!m->open || !magazine_quiet(m) || m->trim != trims || !followed(m, p->features) ||
 	    !may_go_beyond(p, bytes))
@@ -622,10 +629,10 @@ COLD bool pkg_magazine_holds(const void *ptr, uint64_t usable)
 			continue;
 		}
 		/* Its owner may go on meanwhile. Pairs with the release in magazine_set_top(). */
-		uint32_t top = __atomic_load_n(&m->top[usable / 16], __ATOMIC_ACQUIRE) & MAGAZINE_PLACE;
+		uint32_t top = __atomic_load_n(&m->in.top[usable / 16], __ATOMIC_ACQUIRE) & MAGAZINE_PLACE;
 
 		for (uint32_t k = magazine_bottom(usable / 16) + 1; k <= top; k++)
-			if (__atomic_load_n(&m->at[k], __ATOMIC_RELAXED) == (uintptr_t)ptr)
+			if (__atomic_load_n(&m->in.at[k], __ATOMIC_RELAXED) == (uintptr_t)ptr)
 				return true;
 	}
 	return false;
@@ -655,7 +662,7 @@ COLD void pkg_magazines_trim(void)
 static void set_kind(struct magazines *m, uint32_t kind)
 {
 	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
-		OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_KIND) | kind);
+		OWN_SET(m->in.top[i], (m->in.top[i] & ~(uint32_t)MAGAZINE_KIND) | kind);
 }
 
 /* They are empty, or of this kind. Guards close them: what lies behind a fragment is watched then. Of a manager that
@@ -669,16 +676,16 @@ static void adopt(const struct pool *p, struct magazines *m)
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
 	m->head = p->ops->flags & MEM_HEAD8;
 	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
-		m->size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16), m->learned[i] = false;
-	m->back = -(m->head ? 8ull : 16ull);
+		m->in.size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16), m->learned[i] = false;
+	m->in.back = -(m->head ? 8ull : 16ull);
 	m->starts = p->starts.bits;
 	m->sizes = p->starts.sizes;
-	m->tag = magazine_tag(p);
-	m->wanted = &p->live->wanted;
+	m->in.tag = magazine_tag(p);
+	m->in.wanted = (const uint64_t *)(uintptr_t)&p->live->wanted;
 	*(volatile bool *)&m->open = open;
 	set_kind(m, !open ? MAGAZINE_CLOSED : m->recorded ? MAGAZINE_RECORDED : MAGAZINE_PLAIN);
-	__atomic_store_n(&m->told->head, (uint32_t)m->head, __ATOMIC_RELAXED); /* numbers for people, as its tops */
-	__atomic_store_n(&m->told->recorded, m->recorded, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->in.told->head, (uint32_t)m->head, __ATOMIC_RELAXED); /* numbers for people, as its tops */
+	__atomic_store_n(&m->in.told->recorded, m->recorded, __ATOMIC_RELAXED);
 	__atomic_store_n(&m->features, features, __ATOMIC_RELAXED); /* read by its owner, or an old one by anybody */
 	shelf_open(p, m);
 	open_gate(p, m);
@@ -699,8 +706,10 @@ static void adopt_shared(const struct pool *p)
 static void call_others(const struct pool *p)
 {
 	for (struct magazines *m = depot.next; m; m = m->next)
-		if (m->owned && GATE(m->features) != p->features)
+		if (m->owned && GATE(m->features) != p->features) {
 			__atomic_store_n(&m->features, UNFOLLOWED, __ATOMIC_RELAXED); /* at its next call, or soon */
+			set_word(&m->in.key, 0);
+		}
 }
 
 /* The calling thread's magazines, and what all have in common. */
@@ -761,9 +770,9 @@ static struct magazines *any_free(void)
 	if (m == MAP_FAILED)
 		return NULL;
 	/* without it (before 4.14) only fork() is noticed, where the gate is closed anyway */
-	(void)madvise(m, sizeof m->page, MADV_WIPEONFORK);
-	m->told = &nobody;
-	m->wanted = &nothing;
+	(void)madvise(m, META_PAGE, MADV_WIPEONFORK);
+	tell(m, &nobody);
+	m->in.wanted = &nothing;
 	m->next = depot.next;
 	depot.next = m;
 	return m;
@@ -785,9 +794,9 @@ COLD struct magazines *pkg_magazines_claim(struct pool *p)
 
 	enter(p, NULL, 0);
 	m = any_free();
-	to = !m ? NULL : m->left ? m->told : free_line(p);
+	to = !m ? NULL : m->left ? magazine_told(m) : free_line(p);
 	if (to) {
-		m->told = to;
+		tell(m, to);
 		m->owned = true;
 		m->trim = trims;
 		if (m->left)
@@ -804,8 +813,8 @@ COLD void pkg_magazines_release(struct pool *p, struct magazines *m)
 {
 	enter(p, NULL, 0);
 	close_gate(m);
-	p->counters.stamp += m->told->taken;
-	m->told->taken = 0;
+	p->counters.stamp += m->in.told->taken;
+	m->in.told->taken = 0;
 	if (!leave_to_next(p, m))
 		retire(p, m);
 	m->owned = false;
@@ -820,12 +829,12 @@ void pkg_magazines_attach(struct pool *p)
 
 	for (unsigned number = 0; number < THREADS_MAX; number++)
 		line_taken[number] = false;
-	depot.told = line(p, 0);
+	tell(&depot, line(p, 0));
 	clear(&depot, MAGAZINE_MOST);
 	adopt_shared(p);
 	if (!m)
 		return;
-	m->told = line(p, 1);
+	tell(m, line(p, 1));
 	line_taken[1] = true;
 	begin_anew(m);
 	adopt(p, m);
@@ -834,7 +843,7 @@ void pkg_magazines_attach(struct pool *p)
 static void forget(struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		m->top[i] = (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | magazine_bottom(i);
+		m->in.top[i] = (m->in.top[i] & ~(uint32_t)MAGAZINE_PLACE) | magazine_bottom(i);
 	shelf_clear(&m->shelf);
 }
 
@@ -845,8 +854,8 @@ bool pkg_magazines_inherit(struct pool *p, bool lost)
 
 	beyond = 0;
 	for (struct magazines *m = &depot; m; m = m->next) {
-		m->told = &nobody;
-		m->wanted = &nothing;
+		tell(m, &nobody);
+		m->in.wanted = &nothing;
 		m->lent = m->shelf.lent = m->left = 0;
 		close_gate(m);
 		if (!magazine_quiet(m)) /* its thread comes back to it, if it is this one: nobody uses it again */

@@ -14,7 +14,8 @@
  * much it holds (struct meta_thread): a copy of its tops, so that nothing is counted; observers add up.
  *
  * The short way, take and put, is 30 instructions a call, without a call of the manager: what a fragment is is read
- * from its sealed word (MEM_SEALED), or from a table of the front end's (MEM_PAGED, starts.h). What it needs to know
+ * from its sealed word (MEM_SEALED), or from a table of the front end's (MEM_PAGED, starts.h). It is inline.h's, which
+ * applications compile in, too: what it touches they know, under a stamp. What it needs to know
  * lies in the thread's own struct, and each test is one for all that may be otherwise: a class that is none, a magazine
  * that is closed, a pointer that begins no fragment, or a fragment that is too large. Whatever it does not serve goes
  * the long way, which finds out why.
@@ -46,6 +47,7 @@
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
 
+#include <memapi/inline.h>
 #include <string.h>
 #include <sys/single_threaded.h>
 
@@ -55,48 +57,32 @@
 
 enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
 enum { MAGAZINES_LEND = 128 << 10, MAGAZINES_LENT_MOST = 1 << 20, MAGAZINES_BEYOND = 4 << 20 };
-enum { MAGAZINE_STEPS = 2 * MAGAZINE_SIZES };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
+enum { MAGAZINE_STEPS = MEM_INLINE_STEPS };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
 /* Of top[i]: a place, how often its thread is inside, and what is in there: PLAIN fragments, or ones with records. */
-enum { MAGAZINE_INSIDE = 1 << 16, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };
+enum { MAGAZINE_INSIDE = MEM_INLINE_INSIDE, MAGAZINE_PLACE = MAGAZINE_INSIDE - 1 };
 enum { MAGAZINE_PLAIN = 0, MAGAZINE_RECORDED = 1 << 29, MAGAZINE_CLOSED = 1 << 30,
        MAGAZINE_KIND = MAGAZINE_RECORDED | MAGAZINE_CLOSED };
 
-/*
- * GATE: its owner reads it, and whoever forks may just be closing it, who does not care whether that is seen now or
- * soon. OWN_SET: its owner writes it, and others may look at it, who find what was written before it: a release store,
- * which gcc makes two instructions more of than the plain one that it is here.
- */
-#if defined(RACY_READS) || !defined(__x86_64__)
-#define GATE(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
-#define OWN_SET(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
-#else
-#define GATE(word) (word)
-#define OWN_SET(word, value) (*(volatile __typeof__(word) *)&(word) = (value))
-#endif
+#define GATE(word) MEM_INLINE_GET(word)
+#define OWN_SET(word, value) MEM_INLINE_SET(word, value)
 
-/** What lets a thread go the short way. Zeros: nothing does. Its owner writes it, or who forks. */
+/** What lets a thread go the short way, beside what applications look at. Zeros: nothing does. As `in`. */
 struct magazine_gate {
+	char applications[META_PAGE / 2];
 	uint64_t limit;			/* take: of (bytes - 1) / 8 */
-	uint64_t from;			/* put: the first place of a payload */
-	uint64_t steps;			/* places at multiples of 16 behind it; 0 where nothing is sealed */
-	uint64_t starts;		/* the same where a table says what begins there (starts.h), else 0 */
+	uint64_t starts;		/* as in.steps, where a table says what begins there (starts.h), else 0 */
 	uint64_t shelf;			/* take: of bytes - SHELF_LEAST */
 };
 
-/** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock. */
+/** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock; gates who forks, too. */
 struct magazines {
-	union { struct magazine_gate gate; char page[META_PAGE]; };
-	const _Atomic uint64_t *wanted;	/* live.wanted, or a word of zeros */
-	uint64_t features;		/* of the heap, as the owner has followed them */
-	struct meta_thread *told;	/* its line in META, or one that nobody reads */
-	uint64_t back;			/* from a payload to its sealed word, modulo 2^64 */
-	uint64_t tag;			/* of what lies in a magazine without a record */
+	union {
+		struct mem_inline in;	/* what applications know, too */
+		struct magazine_gate gate;	/* in the same page: zeros in a child */
+	};
 	const uint64_t *starts;		/* bits of starts.h, and its sizes */
 	const uint8_t *sizes;
-	uint8_t size_of[MAGAZINE_STEPS];	/* of (bytes - 1) / 8 */
-	/* MAGAZINE_PLACE: in `at`, of the newest fragment of this size, or of the 0 below the oldest */
-	uint32_t top[MAGAZINE_STEPS];
-	uint32_t end[MAGAZINE_STEPS];	/* where the topmost may be */
+	uint64_t features;		/* of the heap, as the owner has followed them */
 	/* -- not on the short way -- */
 	bool open;			/* to takes and puts, recorded or not */
 	uint64_t head;			/* fragments of size i have 16 i + head usable bytes: 0, or 8 with MEM_HEAD8 */
@@ -111,14 +97,37 @@ struct magazines {
 	uint8_t looks;
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
-	bool learned[MAGAZINE_STEPS];	/* size_of[k] is what the manager gives, where it keeps its own memory */
-	/* an odd number of cache lines a size: no two tops share a set of the cache */
-	_Alignas(64) uint64_t at[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* addresses */
-	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of at[k], while calls are recorded */
+	bool learned[MAGAZINE_STEPS];	/* in.size_of[k] is what the manager gives, where it keeps its own memory */
+	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of in.at[k], while calls are recorded */
 	struct shelf shelf;
 };
 
-/** Of each thread: initial-exec, since a library that is loaded late gets little else, and asking must not allocate. */
+/* What inline.h fixes for applications is what META and managers say. in.at: an odd number of cache lines a size, so
+ * that no two tops share a set of the cache. */
+#define SAME_IN_META(member) (offsetof(struct mem_inline_told, member) == offsetof(struct meta_thread, member))
+_Static_assert(SAME_IN_META(taken) && SAME_IN_META(head) && SAME_IN_META(recorded) && SAME_IN_META(top), "");
+_Static_assert((int)MEM_INLINE_SIZES == MAGAZINE_SIZES && (int)MEM_INLINE_STRIDE == MAGAZINE_STRIDE, "");
+_Static_assert((int)MEM_INLINE_TAG == CACHED_TAG && MEM_INLINE_SEAL == MEM_SEAL, "");
+_Static_assert((int)MEM_INLINE_USED == MEM_USED && (int)MEM_INLINE_PREV_FREE == MEM_PREV_FREE, "");
+_Static_assert(offsetof(struct mem_inline, wanted) == META_PAGE && !(FEATURES_ALL & MEM_INLINE_OPEN), "");
+#undef SAME_IN_META
+/* The stamp: who changes any of these has to give it the next number, but for what is appended. */
+_Static_assert(MEMAPI_INLINE_STAMP == 1 && offsetof(struct mem_inline, key) == 64, "");
+_Static_assert(offsetof(struct mem_inline, from) == 72 && offsetof(struct mem_inline, steps) == 80, "");
+_Static_assert(offsetof(struct mem_inline, told) == 4104 && offsetof(struct mem_inline, back) == 4112, "");
+_Static_assert(offsetof(struct mem_inline, tag) == 4120 && offsetof(struct mem_inline, size_of) == 4128, "");
+_Static_assert(offsetof(struct mem_inline, top) == 4260 && offsetof(struct mem_inline, end) == 4780, "");
+_Static_assert(offsetof(struct mem_inline, at) == 5312 && sizeof(struct mem_inline_told) == 152, "");
+
+static inline struct meta_thread *magazine_told(const struct magazines *m)
+{
+	return (struct meta_thread *)(void *)m->in.told;
+}
+
+/**
+ * Of each thread: initial-exec, since a library that is loaded late gets little else, and asking must not allocate.
+ * Applications know it as memapi_pkg_self; in here it is our own, also where a program brings another copy of us.
+ */
 struct magazine_self {
 	struct magazines *own;		/* its own, mem_pkg_none, mem_pkg_unsettled */
 	uint32_t inside;		/* it has the lock, or waits for it */
@@ -146,15 +155,13 @@ static inline bool magazines_lacking(const struct magazines *m)
  */
 static inline bool magazine_enter_kind(struct magazines *m, uint64_t i, uint32_t kind, uint32_t *ret_top)
 {
-	signal_add32(&m->top[i], MAGAZINE_INSIDE);
-	*ret_top = *(const volatile uint32_t *)&m->top[i] - MAGAZINE_INSIDE - kind;
+	*ret_top = mem_inline_enter(&m->in, i) - kind;
 	return LIKELY(*ret_top < MAGAZINE_INSIDE);
 }
 
 static inline void magazine_leave_kind(struct magazines *m, uint64_t i, uint32_t kind, uint32_t top)
 {
-	atomic_signal_fence(memory_order_seq_cst);
-	OWN_SET(m->top[i], top + kind);
+	mem_inline_leave(&m->in, i, top + kind);
 }
 
 static inline bool magazine_enter(struct magazines *m, uint64_t i, uint32_t *ret_top)
@@ -168,19 +175,19 @@ static inline void magazine_leave(struct magazines *m, uint64_t i, uint32_t top)
 }
 
 /* With the lock: whatever is in there stays of its kind, since handlers follow nothing then. */
-static inline uint32_t magazine_kind(const struct magazines *m, uint64_t i) { return m->top[i] & MAGAZINE_KIND; }
+static inline uint32_t magazine_kind(const struct magazines *m, uint64_t i) { return m->in.top[i] & MAGAZINE_KIND; }
 
 /** Nobody is inside: what is read is whole. Of the owner, its signal handlers, and a child's only thread. */
 static inline bool magazine_quiet(const struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
-		if ((*(const volatile uint32_t *)&m->top[i] & ~(uint32_t)MAGAZINE_KIND) >= MAGAZINE_INSIDE)
+		if ((*(const volatile uint32_t *)&m->in.top[i] & ~(uint32_t)MAGAZINE_KIND) >= MAGAZINE_INSIDE)
 			return false;
 	return !*(const volatile uint32_t *)&m->shelf.busy;
 }
 
 static inline uint32_t magazine_bottom(uint64_t i) { return (uint32_t)i * MAGAZINE_STRIDE; }
-static inline uint32_t magazine_top(const struct magazines *m, uint64_t i) { return m->top[i] & MAGAZINE_PLACE; }
+static inline uint32_t magazine_top(const struct magazines *m, uint64_t i) { return m->in.top[i] & MAGAZINE_PLACE; }
 static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i)
 {
 	return magazine_top(m, i) - magazine_bottom(i);
@@ -190,52 +197,30 @@ static inline uint32_t magazine_count_of(const struct magazines *m, uint64_t i)
  * stays there. */
 static inline void magazine_set_top(struct magazines *m, uint64_t i, uint32_t top)
 {
-	OWN_SET(m->top[i], (m->top[i] & ~(uint32_t)MAGAZINE_PLACE) | top);
-	OWN_SET(m->told->top[i], (uint16_t)top);
+	OWN_SET(m->in.top[i], (m->in.top[i] & ~(uint32_t)MAGAZINE_PLACE) | top);
+	OWN_SET(m->in.told->top[i], (uint16_t)top);
 }
 
 static inline void magazine_push(struct magazines *m, uint64_t i, uint32_t top, const void *ptr)
 {
-	OWN_SET(m->at[top], (uint64_t)(uintptr_t)ptr);
+	OWN_SET(m->in.at[top], (uint64_t)(uintptr_t)ptr);
 	magazine_set_top(m, i, top);
 }
 
 static inline uint64_t *magazine_tag_of(const void *ptr) { return (uint64_t *)((uintptr_t)ptr + CACHED_TAG); }
 static inline uint64_t magazine_tag(const struct pool *p) { return p->generation | TAIL_CACHED; }
 
-/* ---- the short way ---- */
+/* ---- the short way: what inline.h does in applications ---- */
 
 /** What is wanted is what the thread has followed. */
 static inline bool magazine_follows(const struct magazines *m)
 {
 	/* relaxed: a number; what was wished for before is followed by a call that begins after */
-	return LIKELY(atomic_load_explicit(m->wanted, memory_order_relaxed) == GATE(m->features));
+	return LIKELY(__atomic_load_n(m->in.wanted, __ATOMIC_RELAXED) == GATE(m->features));
 }
 
 /** A fragment of `size` bytes or more, or NULL: ask if the heap is ready, then the manager. */
-static inline void *magazine_take(size_t size)
-{
-	struct magazines *m = mem_pkg_self.own;
-	uint64_t i = (size - 1) / 8;
-	struct meta_thread *told;
-	uint32_t top;
-	void *ptr;
-
-	if (UNLIKELY(i >= GATE(m->gate.limit)) || UNLIKELY(!magazine_follows(m)))
-		return NULL;
-	i = m->size_of[i];
-	if (UNLIKELY(!magazine_enter(m, i, &top)) || UNLIKELY(!m->at[top])) {
-		magazine_leave(m, i, top);
-		return NULL;
-	}
-	told = m->told;			/* inside: no handler takes it away any more */
-	ptr = (void *)(uintptr_t)m->at[top];
-	OWN_SET(told->top[i], (uint16_t)(top - 1));
-	signal_add64(&told->taken, 1);
-	*magazine_tag_of(ptr) = 0;
-	magazine_leave(m, i, top - 1);
-	return ptr;
-}
+static inline void *magazine_take(size_t size) { return mem_inline_take(&mem_pkg_self.own->in, size); }
 
 /** The same, of zeros. */
 static inline void *magazine_take_zeros(size_t size)
@@ -245,30 +230,18 @@ static inline void *magazine_take_zeros(size_t size)
 	return LIKELY(ptr) ? memset(ptr, 0, size) : NULL;
 }
 
-/** Which place for a payload it is, counted from the heap's first; one that there is none of: it is none. */
-static inline uint64_t magazine_step(const struct magazines *m, const void *ptr)
-{
-	uint64_t at = (uintptr_t)ptr - GATE(m->gate.from);
-
-	return at >> 4 | at << 60;
-}
-
-/*
- * Its size i, of the fragment in use at `ptr`, rotated, so that one compare tells it from all that it is not. Its words
- * may be others' just now, who free the fragment before it: what they change is let go.
- */
+/* As its sealed word tells it, rotated, or where starts tell: STARTS_LARGE, or above it where no unrecorded fragment
+ * begins. */
 static inline uint64_t magazine_size(const struct magazines *m, const void *ptr, uint64_t step)
 {
-	uint64_t word;
-
-	RACY_READS_BEGIN();
-	word = *(const uint64_t *)((uintptr_t)ptr + m->back);
-	RACY_READS_END();
-	word = ((word & ~(uint64_t)MEM_PREV_FREE) ^ step << 48) - (MEM_SEAL | MEM_USED) - 16;
-	return word >> 4 | word << 60;
+	return mem_inline_size(&m->in, (uintptr_t)ptr, step);
 }
 
-/* The same, unrotated, where starts tell: STARTS_LARGE, or above it where no unrecorded fragment begins. */
+static inline uint64_t magazine_step(const struct magazines *m, const void *ptr)
+{
+	return mem_inline_step(&m->in, (uintptr_t)ptr);
+}
+
 static inline uint64_t magazine_size_started(const struct magazines *m, uint64_t step)
 {
 	uint64_t word, i;
@@ -287,30 +260,16 @@ static inline uint64_t magazine_size_started(const struct magazines *m, uint64_t
 static inline bool magazine_put_sized(void *ptr, uint64_t *ret_i)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t step = magazine_step(m, ptr), i, tag = m->tag;
-	struct meta_thread *told;
-	uint32_t top;
+	uint64_t step = magazine_step(m, ptr), i;
 
 	*ret_i = 0;
-	if (LIKELY(step < GATE(m->gate.steps)))
+	if (LIKELY(step < GATE(m->in.steps)))
 		*ret_i = i = magazine_size(m, ptr, step);
 	else if (LIKELY(step < GATE(m->gate.starts)))
 		i = magazine_size_started(m, step);
 	else
 		return false;
-	if (UNLIKELY(i >= MAGAZINE_SIZES) || UNLIKELY(*magazine_tag_of(ptr) == tag))
-		return false;
-	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
-	if (UNLIKELY(top >= m->end[i])) {
-		magazine_leave(m, i, top);
-		return false;
-	}
-	told = m->told;
-	*magazine_tag_of(ptr) = tag;
-	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
-	OWN_SET(told->top[i], (uint16_t)(top + 1));
-	magazine_leave(m, i, top + 1);
-	return true;
+	return mem_inline_push(&m->in, (uintptr_t)ptr, i);
 }
 
 static inline bool magazine_put(void *ptr)
@@ -347,7 +306,7 @@ static inline void magazine_learn(struct magazines *m, uint64_t need, uint64_t u
 	uint64_t step = (need - 1) / 8, i = magazine_of(m, usable);
 
 	if (step < GATE(m->gate.limit) && i < MAGAZINE_SIZES) {
-		m->size_of[step] = m->size_of[step - 1] = (uint8_t)i;
+		m->in.size_of[step] = m->in.size_of[step - 1] = (uint8_t)i;
 		m->learned[step] = true;
 	}
 }
@@ -357,7 +316,8 @@ static inline uint64_t magazine_learned(const struct magazines *m, uint64_t need
 {
 	uint64_t step = (need - 1) / 8;
 
-	return LIKELY(step < GATE(m->gate.limit)) && LIKELY(m->learned[step]) ? 16ull * m->size_of[step] + m->head : 0;
+	return LIKELY(step < GATE(m->gate.limit)) && LIKELY(m->learned[step]) ? 16ull * m->in.size_of[step] + m->head
+									      : 0;
 }
 
 /**
@@ -367,18 +327,18 @@ static inline uint64_t magazine_learned(const struct magazines *m, uint64_t need
 static inline bool magazine_put_own(struct magazines *m, void *ptr, uint64_t usable)
 {
 	uint64_t i = magazine_of(m, usable);
-	struct meta_thread *told;
+	struct mem_inline_told *told;
 	uint32_t top;
 
 	if (UNLIKELY(i >= MAGAZINE_SIZES))
 		return false;
 	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
-	if (UNLIKELY(top >= m->end[i]) || UNLIKELY(m->at[top] == (uintptr_t)ptr)) {
+	if (UNLIKELY(top >= m->in.end[i]) || UNLIKELY(m->in.at[top] == (uintptr_t)ptr)) {
 		magazine_leave(m, i, top);
 		return false;
 	}
-	told = m->told;
-	OWN_SET(m->at[top + 1], (uint64_t)(uintptr_t)ptr);
+	told = m->in.told;
+	OWN_SET(m->in.at[top + 1], (uint64_t)(uintptr_t)ptr);
 	OWN_SET(told->top[i], (uint16_t)(top + 1));
 	magazine_leave(m, i, top + 1);
 	return true;
@@ -389,22 +349,22 @@ static inline bool magazine_put_before(const struct magazines *m, const void *pt
 {
 	uint64_t i = magazine_of(m, usable);
 
-	return i < MAGAZINE_SIZES && m->at[magazine_top(m, i)] == (uintptr_t)ptr;
+	return i < MAGAZINE_SIZES && m->in.at[magazine_top(m, i)] == (uintptr_t)ptr;
 }
 
 /* The owner is inside of its shelf: it holds so much now, and says so. */
 static inline void magazine_shelf_holds(struct magazines *m, uint64_t held)
 {
 	m->shelf.held = held;
-	OWN_SET(m->told->shelf, held);
+	OWN_SET(magazine_told(m)->shelf, held);
 }
 
 /** Usable bytes of a sealed fragment that the manager has just given. */
 static inline uint64_t magazine_usable(const struct magazines *m, const void *ptr)
 {
-	uint64_t word = *(const uint64_t *)((uintptr_t)ptr + m->back);
+	uint64_t word = *(const uint64_t *)((uintptr_t)ptr + m->in.back);
 
-	return (word & ((1ull << 48) - 16)) + m->back;
+	return (word & ((1ull << 48) - 16)) + m->in.back;
 }
 
 /** What asks if the heap is ready, then front.c. @caller: where there is no site */
@@ -448,7 +408,7 @@ static inline uint64_t magazine_for(const struct magazines *m, size_t size)
 {
 	uint64_t i = (size - 1) / 8;
 
-	return LIKELY(i < MAGAZINE_STEPS) ? m->size_of[i] : 0;
+	return LIKELY(i < MAGAZINE_STEPS) ? m->in.size_of[i] : 0;
 }
 
 /* ---- with the lock ---- */
@@ -466,11 +426,11 @@ static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_
 static inline void magazine_count(struct pool *p)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t taken = m->told->taken;
+	uint64_t taken = m->in.told->taken;
 
 	if ((int64_t)taken > 0 && p == p->home) {
 		p->counters.stamp += taken;
-		signal_add64(&m->told->taken, -taken);
+		signal_add64(&m->in.told->taken, -taken);
 	}
 }
 

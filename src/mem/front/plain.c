@@ -91,7 +91,7 @@ static inline void *shelf_take(struct magazines *m, size_t size)
 		entry = shelf_pop(s, kind);
 	if (LIKELY(entry)) {
 		magazine_shelf_holds(m, s->held - CACHED_ONE((entry >> 48) * 16 + m->head));
-		signal_add64(&m->told->taken, 1);
+		signal_add64(&m->in.told->taken, 1);
 		ptr = shelf_address(entry);
 		*magazine_tag_of(ptr) = 0;
 	}
@@ -109,7 +109,7 @@ static inline bool shelf_put(struct magazines *m, void *ptr, uint64_t usable)
 		return false;
 	put = LIKELY(shelf_has_room(&m->shelf, usable, &kind));
 	if (LIKELY(put)) {
-		*magazine_tag_of(ptr) = m->tag;
+		*magazine_tag_of(ptr) = m->in.tag;
 		shelf_come(&m->shelf, kind, shelf_entry(ptr, usable));
 		magazine_shelf_holds(m, m->shelf.held + CACHED_ONE(usable));
 	}
@@ -127,7 +127,7 @@ __attribute__((noinline)) static void *alloc_locked(size_t size, const struct me
 	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, usable, turn;
 	void *ptr;
 
-	if (UNLIKELY(!(GATE(m->gate.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) ||
+	if (UNLIKELY(!(GATE(m->in.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) ||
 	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64))
 		return otherwise(size, site, caller);
 	turn = enter_plain(p);
@@ -148,7 +148,7 @@ __attribute__((noinline)) static void *alloc_locked(size_t size, const struct me
 /* A fragment that the manager has in use, and nobody recorded: its usable bytes, else 0. */
 static inline uint64_t plain_usable(const struct magazines *m, const struct pool *p, const void *ptr)
 {
-	uint64_t step = magazine_step(m, ptr), steps = GATE(m->gate.steps), i, usable;
+	uint64_t step = magazine_step(m, ptr), steps = GATE(m->in.steps), i, usable;
 
 	if (LIKELY(step < steps)) {
 		i = magazine_size(m, ptr, step);
@@ -172,7 +172,7 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 	uint64_t usable = plain_usable(m, p, ptr), i = usable / 16, turn;
 
 	if (UNLIKELY(!usable) || UNLIKELY(mem_pkg_self.inside) ||
-	    (usable < SHELF_END && UNLIKELY(*magazine_tag_of(ptr) == m->tag))) {
+	    (usable < SHELF_END && UNLIKELY(*magazine_tag_of(ptr) == m->in.tag))) {
 		otherwise(ptr, site, caller);
 		return;
 	}
@@ -214,6 +214,6 @@ void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const vo
 	struct magazines *m = mem_pkg_self.own;
 
 	if (UNLIKELY(i - MAGAZINE_SIZES >= SHELF_END / 16 - MAGAZINE_SIZES) ||
-	    UNLIKELY(*magazine_tag_of(ptr) == m->tag) || UNLIKELY(!shelf_put(m, ptr, 16 * i + m->head)))
+	    UNLIKELY(*magazine_tag_of(ptr) == m->in.tag) || UNLIKELY(!shelf_put(m, ptr, 16 * i + m->head)))
 		pkg_plain_free(ptr, site, caller, otherwise);
 }

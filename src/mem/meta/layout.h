@@ -90,7 +90,7 @@ enum pool_state { POOL_NEW, POOL_LIVE, POOL_DRAINING, POOL_EXITED, POOL_DAMAGED 
 
 /* Bits of live.features; an operator writes live.wanted, the owner follows at its next call. */
 enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8, FEATURE_NO_MAGAZINES = 16 };
-enum { FEATURES_ALWAYS = FEATURE_ABORT | FEATURE_NO_MAGAZINES };	/* whatever the manager can do */
+enum { FEATURES_ALL = 31, FEATURES_ALWAYS = FEATURE_ABORT | FEATURE_NO_MAGAZINES }; /* whatever the manager can do */
 
 /*
  * A lock word, of the pool or of an application:  turn 32 | slot's generation 19 | slot + 1 12 | waiters 1
