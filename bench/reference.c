@@ -16,9 +16,10 @@
  * "apart": each pair ends before the next one begins; told, and not judged.
  * Calls: each single call is timed in LATENCY_RUNS runs that are alike, after one that has touched all memory they
  * need and given it back; of each call the shortest counts, for what interrupted it (the clock, another guest of the
- * machine) does not come back at the same call. Page faults and context switches of one run are told, by getrusage.
- * Footprint: bytes of private memory that a side has touched at its peak, heap and bookkeeping, by smaps_rollup; each
- * fragment is written whole. It depends on nothing but the allocator, so one run tells it.
+ * machine) does not come back at the same call. Two bytes a call are stored: the caches are the allocator's. Page
+ *faults and context switches of one run are told, by getrusage. Footprint: bytes of private memory that a side has
+ *touched at its peak, heap and bookkeeping, by smaps_rollup; each fragment is written whole. It depends on nothing but
+ *the allocator, so one run tells it.
  */
 #include "bench.h"
 #include "reference.h"
@@ -35,7 +36,8 @@
 #include <unistd.h>
 
 enum { REFERENCES_MAX = 16, TURN_NS = 20000000, TURNS = 4, STEP = 1000, PAGE = 4096 };
-enum { LATENCY_CALLS = 10000000, LATENCY_RUNS = 4, TICKS_MAX = 1 << 16 };
+enum { LATENCY_CALLS = 10000000, LATENCY_RUNS = 8, TICKS_MAX = 1 << 16 };
+enum { BUCKETS = 32 };			/* of a histogram: two for each doubling, from 8 ns on */
 #define REGION_BYTES ((size_t)2 << 30)
 #define LATENCY_REGION ((size_t)1 << 30)
 
@@ -150,6 +152,7 @@ struct job {
 	unsigned work;			/* footprint, single calls: which */
 	enum side side;
 	double scale;
+	uint64_t *buckets;		/* single calls: how many took so long; shared with the child */
 };
 
 static void give_up(struct bench_result *result, const char *error)
@@ -270,14 +273,19 @@ static uint64_t ticks_overhead(void)
 	return least;
 }
 
-struct latency { uint32_t *took; unsigned calls, places; uint64_t overhead; };
+/*
+ * took: the least of all runs, in 16 bits, since more would take more of the caches from what is measured. Stores that
+ * go past the caches made calls behind them wait now and then, always the same ones. most: of one run.
+ */
+struct latency { uint16_t *took; unsigned calls, places; uint64_t overhead, most; };
 
 static inline void note(struct latency *l, unsigned i, uint64_t from, uint64_t to)
 {
 	uint64_t took = to - from > l->overhead ? to - from - l->overhead : 0;
 
+	l->most = took > l->most ? took : l->most;
 	if (took < l->took[i])
-		l->took[i] = (uint32_t)took;
+		l->took[i] = (uint16_t)took;
 }
 
 /* Half of the places are held; a call fills a place at random, or empties it. The same calls each time. */
@@ -317,19 +325,37 @@ static void percentiles(const struct latency *l, double *ret_ticks)
 {
 	static const double share[] = { 0.5, 0.99, 0.999 };
 	static unsigned histogram[TICKS_MAX];
-	uint32_t most = 0;
+	uint16_t most = 0;
 	double below = 0;
 	unsigned next = 0;
 
 	memset(histogram, 0, sizeof histogram);
 	for (unsigned i = 0; i < l->calls; i++) {
 		most = l->took[i] > most ? l->took[i] : most;
-		histogram[l->took[i] < TICKS_MAX ? l->took[i] : TICKS_MAX - 1]++;
+		histogram[l->took[i]]++;
 	}
 	for (unsigned t = 0; t < TICKS_MAX && next < 3; t++)
 		for (below += histogram[t]; next < 3 && below >= share[next] * l->calls; next++)
 			ret_ticks[next] = t;
 	ret_ticks[3] = most;
+}
+
+/* The least ns of a bucket. */
+static double bucket_from(unsigned bucket)
+{
+	return bucket ? 8 * (bucket % 2 ? 1 : 1.41421356) * (1u << (bucket - 1) / 2) : 0;
+}
+
+static void count_buckets(const struct latency *l, double ns, uint64_t *buckets)
+{
+	memset(buckets, 0, BUCKETS * sizeof *buckets);
+	for (unsigned i = 0; i < l->calls; i++) {
+		unsigned b = 0;
+
+		while (b + 1 < BUCKETS && bucket_from(b + 1) <= l->took[i] * ns)
+			b++;
+		buckets[b]++;
+	}
 }
 
 /* value[0..3]: ns of the median, 99, 99.9 percentile, worst; [4]: worst of a single run; [5]: its page faults and
@@ -354,19 +380,20 @@ static void measure_calls(const void *arg, struct bench_result *result)
 		struct rusage before, after;
 
 		if (run <= 1)		/* the first run only touches what the others will */
-			memset(l.took, 0xff, l.calls * sizeof *l.took);
+			memset(l.took, 0xff, l.calls * sizeof *l.took), l.most = 0;
 		getrusage(RUSAGE_SELF, &before);
 		if (!latency_run(&l, job->side, at))
 			error = "out of memory";
 		getrusage(RUSAGE_SELF, &after);
 		percentiles(&l, result->value);
 		if (run == 1) {
-			result->value[4] = result->value[3];
+			result->value[4] = (double)l.most;
 			result->value[5] = (double)(after.ru_minflt - before.ru_minflt + after.ru_nivcsw -
 						    before.ru_nivcsw);
 		}
 	}
 	ns = (double)(bench_ns(CLOCK_MONOTONIC) - begun) / (double)(ticks() - ticked);
+	count_buckets(&l, ns, job->buckets);
 	for (unsigned i = 0; i < 5; i++)
 		result->value[i] *= ns;
 	if (error)
@@ -503,7 +530,11 @@ static struct against {
 	const char *path;
 	struct { struct bench_series ns[SIDES], ratio[SIDES]; char error[160]; } pairs[LOADS];
 	struct { struct bench_series bytes, asked, ratio; char error[160]; } footprint[WORKS][SIDES];
-	struct calls { struct bench_series ns[5], ratio, disturbed; char error[160]; } calls[LATENCIES][SIDES];
+	struct calls {
+		struct bench_series ns[5], ratio, disturbed;
+		uint64_t buckets[BUCKETS];
+		char error[160];
+	} calls[LATENCIES][SIDES];
 } againsts[REFERENCES_MAX];
 static unsigned against_count;
 
@@ -595,22 +626,28 @@ static void footprints(const struct bench_options *o, struct against *a)
 
 static void single_calls(struct against *a, unsigned n, double scale)
 {
-	static const enum side both[] = { ALGORITHM, REFERENCE };
+	uint64_t *buckets =
+		mmap(NULL, BUCKETS * sizeof *buckets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	for (unsigned k = 0; k < 2; k++) {
-		struct job job = { .manager = a->manager, .path = a->path, .work = n, .side = both[k], .scale = scale };
+	if (buckets == MAP_FAILED)
+		abort();
+	for (enum side side = 0; side < SIDES; side++) {
+		struct job job = { .manager = a->manager, .path = a->path, .work = n, .side = side, .scale = scale,
+				   .buckets = buckets };
 		struct bench_result result = { .error = "" };
-		struct calls *c = &a->calls[n][both[k]];
+		struct calls *c = &a->calls[n][side];
 
 		bench_in_child(measure_calls, &job, &result);
 		memcpy(c->error, result.error, sizeof result.error);
 		if (result.error[0])
 			continue;
+		memcpy(c->buckets, buckets, sizeof c->buckets);
 		for (unsigned i = 0; i < 5; i++)
 			bench_add(&c->ns[i], result.value[i]);
 		bench_add(&c->ratio, result.value[3] / result.value[2]);
 		bench_add(&c->disturbed, result.value[5]);
 	}
+	munmap(buckets, BUCKETS * sizeof *buckets);
 }
 
 /* ---- output ---- */
@@ -667,6 +704,35 @@ static void print_footprint(const struct bench_options *o, const struct against 
 	}
 }
 
+static void print_buckets_json(const uint64_t *buckets)
+{
+	const char *comma = "";
+
+	printf(",\"histogram\":[");
+	for (unsigned b = 0; b < BUCKETS; b++)
+		if (buckets[b]) {
+			printf("%s{\"from_ns\":%.1f,\"calls\":%llu}", comma, bucket_from(b), (unsigned long long)buckets[b]);
+			comma = ",";
+		}
+	putchar(']');
+}
+
+static void print_buckets(const struct calls *calls)
+{
+	printf("  %-23s", "calls, from ns");
+	for (enum side i = 0; i < SIDES; i++)
+		printf(" %12s", side_name[i]);
+	putchar('\n');
+	for (unsigned b = 0; b < BUCKETS; b++) {
+		if (!(calls[ALGORITHM].buckets[b] | calls[PKG].buckets[b] | calls[REFERENCE].buckets[b]))
+			continue;
+		printf("  %23.0f", bucket_from(b));
+		for (enum side i = 0; i < SIDES; i++)
+			printf(" %12llu", (unsigned long long)calls[i].buckets[b]);
+		putchar('\n');
+	}
+}
+
 static void print_calls(const struct bench_options *o, const struct against *a, unsigned n)
 {
 	static const char *const what[] = { "p50", "p99", "p99.9", "worst", "worst of one run" };
@@ -685,6 +751,7 @@ static void print_calls(const struct bench_options *o, const struct against *a, 
 				putchar(',');
 				bench_json_series(stdout, what[k], &calls[i].ns[k]);
 			}
+			print_buckets_json(calls[i].buckets);
 			printf(",\"error\":");
 			bench_json_string(stdout, calls[i].error);
 			puts("}");
@@ -698,6 +765,8 @@ static void print_calls(const struct bench_options *o, const struct against *a, 
 			       bench_spread(&calls[i].disturbed).median);
 		}
 	}
+	if (!o->json && calls[ALGORITHM].ratio.n)
+		print_buckets(calls);
 }
 
 static bool goals(const struct bench_options *o, const struct against *a)

@@ -697,10 +697,12 @@ void mem_pkg_free(void *p, const struct mem_site *site)
 {
 	uint64_t i;
 
-	if (LIKELY(magazine_put_sized(p, &i)) || !p)
+	if (LIKELY(magazine_put_sized(p, &i)))
 		return;
-	if (LIKELY(i >= MAGAZINE_SIZES))
+	if (LIKELY(i >= MAGAZINE_SIZES))	/* NULL has no size */
 		pkg_shelf_free(p, i, site, __builtin_return_address(0), free_front);
+	else if (!p)
+		return;
 	else if (UNLIKELY(mem_pkg_pool.lean))
 		own_free(p, site, __builtin_return_address(0));
 	else

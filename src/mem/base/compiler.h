@@ -8,6 +8,7 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define COLD __attribute__((noinline, cold))
+#define ASSUME(x) ((x) ? (void)0 : __builtin_unreachable())
 
 /* One half of a word, loaded or stored alone. */
 #define UPPER(word) (((volatile uint32_t *)&(word))[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__])

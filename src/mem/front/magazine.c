@@ -327,11 +327,12 @@ static bool shelf_lend(const struct pool *p, struct shelf *s)
 void pkg_shelf_unload(struct pool *p, struct magazines *m)
 {
 	struct shelf *s = &m->shelf;
-	unsigned kind;
+	uint64_t kind;
 
 	if (!s->most || !shelf_enter(s))
 		return;
-	if (!shelf_has_room(s, SHELF_END, &kind) && !(s->count[kind] < SHELF_DEEP && shelf_lend(p, s))) {
+	kind = shelf_kind(s->fresh[shelf_oldest(s)]);
+	if (!shelf_has_room(s, SHELF_END, kind) && !(s->count[kind] < SHELF_DEEP && shelf_lend(p, s))) {
 		kind = s->count[kind] < SHELF_DEEP ? shelf_next(s) : kind;
 		if (kind < SHELF_KINDS)
 			shelf_give(p, m, shelf_pop(s, kind), true);
@@ -675,6 +676,8 @@ static void adopt(const struct pool *p, struct magazines *m)
 
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
 	m->head = p->ops->flags & MEM_HEAD8;
+	m->shelf.one = CACHED_ONE(m->head);
+	m->shelf.up = 15 - m->head;
 	for (unsigned i = 0; i < MAGAZINE_STEPS; i++)
 		m->in.size_of[i] = (uint8_t)(mem_round(p->ops, 8ull * (i + 1)) / 16), m->learned[i] = false;
 	m->in.back = -(m->head ? 8ull : 16ull);

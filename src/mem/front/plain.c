@@ -75,45 +75,61 @@ COLD static void look_after_alloc(struct pool *p, uint64_t need)
 
 /* ---- what is larger than magazines hold: from the thread's shelf, or onto it, without the lock ---- */
 
+/* The entry of a fragment of `size` bytes or more. Inside. */
+static inline bool shelf_get(struct shelf *s, size_t size, uint64_t *ret_entry)
+{
+	uint64_t kind = shelf_kind_for(size);
+
+	if (UNLIKELY(shelf_get_newest(s, (size + s->up) / 16, ret_entry)))
+		return true;
+	if (UNLIKELY(!shelf_find(s, &kind)))
+		return false;
+	*ret_entry = shelf_pop(s, kind);
+	return true;
+}
+
 /* A fragment of `size` bytes or more; NULL: there is none, or the manager's answer is wanted. */
 static inline void *shelf_take(struct magazines *m, size_t size)
 {
 	struct shelf *s = &m->shelf;
-	uint64_t entry = 0;
-	unsigned kind;
-	void *ptr;
+	struct meta_thread *told;
+	void *ptr = NULL;
+	uint64_t entry;
 
 	if (UNLIKELY(!shelf_enter(s)))
 		return NULL;
-	kind = shelf_find(s, shelf_kind_for(size));
-	entry = shelf_newest(s, (size - m->head + 15) / 16);
-	if (LIKELY(!entry) && LIKELY(kind < SHELF_KINDS))
-		entry = shelf_pop(s, kind);
-	if (LIKELY(entry)) {
-		magazine_shelf_holds(m, s->held - CACHED_ONE((entry >> 48) * 16 + m->head));
-		signal_add64(&m->in.told->taken, 1);
+	if (LIKELY(shelf_get(s, size, &entry))) {
+		told = magazine_told(m);
 		ptr = shelf_address(entry);
+		ASSUME(ptr);
+		s->held -= (entry >> 48) * 16 + s->one;
+		OWN_SET(told->shelf, s->held);
+		signal_add64(&told->taken, 1);
 		*magazine_tag_of(ptr) = 0;
 	}
 	shelf_leave(s);
-	return shelf_address(entry);
+	return ptr;
 }
 
-/* true: it lies there now. It is a fragment in use of this size, and nobody recorded it. */
-static inline bool shelf_put(struct magazines *m, void *ptr, uint64_t usable)
+/* true: it lies there now. It is a fragment in use of size i, and nobody recorded it. */
+static inline bool shelf_put(struct magazines *m, void *ptr, uint64_t i)
 {
-	unsigned kind;
+	struct shelf *s = &m->shelf;
+	uint64_t oldest, kind;
 	bool put;
 
-	if (UNLIKELY(!shelf_enter(&m->shelf)))
+	if (UNLIKELY(!shelf_enter(s)))
 		return false;
-	put = LIKELY(shelf_has_room(&m->shelf, usable, &kind));
+	oldest = shelf_oldest(s);
+	kind = shelf_kind(s->fresh[oldest]);
+	put = LIKELY(shelf_has_room(s, 16 * i, kind));
 	if (LIKELY(put)) {
 		*magazine_tag_of(ptr) = m->in.tag;
-		shelf_come(&m->shelf, kind, shelf_entry(ptr, usable));
-		magazine_shelf_holds(m, m->shelf.held + CACHED_ONE(usable));
+		shelf_come(s, oldest, kind, shelf_entry(ptr, i));
+		s->held += 16 * i + s->one;
+		OWN_SET(magazine_told(m)->shelf, s->held);
 	}
-	shelf_leave(&m->shelf);
+	shelf_leave(s);
 	return put;
 }
 
@@ -214,6 +230,6 @@ void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const vo
 	struct magazines *m = mem_pkg_self.own;
 
 	if (UNLIKELY(i - MAGAZINE_SIZES >= SHELF_END / 16 - MAGAZINE_SIZES) ||
-	    UNLIKELY(*magazine_tag_of(ptr) == m->in.tag) || UNLIKELY(!shelf_put(m, ptr, 16 * i + m->head)))
+	    UNLIKELY(*magazine_tag_of(ptr) == m->in.tag) || UNLIKELY(!shelf_put(m, ptr, i)))
 		pkg_plain_free(ptr, site, caller, otherwise);
 }

@@ -24,7 +24,7 @@
  * what comes goes to the manager, and something else with it, of one kind after the other: so what nobody asks for any
  * more leaves in time.
  *
- * 100 instructions a call, take or put, with all that is before it.
+ * 86 instructions a call, take or put, with all that is before it.
  */
 #ifndef FRONT_SHELF_H
 #define FRONT_SHELF_H
@@ -49,6 +49,8 @@ struct shelf {
 	uint32_t busy;			/* its thread is inside */
 	uint32_t reach;			/* SHELF_REACH… */
 	uint64_t held;			/* as CACHED_BYTES and CACHED_COUNT */
+	uint64_t one;			/* of these, what a fragment of no 16 bytes is: CACHED_ONE(MEM_HEAD8) */
+	uint64_t up;			/* and what a request is more before it is cut to 16 bytes */
 	uint64_t most;			/* bytes; 0: it is closed, and empty */
 	uint64_t lent;			/* of these, beyond the first */
 	uint32_t next;			/* kind that gives the next one back */
@@ -60,34 +62,31 @@ struct shelf {
 	_Alignas(64) uint64_t at[SHELF_KINDS][SHELF_DEEP];
 };
 
-/** A fragment of `usable` bytes: its address, and above that its size in 16 bytes. */
-static inline uint64_t shelf_entry(const void *ptr, uint64_t usable)
-{
-	return (uintptr_t)ptr | usable / 16 << 48;
-}
+/** A fragment: its address, and above that its size in 16 bytes. */
+static inline uint64_t shelf_entry(const void *ptr, uint64_t size_16) { return (uintptr_t)ptr | size_16 << 48; }
 
 static inline void *shelf_address(uint64_t entry) { return (void *)(uintptr_t)(entry << 16 >> 16); }
 
-/** Kind of an entry, of whatever manager: heads make no difference to it. */
-static inline unsigned shelf_kind(uint64_t entry) { return (unsigned)(entry >> 48) / (SHELF_STEP / 16); }
+/** Kind of an entry, of whatever manager: heads make no difference to it. 0: it is none. */
+static inline uint64_t shelf_kind(uint64_t entry) { return (entry >> 48) / (SHELF_STEP / 16); }
 
 /** The first kind whose fragments all have `size` bytes, of at most SHELF_LARGEST. */
-static inline unsigned shelf_kind_for(uint64_t size) { return (unsigned)(size + SHELF_STEP - 1) / SHELF_STEP; }
+static inline uint64_t shelf_kind_for(uint64_t size) { return (size + SHELF_STEP - 1) / SHELF_STEP; }
 
-/** The first kind from `from` on that has something, within reach; SHELF_KINDS: none. */
-static inline unsigned shelf_find(const struct shelf *s, unsigned from)
+/** The first kind from *kind on that has something, within reach. */
+static inline bool shelf_find(const struct shelf *s, uint64_t *kind)
 {
-	unsigned word = from / 64, found;
-	uint64_t bits = s->bits[word] >> from % 64;
+	uint64_t from = *kind, word = from / 64, bits = s->bits[word] >> from % 64, beyond;
 
 	if (LIKELY(bits))
-		found = from + bits_lowest(bits);
+		beyond = (uint64_t)bits_lowest(bits);
 	else if (word + 1 < SHELF_KINDS / 64 && s->bits[word + 1])
-		found = (word + 1) * 64 + bits_lowest(s->bits[word + 1]);
+		beyond = (word + 1) * 64 + bits_lowest(s->bits[word + 1]) - from;
 	else
-		return SHELF_KINDS;
+		return false;
+	*kind = from + beyond;
 	/* relaxed: who makes the heap grow sets it */
-	return found - from <= from >> __atomic_load_n(&s->reach, __ATOMIC_RELAXED) ? found : SHELF_KINDS;
+	return beyond <= from >> __atomic_load_n(&s->reach, __ATOMIC_RELAXED);
 }
 
 /** Its thread goes in. false: it is inside already, this is a signal handler. */
@@ -107,19 +106,20 @@ static inline void shelf_leave(struct shelf *s)
 }
 
 /** The entry of one of this kind, which has some. Inside. */
-static inline uint64_t shelf_pop(struct shelf *s, unsigned kind)
+static inline uint64_t shelf_pop(struct shelf *s, uint64_t kind)
 {
-	unsigned left = s->count[kind] - 1u;
+	uint64_t left = s->count[kind] - 1ull;
 
 	s->count[kind] = (uint8_t)left;
 	s->bits[kind / 64] &= ~((uint64_t)!left << kind % 64);
+	ASSUME(s->at[kind][left]);
 	return s->at[kind][left];
 }
 
 /** Inside, and there is room. */
-static inline void shelf_push(struct shelf *s, unsigned kind, uint64_t entry)
+static inline void shelf_push(struct shelf *s, uint64_t kind, uint64_t entry)
 {
-	unsigned count = s->count[kind];
+	uint64_t count = s->count[kind];
 
 	__atomic_store_n(&s->at[kind][count], entry, __ATOMIC_RELAXED);
 	/* Pairs with the acquire in shelf_holds(). */
@@ -127,51 +127,53 @@ static inline void shelf_push(struct shelf *s, unsigned kind, uint64_t entry)
 	s->bits[kind / 64] |= 1ull << kind % 64;
 }
 
-/** Room for one more, and for the fresh one that is sorted for it; *ret_kind is the kind of that. Inside. */
-static inline bool shelf_has_room(const struct shelf *s, uint64_t usable, unsigned *ret_kind)
-{
-	uint64_t oldest = s->fresh[s->came % SHELF_FRESH];
+/** Which of the fresh ones is the oldest: it is sorted when another comes. Inside. */
+static inline uint64_t shelf_oldest(const struct shelf *s) { return s->came % SHELF_FRESH; }
 
-	*ret_kind = oldest ? shelf_kind(oldest) : 0;
+/** Room for one more, and for the fresh one that is sorted for it, of such a kind. Inside. */
+static inline bool shelf_has_room(const struct shelf *s, uint64_t bytes, uint64_t kind)
+{
 	/* relaxed: who makes the heap grow sets it */
-	return CACHED_BYTES(s->held) + usable <= __atomic_load_n(&s->most, __ATOMIC_RELAXED) &&
-	       s->count[*ret_kind] < SHELF_DEEP;
+	return CACHED_BYTES(s->held) + bytes <= __atomic_load_n(&s->most, __ATOMIC_RELAXED) &&
+	       s->count[kind] < SHELF_DEEP;
 }
 
-/** What comes, after shelf_has_room() said `kind`. In this order: who looks for one that leaves finds it behind it. */
-static inline void shelf_come(struct shelf *s, unsigned kind, uint64_t entry)
+/**
+ * What comes, where there is room; `kind` is that of fresh[oldest], or 0. In this order: who looks for one that leaves
+ * finds it behind it. Inside.
+ */
+static inline void shelf_come(struct shelf *s, uint64_t oldest, uint64_t kind, uint64_t entry)
 {
-	uint64_t *place = &s->fresh[s->came % SHELF_FRESH];
-
-	if (LIKELY(*place))
-		shelf_push(s, kind, *place);
-	__atomic_store_n(place, entry, __ATOMIC_RELEASE);
+	if (LIKELY(kind))
+		shelf_push(s, kind, s->fresh[oldest]);
+	__atomic_store_n(&s->fresh[oldest], entry, __ATOMIC_RELEASE);
 	s->came++;
 }
 
-/** The newest one, if it is just as large as an entry of this size, else 0. Inside. */
-static inline uint64_t shelf_newest(struct shelf *s, uint64_t size_16)
+/** The newest one, if it is just as large as an entry of this size, which is not 0. Inside. */
+static inline bool shelf_get_newest(struct shelf *s, uint64_t size_16, uint64_t *ret_entry)
 {
-	uint64_t *place = &s->fresh[(s->came - 1) % SHELF_FRESH], entry = *place;
+	uint32_t last = s->came - 1;
+	uint64_t *place = &s->fresh[last % SHELF_FRESH];
 
-	if (LIKELY(entry >> 48 != size_16))
-		return 0;
+	*ret_entry = *place;
+	if (LIKELY(*ret_entry >> 48 != size_16))
+		return false;
 	*place = 0;
-	s->came--;
-	return entry;
+	s->came = last;
+	return true;
 }
 
 /** Whether `ptr`, a fragment of this size, lies here. Its owner may go on meanwhile. */
 static inline bool shelf_holds(const struct shelf *s, const void *ptr, uint64_t usable)
 {
-	uint64_t entry = shelf_entry(ptr, usable);
-	unsigned kind = shelf_kind(entry), count;
+	uint64_t entry = shelf_entry(ptr, usable / 16), kind = shelf_kind(entry), count;
 
 	for (unsigned k = 0; k < SHELF_FRESH; k++)	/* pairs with the release in shelf_come() */
 		if (__atomic_load_n(&s->fresh[k], __ATOMIC_ACQUIRE) == entry)
 			return true;
 	count = __atomic_load_n(&s->count[kind], __ATOMIC_ACQUIRE);
-	for (unsigned k = 0; k < count; k++)
+	for (uint64_t k = 0; k < count; k++)
 		if (__atomic_load_n(&s->at[kind][k], __ATOMIC_RELAXED) == entry)
 			return true;
 	return false;

@@ -27,6 +27,8 @@
  *
  * 8 bytes a fragment. alloc, free, resize O(1) in the worst case, without a loop. A request of 1 KiB and more fails
  * though a fragment of its own list would do when that is not the first one: at most 1/32 of its size is lost to that.
+ * Where no cache has the heap, alloc waits for one head, or for two at once, free for its own and then for those of
+ * both neighbours at once; what is behind a free fragment is written, and never waited for.
  */
 #include "memapi/manager.h"
 #include "mem/base/bits.h"
@@ -163,32 +165,42 @@ static inline uint64_t list_first(const struct mem_heap *h, unsigned *list)
 static inline uint64_t list_find(const struct mem_heap *h, uint64_t need, unsigned *ret_list)
 {
 	unsigned list = list_of(need);
-	uint64_t p;
+	uint64_t p, larger;
 
 	*ret_list = list;
-	if (list >= TLSF_EXACT) {
-		p = roots(h)->head[list];
-		if (p && size_of(frag_of(links_at(h, p))) >= need)
-			return p;
-		++*ret_list;		/* of a row that exists: no heap has 2^47 bytes */
-	}
-	return list_first(h, ret_list);
+	if (list < TLSF_EXACT)
+		return list_first(h, ret_list);
+	++*ret_list;			/* of a row that exists: no heap has 2^47 bytes */
+	larger = list_first(h, ret_list);
+	__builtin_prefetch(frag_of(links_at(h, larger)));	/* while the other one's head comes from memory */
+	p = roots(h)->head[list];
+	if (!p || size_of(frag_of(links_at(h, p))) < need)
+		return larger;
+	*ret_list = list;
+	return p;
 }
 
 /* ---- fragments ---- */
 
-/** The `size` bytes at `f`, before `next`, become a free fragment in its list. The one before is in use. */
-static inline void make_free(struct mem_heap *h, struct tlsf_frag *f, uint64_t size, struct tlsf_frag *next)
+/*
+ * The `size` bytes at `f`, before `next`, become a free fragment in its list. The one before is in use. `told`: `next`
+ * is behind a free one already, and is only written: nobody waits for it.
+ */
+static inline void make_free(struct mem_heap *h, struct tlsf_frag *f, uint64_t size, struct tlsf_frag *next, bool told)
 {
 	HEAP_SET(h, f->size, size);
 	HEAP_SET(h, next->before, size);
-	if (!(next->size & TLSF_PREV_FREE))
+	if (!told)
 		HEAP_SET(h, next->size, next->size | TLSF_PREV_FREE);
 	list_push(h, f, size);
 }
 
-/** `f`, unlisted and `have` bytes long, becomes used with `need` of them; the rest is free if it makes a fragment. */
-static inline void *take(struct mem_heap *h, struct tlsf_frag *f, uint64_t have, uint64_t need, uint64_t bits)
+/*
+ * `f`, unlisted and `have` bytes long, becomes used with `need` of them; the rest is free if it makes a fragment.
+ * `told`: the last of them were free.
+ */
+static inline void *take(struct mem_heap *h, struct tlsf_frag *f, uint64_t have, uint64_t need, uint64_t bits,
+			 bool told)
 {
 	struct tlsf_frag *next = behind(f, have);
 
@@ -200,7 +212,7 @@ static inline void *take(struct mem_heap *h, struct tlsf_frag *f, uint64_t have,
 	}
 	tally(h, -need, 0);
 	HEAP_SET(h, f->size, need | bits | seal(off_of(h, f)));
-	make_free(h, behind(f, need), have - need, next);
+	make_free(h, behind(f, need), have - need, next, told);
 	return f + 1;
 }
 
@@ -226,13 +238,13 @@ static void *alloc_aligned(struct mem_heap *h, uint64_t align, uint64_t need)
 	pad = pad_of(f, align);
 	list_pop(h, list, links_at(h, p)->next);
 	if (!pad)
-		return take(h, f, have, need, TLSF_USED);
+		return take(h, f, have, need, TLSF_USED, true);
 	start = behind(f, pad);
 	HEAP_SET(h, f->size, pad);
 	HEAP_SET(h, start->before, pad);
 	list_push(h, f, pad);
 	tally(h, -(uint64_t)TLSF_HEAD, 1);
-	return take(h, start, have - pad, need, TLSF_USED | TLSF_PREV_FREE);
+	return take(h, start, have - pad, need, TLSF_USED | TLSF_PREV_FREE, true);
 }
 
 static void *tlsf_alloc(struct mem_heap *h, size_t align, size_t size)
@@ -248,7 +260,7 @@ static void *tlsf_alloc(struct mem_heap *h, size_t align, size_t size)
 		return NULL;
 	f = frag_of(links_at(h, p));
 	list_pop(h, list, links_at(h, p)->next);
-	return take(h, f, size_of(f), need, TLSF_USED);
+	return take(h, f, size_of(f), need, TLSF_USED, true);
 }
 
 static void tlsf_free(struct mem_heap *h, void *p)
@@ -256,8 +268,9 @@ static void tlsf_free(struct mem_heap *h, void *p)
 	struct tlsf_frag *f = frag_of(p), *next = next_of(f), *first = f;
 	uint64_t size = size_of(f), bytes = size - TLSF_HEAD;
 	int fragments = 1;
+	bool told = !is_used(next);
 
-	if (!is_used(next)) {
+	if (told) {
 		HEAP_SWALLOWED(h, off_of(h, next), off_of(h, f));
 		list_remove(h, next);
 		size += size_of(next);
@@ -273,7 +286,7 @@ static void tlsf_free(struct mem_heap *h, void *p)
 		bytes += TLSF_HEAD, fragments--;
 	}
 	tally(h, bytes, fragments);
-	make_free(h, first, size, next);
+	make_free(h, first, size, next, told);
 }
 
 static bool tlsf_resize(struct mem_heap *h, void *p, size_t size)
@@ -281,9 +294,11 @@ static bool tlsf_resize(struct mem_heap *h, void *p, size_t size)
 	struct tlsf_frag *f = frag_of(p), *next = next_of(f);
 	uint64_t need = size + TLSF_HEAD, had = size_of(f), have = had;
 
-	if (is_used(next) && (need > had || had - need < TLSF_LEAST))
+	bool joins = !is_used(next);
+
+	if (!joins && (need > had || had - need < TLSF_LEAST))
 		return need <= had;
-	if (!is_used(next)) {
+	if (joins) {
 		have += size_of(next);
 		if (need > have)
 			return false;
@@ -293,7 +308,7 @@ static bool tlsf_resize(struct mem_heap *h, void *p, size_t size)
 	} else {
 		tally(h, had - TLSF_HEAD, 1);
 	}
-	take(h, f, have, need, f->size & TLSF_BITS);
+	take(h, f, have, need, f->size & TLSF_BITS, joins);
 	return true;
 }
 
