@@ -652,6 +652,13 @@ LONG_CALL void free_front(void *p, const struct mem_site *site, const void *call
 	pkg_release(&call, p);
 }
 
+LONG_CALL void *realloc_front(void *p, size_t size, const struct mem_site *site, const void *caller)
+{
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_reallocate(&call, p, size) : not_ready();
+}
+
 /* ---- */
 
 void *mem_pkg_malloc(size_t size, const struct mem_site *site)
@@ -685,7 +692,9 @@ void *mem_pkg_memalign(size_t align, size_t size, const struct mem_site *site)
 
 void *mem_pkg_realloc(void *p, size_t size, const struct mem_site *site)
 {
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_reallocate(CALL(0), p, size) : not_ready();
+	static const struct pkg_otherwise otherwise = { malloc_front, free_front, realloc_front };
+
+	return pkg_plain_realloc(p, size, site, __builtin_return_address(0), &otherwise);
 }
 
 void *mem_pkg_reallocxf(void *p, size_t size, const struct mem_site *site)

@@ -842,6 +842,63 @@ static void stats_are_what_a_walk_finds_whatever_is_called(void)
 	CHECK(faults == 0);
 }
 
+/* Nor is a byte of it lost, or anything counted wrongly. */
+static void an_array_that_grows_moves_now_and_then(void)
+{
+	enum { MOST = 32768, STEP = 16, MOVES = 20 };
+	unsigned char *p = pkg_malloc(STEP), *was;
+	unsigned moves = 0;
+
+	CHECK(p);
+	memset(p, 1, STEP);
+	for (size_t size = 2 * STEP; size <= MOST; size += STEP, moves += p != was) {
+		was = p;
+		p = pkg_realloc(p, size);
+		CHECK(p && pkg_usable(p) >= size);
+		memset(p + size - STEP, (int)(size / STEP % 251), STEP);
+		CHECK(size % 4096 || agree());
+	}
+	for (size_t b = STEP; b < MOST; b++)
+		CHECK(p[b] == (b / STEP + 1) % 251);
+	CHECK(tracked || moves < MOVES);
+	pkg_free(p);
+	CHECK(agree() && faults == 0);
+}
+
+static void an_array_that_shrinks_gives_back(void)
+{
+	enum { LARGE = 128 << 10 };
+	unsigned char *p = NULL;
+
+	for (size_t size = 1024; size <= LARGE; size *= 2) {	/* so that it has room behind it */
+		p = pkg_realloc(p, size);
+		CHECK(p);
+		memset(p, 7, size);
+	}
+	p = pkg_realloc(p, LARGE / 2);
+	CHECK(p && pkg_usable(p) < LARGE / 2 + LARGE / 8);
+	p = pkg_realloc(p, 100);
+	CHECK(p && pkg_usable(p) < LARGE / 8 && agree());
+	for (unsigned b = 0; b < 100; b++)
+		CHECK(p[b] == 7);
+	pkg_free(p);
+	p = pkg_malloc(10000);
+	CHECK(p);
+	p = pkg_realloc(p, 100);
+	CHECK(p && (tracked || pkg_usable(p) < 1000));
+	pkg_free(p);
+	CHECK(faults == 0);
+}
+
+static void a_realloc_of_what_is_cached_is_a_fault(void)
+{
+	void *p = pkg_malloc(40);
+
+	pkg_free(p);
+	CHECK(!pkg_realloc(p, 60) && faults == 1);
+	CHECK(agree());
+}
+
 /* `alone`: says how many fragments are inside of a process of one thread, which one under ThreadSanitizer is not. */
 static const struct { const char *name; void (*run)(void); bool alone; } tests[] = {
 	{ "what_is_freed_is_told_as_cached_and_handed_out_next", what_is_freed_is_told_as_cached_and_handed_out_next, true },
@@ -874,6 +931,9 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "what_a_thread_left_goes_back_when_tracking_changes", what_a_thread_left_goes_back_when_tracking_changes,
 	  false },
 	{ "what_threads_leave_is_bounded", what_threads_leave_is_bounded, false },
+	{ "an_array_that_grows_moves_now_and_then", an_array_that_grows_moves_now_and_then, false },
+	{ "an_array_that_shrinks_gives_back", an_array_that_shrinks_gives_back, false },
+	{ "a_realloc_of_what_is_cached_is_a_fault", a_realloc_of_what_is_cached_is_a_fault, false },
 	{ "stats_are_what_a_walk_finds_whatever_is_called", stats_are_what_a_walk_finds_whatever_is_called, false },
 };
 

@@ -74,6 +74,13 @@ struct magazine_gate {
 	uint64_t shelf;			/* take: of bytes - SHELF_LEAST */
 };
 
+/*
+ * What a thread's last reallocs made larger, and how large: it is likely to grow once more (plain.c). A guess, which a
+ * signal handler may spoil. Of memory that may grow to so many bytes, for `SHARE` of the heap at most.
+ */
+enum { GROWN = 4, GROWN_SMALL = 64 << 10, GROWN_MOST = 4 << 20, GROWN_SHARE = 64 };
+struct grown { const void *ptr; uint64_t size; };
+
 /** Of one thread, or the depot. Only the owner changes it, the depot's is who has the lock; gates who forks, too. */
 struct magazines {
 	union {
@@ -97,6 +104,8 @@ struct magazines {
 	uint8_t looks;
 	bool owned;
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
+	uint8_t grown_next;
+	struct grown grown[GROWN];
 	bool learned[MAGAZINE_STEPS];	/* in.size_of[k] is what the manager gives, where it keeps its own memory */
 	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of in.at[k], while calls are recorded */
 	struct shelf shelf;
@@ -370,9 +379,14 @@ static inline uint64_t magazine_usable(const struct magazines *m, const void *pt
 /** What asks if the heap is ready, then front.c. @caller: where there is no site */
 typedef void *pkg_alloc_fn(size_t size, const struct mem_site *site, const void *caller);
 typedef void pkg_free_fn(void *ptr, const struct mem_site *site, const void *caller);
+typedef void *pkg_realloc_fn(void *ptr, size_t size, const struct mem_site *site, const void *caller);
+struct pkg_otherwise { pkg_alloc_fn *alloc; pkg_free_fn *free; pkg_realloc_fn *realloc; };
 /** plain.c: by the manager alone, or otherwise. `ptr` is not NULL. */
 void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise);
 void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
+/** It stays where it is, or moves by what the thread has ready. `ptr` may be anything. */
+void *pkg_plain_realloc(void *ptr, size_t size, const struct mem_site *site, const void *caller,
+			const struct pkg_otherwise *otherwise);
 /** The same of what magazine_put_sized() says it is: onto the thread's shelf, if it is not larger than what lies there.
  */
 void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);

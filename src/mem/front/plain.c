@@ -181,14 +181,19 @@ static inline uint64_t plain_usable(const struct magazines *m, const struct pool
 	return usable;
 }
 
+/* What lies in a magazine or on a shelf is in use for the manager alone. */
+static inline bool plain_waits(const struct magazines *m, const void *ptr, uint64_t usable)
+{
+	return usable < SHELF_END && UNLIKELY(*magazine_tag_of(ptr) == m->in.tag);
+}
+
 void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
 	uint64_t usable = plain_usable(m, p, ptr), i = usable / 16, turn;
 
-	if (UNLIKELY(!usable) || UNLIKELY(mem_pkg_self.inside) ||
-	    (usable < SHELF_END && UNLIKELY(*magazine_tag_of(ptr) == m->in.tag))) {
+	if (UNLIKELY(!usable) || UNLIKELY(mem_pkg_self.inside) || plain_waits(m, ptr, usable)) {
 		otherwise(ptr, site, caller);
 		return;
 	}
@@ -232,4 +237,145 @@ void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const vo
 	if (UNLIKELY(i - MAGAZINE_SIZES >= SHELF_END / 16 - MAGAZINE_SIZES) ||
 	    UNLIKELY(*magazine_tag_of(ptr) == m->in.tag) || UNLIKELY(!shelf_put(m, ptr, i)))
 		pkg_plain_free(ptr, site, caller, otherwise);
+}
+
+/* ---- realloc ---- */
+
+/*
+ * What has grown before will grow again: it gets room behind it, half as much below a page, else more, of which no page
+ * is there before it is used. Of a heap that may not become large nothing is spent on that.
+ */
+static inline uint64_t with_room(const struct pool *p, uint64_t size)
+{
+	uint64_t more = size < META_PAGE     ? size / 2
+			: size < GROWN_SMALL ? 3 * size
+			: size < GROWN_MOST  ? size
+					     : GROWN_MOST;
+
+	return more <= p->id->size / GROWN_SHARE ? size + more : size;
+}
+
+static struct grown *grown_find(struct magazines *m, const void *ptr)
+{
+	for (unsigned i = 0; i < GROWN; i++)
+		if (m->grown[i].ptr == ptr)
+			return &m->grown[i];
+	return NULL;
+}
+
+static void grown_note(struct magazines *m, struct grown *g, const void *ptr, uint64_t size)
+{
+	if (!g)
+		g = &m->grown[m->grown_next++ % GROWN];
+	*g = (struct grown){ ptr, size };
+}
+
+/* Of a manager whose pages have one size each: it can neither grow there nor give anything back. */
+static inline bool one_of_many(const struct magazines *m, uint64_t usable)
+{
+	return m->starts && (usable < 16 * MAGAZINE_SIZES || usable % META_PAGE);
+}
+
+/*
+ * `size` bytes are within what it has. One of many stays while more than half is wanted. Of others an eighth may lie
+ * idle, or what was added for growth, as long as it grows.
+ */
+static bool stays(struct magazines *m, const void *ptr, uint64_t usable, uint64_t size)
+{
+	struct grown *g;
+
+	if (one_of_many(m, usable))
+		return size > usable / 2;
+	if (usable - size <= usable / 8)
+		return true;
+	g = grown_find(m, ptr);
+	if (!g)
+		return false;
+	if (size < g->size)
+		g->ptr = NULL;
+	g->size = size;
+	return g->ptr;
+}
+
+/* By the manager, at the same place. false: not here, or all that is known is not so any more. */
+static bool resize_locked(struct magazines *m, struct pool *p, void *ptr, uint64_t usable, uint64_t want, uint64_t need)
+{
+	uint64_t turn = enter_plain(p), now;
+	bool done = false;
+
+	if (LIKELY(__libc_single_threaded) || LIKELY(plain_usable(m, p, ptr) == usable))
+		done = p->ops->resize(&p->heap, ptr, want) ||
+		       (want != need && p->ops->resize(&p->heap, ptr, need));
+	if (done) {
+		now = m->starts ? p->ops->usable(&p->heap, ptr) : magazine_usable(m, ptr);
+		starts_set(p, ptr, now);
+		count_plain(p, now - usable, 0);
+		if (UNLIKELY(p->counters.used > p->counters.max_used)) {
+			p->counters.max_used = p->counters.used;
+			show(&p->live->counters.max_used, p->counters.max_used);
+		}
+		trim_freed(p);
+	}
+	leave_plain(p, turn);
+	return done;
+}
+
+static inline uint64_t plain_need(const struct magazines *m, size_t size)
+{
+	return size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head;
+}
+
+/* It fails as if it had not been tried. */
+static void *alloc_quiet(size_t size, const struct mem_site *site, const void *caller)
+{
+	int saved = errno;
+	void *ptr = pkg_front_alloc(
+		&(const struct front_call){ .p = &mem_pkg_pool, .site = site, .caller = caller, .flags = FRONT_QUIET },
+		16, size);
+
+	errno = saved;
+	return ptr;
+}
+
+static inline void *alloc_again(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise)
+{
+	void *ptr = magazine_take(size);
+
+	return LIKELY(ptr) ? ptr : pkg_plain_alloc(size, site, caller, otherwise);
+}
+
+void *pkg_plain_realloc(void *ptr, size_t size, const struct mem_site *site, const void *caller,
+			const struct pkg_otherwise *otherwise)
+{
+	struct magazines *m = mem_pkg_self.own;
+	struct pool *p = &mem_pkg_pool;
+	uint64_t usable = plain_usable(m, p, ptr), want = size;
+	struct grown *g;
+	void *now = NULL;
+
+	if (UNLIKELY(!usable) || UNLIKELY(!size) || UNLIKELY(size > p->data_size - 64) ||
+	    UNLIKELY(!magazine_follows(m)) || UNLIKELY(mem_pkg_self.inside) || plain_waits(m, ptr, usable))
+		return otherwise->realloc(ptr, size, site, caller);
+	if (size <= usable && LIKELY(stays(m, ptr, usable, size)))
+		return ptr;
+	g = grown_find(m, ptr);
+	if (g && size > usable)
+		want = with_room(p, size);
+	if (!one_of_many(m, usable) &&
+	    resize_locked(m, p, ptr, usable, plain_need(m, want), plain_need(m, size))) {
+		if (size > usable)
+			grown_note(m, g, ptr, size);
+		return ptr;
+	}
+	if (want != size)
+		now = alloc_again(want, site, caller, alloc_quiet);
+	if (!now)
+		now = alloc_again(size, site, caller, size > usable ? otherwise->alloc : alloc_quiet);
+	if (UNLIKELY(!now))
+		return size > usable ? NULL : ptr;
+	memcpy(now, ptr, size < usable ? size : usable);
+	magazine_free(ptr, site, caller, otherwise->free);
+	if (size > usable)
+		grown_note(m, g, now, size);
+	return now;
 }

@@ -192,13 +192,23 @@ COLD static void *realloc_early(void *p, size_t size, const void *caller)
 	return fresh;
 }
 
-static void *realloc_from(void *p, size_t size, const void *caller)
+__attribute__((noinline)) static void *realloc_front(void *p, size_t size, const struct mem_site *site,
+						     const void *caller)
 {
+	(void)site;
 	if (UNLIKELY(!pkg_ready(&mem_pkg_pool)))
 		return realloc_not_ready(p, size);
 	if (UNLIKELY(early_holds(p)))
 		return realloc_early(p, size, caller);
 	return pkg_reallocate(CALL(0), p, size);
+}
+
+static void *realloc_from(void *p, size_t size, const void *caller)
+{
+	static const struct pkg_otherwise otherwise = { malloc_front, free_front, realloc_front };
+
+	return relocated() ? pkg_plain_realloc(p, size, NULL, caller, &otherwise) :
+			     realloc_front(p, size, NULL, caller);
 }
 
 /* As glibc has it: what is no power of two becomes the next one. */
