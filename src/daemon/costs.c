@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "ctl/memory.h"
+#include "daemon/log.h"
 #include "memapi/memapi.h"
 #include "memapi/memcore.h"
 
@@ -167,20 +168,6 @@ static double median(struct runner *r)
 	return r->ns[TURNS / 2];
 }
 
-/* A mode that the manager does not have, as guards in some, is left out. */
-static void take_turns(struct runner runner[MODES])
-{
-	for (unsigned t = 0; t < TURNS; t++)
-		for (unsigned i = 0; i < MODES; i++) {
-			struct runner *r = &runner[i];
-
-			if (r->to == -1)
-				continue;
-			if (write(r->to, "", 1) != 1 || read(r->from, &r->ns[t], sizeof r->ns[t]) != sizeof r->ns[t])
-				end_runner(r);
-		}
-}
-
 static void remove_all(const char *dir)
 {
 	DIR *d = opendir(dir);
@@ -193,9 +180,26 @@ static void remove_all(const char *dir)
 	(void)rmdir(dir);
 }
 
+/* A mode that the manager does not have, as guards in some, is left out. */
+static void take_turns(struct runner runner[MODES], const char *dir)
+{
+	for (unsigned t = 0; t < TURNS; t++) {
+		for (unsigned i = 0; i < MODES; i++) {
+			struct runner *r = &runner[i];
+
+			if (r->to == -1)
+				continue;
+			if (write(r->to, "", 1) != 1 || read(r->from, &r->ns[t], sizeof r->ns[t]) != sizeof r->ns[t])
+				end_runner(r);
+		}
+		if (!t)
+			remove_all(dir);	/* all heaps are open: nothing is left behind by who is killed */
+	}
+}
+
 int costs_measure(const struct conf *conf)
 {
-	char dir[] = "/tmp/mmd-costs-XXXXXX";
+	char dir[] = "/dev/shm/memapi-costs-XXXXXX";	/* where registries are */
 	struct runner runner[MODES];
 	double libc;
 
@@ -208,7 +212,7 @@ int costs_measure(const struct conf *conf)
 	setenv("MEMAPI_CONFIG", "/dev/null", 1);
 	for (unsigned i = 0; i < MODES; i++)
 		start_runner(&runner[i], &modes[i], conf);
-	take_turns(runner);
+	take_turns(runner, dir);
 	libc = runner[0].to == -1 ? 0 : median(&runner[0]);
 	for (unsigned i = 0; i < MODES; i++) {
 		if (runner[i].to != -1 && libc > 0) {
@@ -218,7 +222,7 @@ int costs_measure(const struct conf *conf)
 		}
 		end_runner(&runner[i]);
 	}
-	remove_all(dir);
+	remove_all(dir);			/* what came after the first turn */
 	return libc > 0 ? 0 : 1;
 }
 
@@ -321,14 +325,19 @@ static void begin(struct costs *c)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct costs *c = arg;
+	int status = 0;
 
 	(void)fd, (void)what;
-	if (c->pid == -1)
+	if (c->pid == -1) {
 		begin(c);
-	else if (!waitpid(c->pid, NULL, WNOHANG))
+	} else if (!waitpid(c->pid, &status, WNOHANG)) {
 		event_add(c->timer, &later);
-	else
+	} else {
 		c->pid = 0;
+		if (!c->rows)
+			log_line(LOG_NOTICE, "what watching costs is not known: `%s --costs` says why (it ended with %#x)", c->self,
+				 (unsigned)status);
+	}
 }
 
 struct costs *costs_start(struct event_base *base, const char *self, const struct conf *conf)
