@@ -52,7 +52,7 @@ void error_set(struct conf_error *e, const char *format, ...) __attribute__((for
 /** A list "a b c" as "a, b, c". Returns `buf`. */
 char *words_text(const char *words, char *buf, size_t bytes);
 
-/** 1 to 48 of A-Z a-z 0-9 _ . -, not digits alone: as shm_create() takes it. */
+/** 1 to 48 of A-Z a-z 0-9 _ . -, not digits alone, no dot first: as shm_create() takes it. */
 bool pool_name_good(const char *name);
 #define POOL_NAME_RULE "1 to 48 of A-Z a-z 0-9 _ . -, not digits alone, no dot first"
 

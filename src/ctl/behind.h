@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Who observes goes behind those whom it observes: how a thread of mmd or mmctl stays off the CPU that others want. */
 #ifndef CTL_BEHIND_H
 #define CTL_BEHIND_H
 

@@ -301,7 +301,7 @@ static enum rpc_role role_of(struct server *s, int fd, struct rpc_peer *ret_who)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
 		return ROLE_NONE;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_len))
-		groups_len = 0;		/* more than fit: only the first group counts */
+		groups_len = 0;		/* more than fit: only the peer's gid counts */
 	ret_who->pid = cred.pid;
 	ret_who->uid = cred.uid;
 	return s->opts.role(&(struct server_peer){ cred.pid, cred.uid, cred.gid, groups, groups_len / sizeof *groups },

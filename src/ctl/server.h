@@ -20,12 +20,13 @@
 struct server;
 
 struct server_limits {
-	unsigned connections;		/* 256 */
+	unsigned connections;
 	unsigned idle_s;		/* without a byte from the peer; 0: no limit */
-	unsigned stall_s;		/* without reading what it was sent: 30 */
-	size_t request_bytes;		/* of a line: RPC_REQUEST_MAX */
-	size_t backlog_bytes;		/* replies that wait, over all: 32 MiB; above it calls are refused */
+	unsigned stall_s;		/* without reading what it was sent */
+	size_t request_bytes;		/* of a line */
+	size_t backlog_bytes;		/* replies that wait, over all; above it calls are refused */
 };
+/** For whoever has no other wish; mmd's are those of keys.def, but for stall_s. */
 extern const struct server_limits server_limits_default;
 
 /** Who connected, as the kernel says, at the time of connect(). */

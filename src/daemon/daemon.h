@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mmd: what its files share. One struct daemon, one thread; long reports go on in another one (aside.h), checks of
- * heaps in one each (job.h). None but the loop touches the daemon.
+ * mmd: what its files share. One struct daemon, touched by none but the loop. Beside it work threads with observers of
+ * their own: one for reports that take long (aside.h), one or two for each check of heaps (job.h), one for samples
+ * (round.h).
  *
  *	main.c		options, start, signals, end, restart		listen.c notify.c log.c roles.c
  *	h_*.c		one family of methods each			pick.c visit.c rows.c tally.c page.c: theirs
- *	sample.c	live bytes by call site over time		hosted.c	pools that live while mmd does
+ *	aside.c job.c	reports and checks beside the loop		costs.c		what watching costs here
+ *	sample.c	live bytes by call site over time		round.c		one sample, in its thread
+ *	hosted.c	pools that live while mmd does
  *	watch.c		recoveries, and who holds a lock for how long
  */
 #ifndef DAEMON_DAEMON_H

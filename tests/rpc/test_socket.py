@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A real mmd over its raw socket: what comes in is bytes, what must come out is told to the letter.
 
+Every answer that a test gets by call() has the members that methods.def tells of its method, and no other.
+
     test_socket.py MMD APP [TEST...] [-TEST...]	-: all but these
 
 Every test has a directory of its own for socket, registry, state and configuration. APP is app.c: a program with heaps to look at.
@@ -11,6 +13,7 @@ import ctypes
 import grp
 import json
 import os
+import re
 import resource
 import select
 import shutil
@@ -35,8 +38,86 @@ def check(truth, *what):
         raise AssertionError(" ".join(str(w) for w in what))
 
 
+# ---- what methods.def tells of an answer ----
+
+ANYTHING = object()			# {…}: an object whose members others tell
+
+
+def shape_of(text):
+    """`{a, b?: [{c}], d: {…}}` as {"a": None, "b?": [{"c": None}], "d": ANYTHING}; None is one value."""
+    words = re.findall(r"[{}\[\],:…]|[^\s{}\[\],:…]+", text)
+
+    def value():
+        word = words.pop(0)
+        if word == "[":
+            shape = [value()]
+            check(words.pop(0) == "]", "no ] in", text)
+            return shape
+        if word != "{":
+            return None
+        shape = ANYTHING if words[0] == "…" else {}
+        while words[0] != "}":
+            name = words.pop(0)
+            if words[0] == ":":
+                words.pop(0)
+                shape[name] = value()
+            elif shape is not ANYTHING:
+                shape[name] = None
+            if words[0] == ",":
+                words.pop(0)
+        words.pop(0)
+        return shape
+
+    shape = value()
+    check(not words, "after its end in", text, ":", *words)
+    return shape
+
+
+def inner_shapes(shape, found):
+    """Objects by the name of their member: `site` is told once, and meant wherever it stands."""
+    if isinstance(shape, list):
+        inner_shapes(shape[0], found)
+    elif isinstance(shape, dict):
+        for name, inner in shape.items():
+            if isinstance(inner, dict):
+                found.setdefault(name.rstrip("?"), inner)
+            inner_shapes(inner, found)
+
+
+class Told:
+    """The results of all methods, as rpc.discover has them."""
+
+    def __init__(self, methods):
+        self.result = {m["name"]: shape_of(m["result"]) for m in methods}
+        self.inner = {}
+        for shape in self.result.values():
+            inner_shapes(shape, self.inner)
+
+    def differences(self, shape, value, name):
+        """What `value`, found at `name`, has beyond its shape, and what it lacks. null may stand everywhere."""
+        if value is None or shape is ANYTHING:
+            return [] if value is None or isinstance(value, dict) else [name + " is no object"]
+        if shape is None and isinstance(value, dict):
+            shape = self.inner.get(name.rsplit(".", 1)[-1], {})
+        if isinstance(shape, list) and isinstance(value, list):
+            return [d for row in value for d in self.differences(shape[0], row, name)]
+        if isinstance(shape, dict) and isinstance(value, dict):
+            return self.members(shape, value, name)
+        return [] if shape is None and not isinstance(value, list) else [name + " is told to be something else"]
+
+    def members(self, shape, value, name):
+        told = {member.rstrip("?"): inner for member, inner in shape.items()}
+        wrong = ["%s.%s is not told" % (name, member) for member in value if member not in told]
+        wrong += ["%s.%s is not sent" % (name, member) for member in shape if member[-1] != "?" and member not in value]
+        for member in value:
+            if member in told:
+                wrong += self.differences(told[member], value[member], "%s.%s" % (name, member))
+        return wrong
+
+
 class Client:
     """One connection; lines in and out."""
+    told = None				# of all that this program starts
 
     def __init__(self, path, timeout=20):
         self.s = socket.socket(socket.AF_UNIX)
@@ -69,7 +150,15 @@ class Client:
     def call(self, method, **params):
         reply = self.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
         check("error" not in reply, method, params, reply)
+        self.compare(method, reply["result"])
         return reply["result"]
+
+    def compare(self, method, result):
+        """The answer is what methods.def tells."""
+        if not Client.told:
+            Client.told = Told(self.ask('{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}')["result"]["methods"])
+        wrong = Client.told.differences(Client.told.result[method], result, method)
+        check(not wrong, "methods.def and the answer differ:", ", ".join(sorted(set(wrong))))
 
     def error(self, method, **params):
         reply = self.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
@@ -699,6 +788,40 @@ def every_method_does_its_example(p):
                 check(result == "pong")
             else:
                 has_members(m["name"], result)
+
+
+def objects(shape, name):
+    """Each place of a shape where members are told."""
+    if isinstance(shape, list):
+        yield from objects(shape[0], name)
+    elif isinstance(shape, dict):
+        yield name, shape
+        for member, inner in shape.items():
+            yield from objects(inner, "%s.%s" % (name, member.rstrip("?")))
+
+
+@test
+def a_member_that_is_not_told_is_found(p):
+    p.start()
+    p.app("shm=50,64", "fork")
+    empty = {"status.costs", "status.skipped", "status.pools.lock", "stats.pools.lock", "check.pools.errors", "dump.errors"}
+    with p.client() as c:
+        for method, params in (("status", {}), ("stats", {}), ("dump", {"domain": "shm", "state": "used"}), ("summary", {"domain": "shm"}),
+                               ("leaks", {"domain": "shm"}), ("check", {}), ("manager.get", {}), ("rpc.discover", {})):
+            result, shape = c.call(method, **params), c.told.result[method]
+            for name, members in list(objects(shape, method)):
+                if name in empty:
+                    continue
+                for member in [m for m in members if m[-1] != "?"]:
+                    inner = members.pop(member)		# as if methods.def did not tell of it
+                    wrong = c.told.differences(shape, result, method)
+                    members[member] = inner
+                    check("%s.%s is not told" % (name, member) in wrong, name, member, wrong)
+                members["more"] = None			# ... and as if it told of one more
+                wrong = c.told.differences(shape, result, method)
+                del members["more"]
+                check("%s.more is not sent" % name in wrong, name, wrong)
+            check(not c.told.differences(shape, result, method), "as it was")
 
 
 # ---- heaps to look at ----
