@@ -36,6 +36,21 @@ static void ladder(const struct memory *m, bool fenced, unsigned *ret_moved, uns
 		m->free(fence[i]);
 }
 
+/* Programs use what usable() tells them: all of it is theirs, and moves with it. */
+static void usable_moves(const struct memory *m)
+{
+	for (size_t size = 1; size < 300; size++) {
+		char *p = m->alloc(size), *q;
+		size_t usable = m->usable(p);
+
+		fill(p, usable, 7);
+		q = m->realloc(p, usable + 1000);
+		EXPECT(q && intact(q, usable, 7));
+		m->free(q);
+	}
+	expect_views_agree(m, 0);
+}
+
 static void xf_frees(const struct memory *m)
 {
 	char *p = m->alloc(300), *q;
@@ -81,6 +96,7 @@ void grow_and_shrink(const struct memory *m)
 	ladder(m, true, &moved, &stayed);
 	EXPECT(moved);				/* something was behind it */
 	xf_frees(m);
+	usable_moves(m);
 	resize_loses(m);
 }
 

@@ -380,6 +380,12 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 		front_fault(call, MEM_OVERRUN, ptr, index);
 }
 
+/* Bytes that are the program's: guards watch what lies behind the request. */
+static uint64_t usable_of(const struct meta_record *r, uint64_t usable)
+{
+	return !r ? usable : r->owner >> 48 & RECORD_GUARDED ? record_requested(r) : usable - TAIL_BYTES;
+}
+
 size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 {
 	struct pool *p = call->p;
@@ -395,8 +401,8 @@ size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == BAD)
 		usable = 0;
-	else if (r) /* guards watch what lies behind the request */
-		usable = r->owner >> 48 & RECORD_GUARDED ? record_requested(r) : usable - TAIL_BYTES;
+	else
+		usable = usable_of(r, usable);
 	leave(p, call->o, call->flags);
 	return usable;
 }
@@ -462,7 +468,7 @@ static struct front_old resize_here(const struct front_call *call, void *ptr, si
 		old.bad = true;
 	} else {
 		need = size <= p->data_size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
-		old.bytes = r ? record_requested(r) : usable;
+		old.bytes = usable_of(r, usable);
 		old.owned = r && r->owner >> 48 & RECORD_OWNED;
 		if (need && !(r && (overrun(r, ptr, usable) || r->owner >> 48 & RECORD_QUARANTINED))) {
 			old.now = p->ops->resize(&p->heap, ptr, need) ? ptr : NULL;
