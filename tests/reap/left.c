@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which pools nobody uses any more, by what is in their files. Exit status 0, or 1 with the line. */
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "expect.h"
-#include "mem/reap/reap.c"		/* slots_gone() is its own */
+#include "mem/meta/layout.h"
+#include "mem/meta/process.h"
+#include "mem/meta/slot.h"
+#include "mem/reap/reap.h"
 
 static void write_slot(int fd, const struct meta_slot *s)
 {
@@ -38,16 +41,16 @@ static void who_is_claiming_uses_the_pool(int fd)
 
 	s.state = word(SLOT_CLAIMING, getpid());
 	write_slot(fd, &s);
-	EXPECT(!slots_gone(fd));
+	EXPECT(!reap_slots_gone(fd));
 	s.state = word(SLOT_LIVE, getpid());
 	write_slot(fd, &s);
-	EXPECT(slots_gone(fd));			/* another process has that pid now */
+	EXPECT(reap_slots_gone(fd));			/* another process has that pid now */
 	s.start_time--;
 	write_slot(fd, &s);
-	EXPECT(!slots_gone(fd));
+	EXPECT(!reap_slots_gone(fd));
 	s.state = word(SLOT_CLAIMING, a_dead_pid());
 	write_slot(fd, &s);
-	EXPECT(slots_gone(fd));
+	EXPECT(reap_slots_gone(fd));
 }
 
 int main(void)
