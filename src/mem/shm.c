@@ -47,25 +47,32 @@ struct owner *mem_shm_owner_in(unsigned k)
 	return k ? &others[mem_shm_self.owner.number][k - 1] : &mem_shm_self.owner;
 }
 
-static void leave_all(void)
+/*
+ * Who ends with a lock, or inside of a call, leaves nothing: the kernel certifies its death, and the others take the
+ * lock over and roll back. So that what ends after us in this thread still finds whose the lock is. false: it is so.
+ */
+static bool leave_all(void)
 {
+	for (unsigned k = mem_shm_shards; k--; )
+		if (shm_busy(mem_shm_owner_in(k)))
+			return false;
 	for (unsigned k = mem_shm_shards; k--; ) { /* shard 0 last: its slot says whose the others are */
 		struct owner *o = mem_shm_owner_in(k);
 
-		if (o->slot && !shm_busy(o) && !slot_settled(&mem_shm_pools[k], o->number))
+		if (o->slot && !slot_settled(&mem_shm_pools[k], o->number))
 			shm_front_settle(&mem_shm_pools[k], o, o->number);
 		o->open = OWNER_CLOSED;
 		slot_leave(&mem_shm_pools[k], o);
 	}
+	return true;
 }
 
 static void thread_ends(void *arg)
 {
 	struct shm_thread *t = arg;
 
-	if (t->epoch && t->epoch == *epoch_word)
-		leave_all();
-	t->epoch = 0;
+	if (!t->epoch || t->epoch != *epoch_word || leave_all())
+		t->epoch = 0;
 }
 
 static void adopt(const struct owner *o)
@@ -143,8 +150,15 @@ static int attach(struct pool *p, const char *name)
 {
 	int rc = shared_attach(name, 0, p, &mem_shm_shards);
 
-	if (rc == 0)
-		return claim(p);
+	if (rc == 0) {
+		rc = claim(p);
+		if (rc) {
+			shared_detach(p, mem_shm_shards);
+			*p = (struct pool){ 0 };
+			mem_shm_shards = 1;
+		}
+		return rc;
+	}
 	*p = (struct pool){ 0 };
 	mem_set_error("the shared pool %s could not be attached: %s", name,
 		      rc == -ENOENT	 ? "there is none of this name; mmd hosts those of its configuration"
@@ -345,9 +359,8 @@ void mem_shm_at_exit(void)
 	if (!p->id)
 		return;
 	crowd = shared_crowd(p);
-	if (mem_shm_self.epoch && mem_shm_self.epoch == *epoch_word)
-		leave_all();
-	mem_shm_self.epoch = 0;
+	if (!mem_shm_self.epoch || mem_shm_self.epoch != *epoch_word || leave_all())
+		mem_shm_self.epoch = 0;
 	heirs = shared_heirs(p);
 	if (p->id->hosted || mem_conf()->keep_exited || (!crowd.own && crowd.dead))
 		return;

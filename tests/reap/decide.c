@@ -6,7 +6,7 @@
  * background, close what is not theirs, or die. What this kernel or user may not do is done to the slot's words
  * instead, and said.
  *
- * Usage: decide MANAGER [closed|sleep|needy]. Exit status 0, or 1 with the line.
+ * Usage: decide MANAGER [closed|sleep|needy|full|refused]. Exit status 0, or 1 with the line.
  */
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -219,6 +219,113 @@ static void one_in_the_background_lives_on(void)
 	EXPECT(shm_usable(shm_root_get("daemonised")) >= 500);
 	shm_free(shm_root_get("daemonised"));
 	EXPECT(shm_root_set("daemonised", NULL) == 0);
+}
+
+/* ---- the lock ---- */
+
+static uint64_t state_of_pools(void)
+{
+	uint64_t worst = POOL_LIVE;
+
+	for (unsigned k = 0; k < mem_shm_shards; k++)
+		if (atomic_load(&mem_shm_pools[k].live->state) != POOL_LIVE)
+			worst = atomic_load(&mem_shm_pools[k].live->state);
+	return worst;
+}
+
+static void *end_with_the_lock(void *arg)
+{
+	shm_lock();
+	return arg;
+}
+
+static void *claim_and_use(void *arg)
+{
+	void *p = shm_malloc(40);
+
+	shm_free(p);
+	return p ? arg : NULL;
+}
+
+/* The pool's lock names the one that ended, whose slot nobody may have before it does not. */
+static void a_thread_that_ends_with_the_lock_is_dead(void)
+{
+	static char done;
+	uint64_t takeovers = atomic_load(&mem_shm_pool.live->takeovers);
+	pthread_t thread;
+	void *got;
+
+	EXPECT(pthread_create(&thread, NULL, end_with_the_lock, NULL) == 0 && pthread_join(thread, NULL) == 0);
+	slot_reap(&mem_shm_pool, own());
+	for (unsigned i = 0; i < 3; i++) {
+		EXPECT(pthread_create(&thread, NULL, claim_and_use, &done) == 0);
+		EXPECT(pthread_join(thread, &got) == 0 && got == &done);
+	}
+	EXPECT(serves(5000) && state_of_pools() == POOL_LIVE);
+	EXPECT(atomic_load(&mem_shm_pool.live->takeovers) == takeovers + 1);
+}
+
+static void exit_with_the_lock(int gate)
+{
+	shm_lock();
+	wait_at(gate);
+	exit(0);
+}
+
+static void a_process_that_exits_with_the_lock_is_dead(void)
+{
+	struct child c = start(exit_with_the_lock);
+
+	let_go_on(&c);
+	EXPECT(status_of(&c) == 0);
+	slot_reap(&mem_shm_pool, own());
+	EXPECT(serves(5000) && serves(5000) && state_of_pools() == POOL_LIVE);
+}
+
+/* What an earlier version, or a wild store, has left: it left in order, and the lock names it. */
+static void who_left_keeps_no_lock(void)
+{
+	struct child c = start(hold_the_lock);
+	struct meta_slot *s = pool_slot(&mem_shm_pool, c.slot);
+
+	until_locked();
+	kill_it(&c);
+	atomic_store(&s->state, (atomic_load(&s->state) & ~0xffull) | SLOT_LEFT);
+	slot_reap(&mem_shm_pool, &(struct owner){ 0 });	/* it has no slot, and cannot repair */
+	EXPECT(state_of(c.slot) == SLOT_LEFT && LOCK_SLOT(atomic_load(&mem_shm_pool.live->lock)) == c.slot + 1);
+	slot_reap(&mem_shm_pool, own());
+	EXPECT(!(uint32_t)atomic_load(&mem_shm_pool.live->lock));
+	EXPECT(serves(5000) && state_of_pools() == POOL_LIVE);
+}
+
+/* A wild store: the lock names a slot that the pool does not have yet, or never will. */
+static void locked_by_nobody(int gate)
+{
+	uint64_t used = atomic_load(&mem_shm_pool.live->slots_used);
+	static const uint32_t beyond[] = { 1, 5, 0xfff };
+
+	(void)gate;
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t slot = i < 2 ? used + beyond[i] : beyond[i];
+
+		atomic_store(&mem_shm_pool.live->state, POOL_LIVE);
+		atomic_store(&mem_shm_pool.live->lock, slot << 1);
+		if (i % 2)
+			slot_reap(&mem_shm_pool, own());
+		shm_lock();
+		shm_unlock();
+		EXPECT(!(uint32_t)atomic_load(&mem_shm_pool.live->lock));
+		EXPECT(atomic_load(&mem_shm_pool.live->state) == POOL_DAMAGED);
+		EXPECT(strstr(mem_shm_pool.live->reason, "does not have"));
+	}
+	atomic_store(&mem_shm_pool.live->state, POOL_LIVE);
+}
+
+static void a_lock_of_no_slot_is_damage(void)
+{
+	struct child c = start(locked_by_nobody);
+
+	EXPECT(status_of(&c) == 0 && serves(5000));
 }
 
 /* ---- descriptors that are not the library's any more ---- */
@@ -577,6 +684,51 @@ static void a_request_in_need_reaps(void)
 	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* ---- a pool that has no slot left ---- */
+
+static int refused(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		EXPECT(shm_attach("full") == -EAGAIN && strstr(memapi_error(), "no slot"));
+		EXPECT(!mem_shm_pool.id);
+	}
+	return 0;
+}
+
+static int full(void)
+{
+	static struct owner o[SLOTS_MAX];
+	unsigned n = 0;
+	int status;
+	pid_t pid;
+
+	EXPECT(shm_create("full", 16 << 20) == 0);
+	while (slot_claim(&mem_shm_pool, true, &o[n]) == 0)
+		n++;
+	EXPECT(n > SLOTS_MAX / 2);
+	pid = fork();
+	if (pid == 0) {
+		execl(self_path, self_path, manager, "refused", (char *)NULL);
+		_exit(127);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+	while (n)
+		slot_leave(&mem_shm_pool, &o[--n]);
+	return 0;
+}
+
+static void who_gets_no_slot_has_no_pool(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execl(self_path, self_path, manager, "full", (char *)NULL);
+		_exit(127);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -592,11 +744,18 @@ int main(int argc, char **argv)
 	}
 	alarm(60);
 	if (argc > 2)
-		return strcmp(argv[2], "needy") == 0 ? needy() : closed();
+		return strcmp(argv[2], "needy") == 0	 ? needy()
+		       : strcmp(argv[2], "full") == 0	 ? full()
+		       : strcmp(argv[2], "refused") == 0 ? refused()
+							 : closed();
 	EXPECT((turn = shm_mallocxz(sizeof *turn)));
 	a_stopped_one_lives();
 	one_that_executes_is_dead();
 	one_in_the_background_lives_on();
+	a_thread_that_ends_with_the_lock_is_dead();
+	a_process_that_exits_with_the_lock_is_dead();
+	who_left_keeps_no_lock();
+	a_lock_of_no_slot_is_damage();
 	closed_descriptors_stop_nobody();
 	nobody_prints_into_a_pool();
 	a_given_on_pid_is_no_life();
@@ -606,6 +765,7 @@ int main(int argc, char **argv)
 	no_start_time_is_no_proof();
 	a_killed_daemon_that_nobody_buried_is_dead();
 	a_request_in_need_reaps();
+	who_gets_no_slot_has_no_pool();
 	puts("decide: the dead are dead, and nobody else");
 	return 0;
 }

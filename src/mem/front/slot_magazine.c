@@ -480,9 +480,11 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 	struct mem_heap *h = &p->heap;
 	uint32_t index = OP_RECORD(m->op);
 	struct meta_record *r = &p->records[index];
-	uint64_t *pair, chain;
+	uint64_t op = m->op, *pair, chain;
 
-	if (index < COUNTERS(p)->records_used && under_way(m->op, r, number) && !(r->address & RECORD_FREE) &&
+	/* first: a manager's free may commit, and from then on the record may be a living one's */
+	HEAP_SET(h, m->op, OP_NONE);
+	if (index < COUNTERS(p)->records_used && under_way(op, r, number) && !(r->address & RECORD_FREE) &&
 	    RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
 		pair = m->of[RECORD_USABLE(r->sizes) / 16 - 1];
 		chain = RECORD_CHAIN(r->time);		/* if that is what it still has, or has already */
@@ -490,7 +492,6 @@ static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 		    !(MAGAZINE_COUNT(pair[1]) && MAGAZINE_HEAD(pair[1]) == index))
 			fragment_drop(p, r, chain == pair[0] || chain == pair[1] ? RECORD_FREED_AT(r->time) : 0);
 	}
-	HEAP_SET(h, m->op, OP_NONE);
 	HEAP_COMMIT(h);
 }
 

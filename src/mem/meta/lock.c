@@ -86,6 +86,15 @@ static void damaged(struct pool *p, const char *why)
 	atomic_store_explicit(&p->live->state, POOL_DAMAGED, memory_order_release);
 }
 
+/* kill: repeated until here; now nobody waits for the dead any more. */
+static void free_lock(struct pool *p, uint64_t word)
+{
+	/* release: pairs with lock_try_word() */
+	atomic_store_explicit(&p->live->lock, word & ~0xffffffffull, memory_order_release);
+	atomic_fetch_add_explicit(&p->live->takeovers, 1, memory_order_relaxed);
+	futex_wake(&p->live->lock, INT_MAX);
+}
+
 /* The lock names a dead owner, and only we may change that. Returns how many stores were undone. */
 static unsigned roll_back(struct pool *p, uint64_t word)
 {
@@ -104,10 +113,7 @@ static unsigned roll_back(struct pool *p, uint64_t word)
 		}
 		undo_commit(log);
 	}
-	/* kill: repeated until here; now nobody waits for the dead any more. Release: pairs with lock_try_word(). */
-	atomic_store_explicit(&p->live->lock, word & ~0xffffffffull, memory_order_release);
-	atomic_fetch_add_explicit(&p->live->takeovers, 1, memory_order_relaxed);
-	futex_wake(&p->live->lock, INT_MAX);
+	free_lock(p, word);
 	return stores;
 }
 
@@ -145,7 +151,10 @@ static void take_over(struct pool *p, struct owner *o)
 	/* asked again: another repairer may have been here. And looked at again after the answer: who let go and died
 	 * then is gone, too, and the lock may be a living one's. */
 	word = atomic_load_explicit(&p->live->lock, memory_order_acquire);
-	if (owner_gone(p, word) && still_named(p, word)) {
+	if (owner_gone(p, word) && !slot_in_use(p, LOCK_SLOT(word) - 1)) {
+		damaged(p, "the lock named a slot that the pool does not have"); /* nor META its page */
+		free_lock(p, word);
+	} else if (owner_gone(p, word) && still_named(p, word)) {
 		done.dead = SLOT_PID(
 			atomic_load_explicit(&pool_slot(p, LOCK_SLOT(word) - 1)->state, memory_order_relaxed));
 		done.stores = roll_back(p, word);

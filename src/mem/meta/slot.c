@@ -88,7 +88,7 @@ static bool gone(const struct pool *p, uint32_t number, uint64_t *ret_state)
 	}
 }
 
-static bool in_use(const struct pool *p, uint32_t number)
+bool slot_in_use(const struct pool *p, uint32_t number)
 {
 	return number < SLOTS_MAX && number < atomic_load_explicit(&p->live->slots_used, memory_order_acquire);
 }
@@ -97,14 +97,14 @@ bool slot_gone(const struct pool *p, uint32_t number)
 {
 	uint64_t state;
 
-	return !in_use(p, number) || gone(p, number, &state);
+	return !slot_in_use(p, number) || gone(p, number, &state);
 }
 
 bool slot_gone_since(const struct pool *p, uint32_t number, uint32_t generation)
 {
 	uint64_t state;
 
-	return !in_use(p, number) || gone(p, number, &state) || (SLOT_GEN(state) & 0x7ffff) != generation;
+	return !slot_in_use(p, number) || gone(p, number, &state) || (SLOT_GEN(state) & 0x7ffff) != generation;
 }
 
 bool slot_any_marked(const struct pool *p)
@@ -139,7 +139,8 @@ static int more_slots(struct pool *p, uint64_t used)
 	if (used >= SLOTS_MAX)
 		return -EAGAIN;
 	rc = region_file_commit(&p->meta_file, p->meta + at, at, 2 * META_PAGE);	/* with its magazines */
-	if (rc == 0)	/* release: whoever sees the number may touch the page. Pairs with in_use() and slot_claim(). */
+	if (rc ==
+	    0) /* release: whoever sees the number may touch the page. Pairs with slot_in_use() and slot_claim(). */
 		atomic_compare_exchange_strong_explicit(&p->live->slots_used, &used, used + 1, memory_order_release,
 							memory_order_relaxed);
 	return rc;
@@ -230,9 +231,11 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 
 	if (s == o->slot || !gone(p, number, &state))
 		return false;
+	if (SLOT_STATE(state) == SLOT_FREE)
+		return false;
+	if (!lock_forget_dead(p, o, number)) /* its lock and its repair first: then nothing names it */
+		return false;
 	if (SLOT_STATE(state) == SLOT_LIVE || SLOT_STATE(state) == SLOT_CLAIMING) {
-		if (!lock_forget_dead(p, o, number)) /* its lock and its repair first: then nothing names it */
-			return false;
 		s->until = clock_seconds();
 		to = with_state(state, SLOT_STATE(state) == SLOT_LIVE ? SLOT_DEAD : SLOT_FREE);
 		if (atomic_compare_exchange_strong_explicit(&s->state, &state, to, memory_order_acq_rel,
@@ -240,7 +243,7 @@ static bool mark_gone(struct pool *p, struct owner *o, uint32_t number)
 		    SLOT_STATE(to) == SLOT_DEAD && !s->observer)
 			atomic_fetch_add_explicit(&p->live->reaped, 1, memory_order_relaxed); /* read by humans */
 	}
-	return SLOT_STATE(state) != SLOT_FREE;
+	return true;
 }
 
 static void name_slot(uint64_t named[SLOTS_MAX / 64], uint64_t owner)
@@ -270,10 +273,13 @@ static void find_named(const struct pool *p, uint64_t named[SLOTS_MAX / 64])
 /* Who died with the lock hides names until somebody rolls back: what its log would bring back is named, too. */
 static bool find_hidden(const struct pool *p, uint64_t word, uint64_t named[SLOTS_MAX / 64])
 {
-	const struct undo_log *log = &pool_slot(p, LOCK_SLOT(word) - 1)->log;
+	const struct undo_log *log;
 	unsigned n;
 
-	if (LOCK_SLOT(word) - 1 >= SLOTS_MAX || !lock_log_sound(p, log))
+	if (!slot_in_use(p, LOCK_SLOT(word) - 1))
+		return false;
+	log = &pool_slot(p, LOCK_SLOT(word) - 1)->log;
+	if (!lock_log_sound(p, log))
 		return false;
 	n = undo_count(log);
 	for (unsigned i = 0; i < n && i < UNDO_MAX; i++) {
@@ -347,6 +353,12 @@ static bool nothing_hidden(const struct pool *p, uint64_t rollbacks, uint64_t na
 	return atomic_load_explicit(&p->live->rollbacks, memory_order_relaxed) == rollbacks;
 }
 
+/* The lock of who left: a wild store's, or an earlier version's. Whoever has a slot takes it over, in mark_gone(). */
+static bool holds_the_lock(const struct pool *p, uint32_t number)
+{
+	return LOCK_SLOT(atomic_load_explicit(&p->live->lock, memory_order_acquire)) == number + 1;
+}
+
 /*
  * Those from `first` to `end`. Their states are from before the look at the records: a slot that was given on since,
  * and whose next owner is gone, too, is another's, and what that one owns was not looked for.
@@ -370,7 +382,7 @@ static unsigned reap_some(struct pool *p, uint32_t first, uint32_t end)
 		uint64_t state = states[i - first];
 
 		if ((SLOT_STATE(state) != SLOT_LEFT && SLOT_STATE(state) != SLOT_DEAD) || named[i / 64] >> i % 64 & 1 ||
-		    !slot_settled(p, i))
+		    !slot_settled(p, i) || holds_the_lock(p, i))
 			continue;
 		freed += atomic_compare_exchange_strong_explicit(&pool_slot(p, i)->state, &state,
 								 with_state(state, SLOT_FREE), memory_order_acq_rel,

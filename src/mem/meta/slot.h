@@ -22,6 +22,8 @@ int slot_claim(struct pool *p, bool observer, struct owner *ret_owner);
 void slot_leave(struct pool *p, struct owner *o);
 /** Of a copy of a LIVE or CLAIMING slot, which may say anything. */
 bool slot_certified(const struct meta_slot *copy, uint64_t state);
+/** There is a slot of this number: META has its page. */
+bool slot_in_use(const struct pool *p, uint32_t number);
 /** Tell that the kernel certifies the death of the owner, or that it left. */
 bool slot_gone(const struct pool *p, uint32_t number);
 /** The same for the generation that a lock word names: a slot that was given on is not its owner. */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +12,7 @@
 #include "mem/meta/layout.h"
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
+#include "mem/meta/slot.h"
 #include "memapi/manager.h"
 
 enum { KEEP_FILES = 32, LEFT_MAX = 256, ORPHAN_SECONDS = 60 };
@@ -30,7 +30,7 @@ static bool process_gone(const struct meta_identity *id)
 }
 
 /* Read, not mapped: the slots' states, and what the kernel says of their owners. */
-static bool slots_gone(int fd)
+bool reap_slots_gone(int fd)
 {
 	struct meta_live live;
 	struct meta_slot s;
@@ -43,10 +43,8 @@ static bool slots_gone(int fd)
 		if (!read_at(fd, &s, sizeof s, (off_t)(META_SLOTS + i * SLOT_BYTES)))
 			return false;
 		state = s.state;
-		if (SLOT_STATE(state) == SLOT_LIVE && !s.observer && *(uint32_t *)(void *)&s.life & FUTEX_OWNER_DIED)
-			continue;
 		if ((SLOT_STATE(state) == SLOT_LIVE || SLOT_STATE(state) == SLOT_CLAIMING) &&
-		    process_fate(SLOT_PID(state), s.start_time, s.pid_namespace) != PROCESS_DEAD)
+		    !slot_certified(&s, state))
 			return false;
 	}
 	return true;
@@ -59,7 +57,7 @@ static bool left_behind(int fd, const struct meta_identity *id)
 		return false;
 	if (id->domain == MEM_PKG)
 		return process_gone(id);
-	return !id->hosted && process_gone(id) && slots_gone(fd) &&
+	return !id->hosted && process_gone(id) && reap_slots_gone(fd) &&
 	       flock(fd, LOCK_EX | LOCK_NB) == 0; /* else a child that was forked has it: shared_heirs() */
 }
 
@@ -95,7 +93,7 @@ static bool orphaned(int dir, const char *file, int fd, const struct meta_identi
 	snprintf(head, sizeof head, "%.*s", (int)strcspn(file, "+"), file);
 	return faccessat(dir, head, F_OK, 0) == -1 && (uint64_t)st->st_mtime + ORPHAN_SECONDS <= clock_seconds() &&
 	       id->magic == META_MAGIC && id->layout == META_LAYOUT && process_gone(id) &&
-	       (id->domain == MEM_PKG || slots_gone(fd));
+	       (id->domain == MEM_PKG || reap_slots_gone(fd));
 }
 
 /* DATA without META: its maker died in between, some time ago. */

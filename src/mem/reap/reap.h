@@ -17,6 +17,8 @@
  * 16 MiB. Returns how many files went.
  */
 int reap_registry(int dir);
+/** Of a shared pool's META, read and not mapped: the kernel says of each slot's owner that it is gone. */
+bool reap_slots_gone(int fd);
 
 /**
  * reap_pool - what the owners of one heap left behind
