@@ -17,9 +17,9 @@
  * Calls: each single call is timed in LATENCY_RUNS runs that are alike, after one that has touched all memory they
  * need and given it back; of each call the shortest counts, for what interrupted it (the clock, another guest of the
  * machine) does not come back at the same call. Two bytes a call are stored: the caches are the allocator's. Page
- *faults and context switches of one run are told, by getrusage. Footprint: bytes of private memory that a side has
- *touched at its peak, heap and bookkeeping, by smaps_rollup; each fragment is written whole. It depends on nothing but
- *the allocator, so one run tells it.
+ * faults and context switches of one run are told, by getrusage. Footprint: bytes of private memory that a side has
+ * touched at its peak, heap and bookkeeping, by smaps_rollup; each fragment is written whole. It depends on nothing but
+ * the allocator, so one run tells it.
  */
 #include "bench.h"
 #include "reference.h"
