@@ -12,7 +12,8 @@
  *
  * Unless a function says otherwise: sizes are bytes; a failed allocation returns NULL, sets errno to ENOMEM,
  * leaves a failure record (`mmctl failures`) and changes nothing; a free leaves errno as it was, also one that is
- * refused or waits; every function may be called by any thread, and none inside a signal handler.
+ * refused or waits; every function may be called by any thread. In a signal handler allocations, frees and resizes are
+ * served, or refused with EDEADLK and a report where they interrupted a call; nothing else may be called there.
  */
 #ifndef MEMAPI_MEMAPI_H
 #define MEMAPI_MEMAPI_H
@@ -436,8 +437,13 @@ MEMAPI_EXPORT void shm_unlock(void);
  * Before the first shm allocation. create: -EEXIST when a live pool has the name. attach: the newest live
  * incarnation; -ENOENT: there is none. -EADDRINUSE: its address range is taken in this process.
  * Example:
- *	if (shm_attach("table") == -ENOENT && shm_create("table", 1 << 20) == 0)
- *		shm_root_set("visits", shm_mallocxz(sizeof(int)));
+ *	if (shm_attach("table") == -ENOENT) {
+ *		int rc = shm_create("table", 1 << 20);
+ *		if (rc == 0)
+ *			shm_root_set("visits", shm_mallocxz(sizeof(int)));
+ *		else if (rc == -EEXIST)		// another process was faster
+ *			shm_attach("table");
+ *	}
  *	int *visits = shm_root_get("visits");
  *	if (!visits)
  *		return -1;

@@ -443,7 +443,15 @@ static int release_one(struct hosted *x, int64_t pid, mem_host_child_fn *in_chil
 		return -ENOMEM;
 	r->x = x;
 	r->pid = pid;
-	x->reaper = in_child(release, r);
+	if (in_child)
+		x->reaper = in_child(release, r);
+	else
+		release(r);
+	if (x->reaper < 0) {		/* no child was to be had, and nothing is going on */
+		x->reaper = 0;
+		munmap(r, sizeof *r);
+		return -EAGAIN;
+	}
 	bury_reaper(x, REAPER_MS);
 	*freed = r->done && *freed != UINT64_MAX ? *freed + r->freed : UINT64_MAX;
 	munmap(r, sizeof *r);

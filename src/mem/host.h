@@ -60,8 +60,8 @@ typedef pid_t mem_host_child_fn(void (*work)(void *), void *arg);
  * mem_host_release - an operator's decision: what killed processes left in pool `name` goes, whatever on_death says
  * @pid: of the killed one; 0: of all
  * @in_child: as for mem_host_reap()
- * Returns -ENOENT; -EBUSY: a child is still at work on this pool; -EUCLEAN: it is damaged; else 0 and in *ret_freed the
- * fragments that went, UINT64_MAX: more of them are still going.
+ * Returns -ENOENT; -EBUSY: a child is still at work on this pool; -EAGAIN: no child could be made; -EUCLEAN: it is
+ * damaged; else 0 and in *ret_freed the fragments that went, UINT64_MAX: more of them are still going.
  */
 int mem_host_release(struct mem_host *h, const char *name, int64_t pid, mem_host_child_fn *in_child,
 		     uint64_t *ret_freed);

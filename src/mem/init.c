@@ -8,15 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mem/base/compiler.h"
 #include "mem/front/front.h"
 #include "mem/meta/process.h"
+#include "mem/pkg.h"
 
 enum { KEYS_MAX = 64 };
 
 static pthread_mutex_t setup = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t setup_epoch;	/* of the process that `setup` belongs to, 0: of the first one */
 static struct conf conf;
-static bool conf_ready;
+static _Atomic bool conf_ready;
 static _Thread_local char error_text[1200];
 static char first_error[1200];
 
@@ -120,7 +122,8 @@ static int load(const struct conf_options *opts)
 	struct conf_error error = { "" };
 	int rc = conf_load(opts, manager_ok, &conf, &error);
 
-	conf_ready = true;
+	/* release: who sees it reads what was loaded. Pairs with the load in mem_conf(). */
+	atomic_store_explicit(&conf_ready, true, memory_order_release);
 	if (rc)
 		mem_set_error("%s", error.text);
 	return rc;
@@ -128,8 +131,16 @@ static int load(const struct conf_options *opts)
 
 const struct conf *mem_conf(void)
 {
-	if (!conf_ready && load(NULL))
+	bool outside = !inside;
+
+	if (LIKELY(atomic_load_explicit(&conf_ready, memory_order_acquire)))
+		return &conf;
+	if (outside)
+		mem_setup_lock();
+	if (!atomic_load_explicit(&conf_ready, memory_order_relaxed) && load(NULL))
 		mem_notice("memapi: %s; going on with defaults", memapi_error());
+	if (outside)
+		mem_setup_unlock();
 	return &conf;
 }
 
@@ -228,25 +239,43 @@ int memapi_init(int *argc, char **argv)
 
 /* ---- fork and exit ---- */
 
+/*
+ * By this thread, for fork(). Not when a signal handler forks that has interrupted it in the set-up or in a call: it
+ * may have the locks, or be what another's fork waits for. Then it is as by _Fork().
+ */
+static _Thread_local bool held_for_fork __attribute__((tls_model("initial-exec")));
+
 static void before_fork(void)
 {
+	if (inside || mem_pkg_inside())
+		return;
 	mem_setup_lock();
+	held_for_fork = true;
 	mem_pkg_before_fork();
 }
 
 static void in_parent(void)
 {
+	if (!held_for_fork)
+		return;
 	mem_pkg_after_fork(false);
+	held_for_fork = false;
 	mem_setup_unlock();
 }
 
 static void in_child(void)
 {
+	bool held = held_for_fork;
+
 	epoch_renew();			/* where the kernel does not wipe its page; else this is once more */
 	mem_pkg_after_fork(true);
 	setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-	inside = false;
+	held_for_fork = false;
+	if (held)			/* else it comes back to the set-up that it was in */
+		inside = false;
 	atomic_store_explicit(&setup_epoch, *epoch_word, memory_order_relaxed); /* the child has one thread */
+	if (!held && pkg_front_waits())	/* and comes back to wait for one that is not here */
+		mem_pkg_get_ready();
 }
 
 void mem_register_handlers(void)

@@ -35,6 +35,8 @@ extern const char mem_pkg_alone __attribute__((weak));
 /** -ENOENT with a text that lists what is available and says what is wrong with a module. */
 int mem_choose_manager(const char *name, unsigned domain, const struct mem_manager **ret_manager);
 
+/** A call of this thread is on its way, which who asks has interrupted. */
+bool mem_pkg_inside(void);
 /** Called by the atfork handlers and at exit. */
 void mem_pkg_before_fork(void);
 void mem_pkg_after_fork(bool child);

@@ -245,10 +245,12 @@ static int reserve(uint64_t *size, void **ret_base)
 	return region_reserve(size, RESERVE_LEAST, ret_base);
 }
 
+static uint64_t roots_bytes(uint64_t bytes) { return ROUND_UP(bytes ? bytes : 1, META_PAGE); }
+
 /* A page that tells observers whether the process still has this heap, or is another program by now. */
 static int open_roots(uint64_t bytes, void **ret_roots)
 {
-	*ret_roots = mmap(NULL, ROUND_UP(bytes ? bytes : 1, META_PAGE), PROT_READ | PROT_WRITE,
+	*ret_roots = mmap(NULL, roots_bytes(bytes), PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return *ret_roots == MAP_FAILED ? -ENOMEM : 0;
 }
@@ -340,6 +342,25 @@ static void settle(struct pool *p)
 
 /* ---- */
 
+/* What a heap had that could not be made: the next call tries again. Nobody has seen any of it. */
+static void unmake(struct pool *p)
+{
+	for (unsigned k = mem_pkg_shards; k--; ) {
+		if (p[k].seen) {
+			unlink(p[k].path);
+			region_file_close(&p[k].meta_file);
+		}
+		if (p[k].meta)
+			munmap(p[k].meta, p[k].meta_bytes);
+		if (p[k].heap.roots)
+			munmap(p[k].heap.roots, roots_bytes(p[k].ops->root_bytes));
+		if (p[k].heap.base)
+			region_release(p[k].heap.base, p[k].data_size);
+		pkg_starts_close(&p[k]);
+		p[k] = (struct pool){ .data_file = { .fd = -1 }, .meta_file = { .fd = -1 } };
+	}
+}
+
 static int make(struct pool *p, const struct mem_manager *manager)
 {
 	int rc = 0;
@@ -359,8 +380,10 @@ static int make(struct pool *p, const struct mem_manager *manager)
 	}
 	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++)
 		rc = pkg_front_init(&p[k], NULL, p[k].heap.len);
-	if (rc)
+	if (rc) {
 		mem_set_error("the private heap could not be made: %s", error_name(-rc));
+		unmake(p);
+	}
 	return rc;
 }
 
@@ -435,6 +458,8 @@ static void become_child(struct pool *p)
 
 static uint64_t forked_from;		/* epoch, while at_fork */
 
+bool mem_pkg_inside(void) { return mem_pkg_self.inside; }
+
 void mem_pkg_before_fork(void)
 {
 	if (mem_pkg_pool.id) {
@@ -457,6 +482,8 @@ void mem_pkg_after_fork(bool child)
 		pkg_magazines_let_go(&mem_pkg_pool);
 	}
 	for (unsigned k = mem_pkg_shards; k--; ) {
+		if (!mem_pkg_pools[k].at_fork)
+			continue;
 		mem_pkg_pools[k].at_fork = false;
 		if (child) /* it has one thread */
 			atomic_store_explicit(&mem_pkg_pools[k].mutex, 0, memory_order_relaxed);

@@ -419,6 +419,54 @@ int shared_attach(const char *name, uint32_t incarnation, struct pool *p, unsign
 	return rc;
 }
 
+static bool reads(const struct region_file *file, uint64_t at, void *to, size_t bytes)
+{
+	return pread(file->fd, to, bytes, (off_t)at) == (ssize_t)bytes;
+}
+
+/* Of a slot with its owner alive, or perhaps alive. */
+static bool slot_lives(const struct region_file *meta, uint32_t number)
+{
+	struct meta_slot s;
+	uint64_t state;
+
+	if (!reads(meta, META_SLOTS + (uint64_t)number * SLOT_BYTES, &s, offsetof(struct meta_slot, log)))
+		return false;
+	state = atomic_load_explicit(&s.state, memory_order_relaxed);	/* a copy */
+	return (SLOT_STATE(state) == SLOT_LIVE || SLOT_STATE(state) == SLOT_CLAIMING) && !slot_certified(&s, state);
+}
+
+static bool has_users(const struct region_file *meta)
+{
+	uint64_t used = 0;
+
+	if (!reads(meta, META_LIVE + offsetof(struct meta_live, slots_used), &used, sizeof used))
+		return false;
+	for (uint32_t i = 0; i < used && i < SLOTS_MAX; i++)
+		if (slot_lives(meta, i))
+			return true;
+	return false;
+}
+
+bool shared_live(int dir, const char *name)
+{
+	uint32_t incarnation = registry_newest(dir, name);
+	char file[REGISTRY_NAME_MAX];
+	struct region_file meta;
+	struct meta_identity id;
+	uint64_t state = 0;
+	bool live;
+
+	if (!incarnation ||
+	    open_file(dir, registry_shm_file(file, sizeof file, name, incarnation, 0), META_ROOTS, &meta))
+		return false;
+	live = reads(&meta, 0, &id, sizeof id) && believable(&id, name, incarnation, 0) &&
+	       reads(&meta, META_LIVE + offsetof(struct meta_live, state), &state, sizeof state) &&
+	       state == POOL_LIVE && (id.hosted || has_users(&meta));
+	region_file_close(&meta);
+	return live;
+}
+
 void shared_detach(struct pool *p, unsigned shards)
 {
 	for (unsigned i = shards; i--; ) {

@@ -32,6 +32,9 @@ int shared_create(const struct shared_spec *spec, struct pool *p, struct owner *
  * manager is not in this build.
  */
 int shared_attach(const char *name, uint32_t incarnation, struct pool *p, unsigned *ret_shards);
+/** Has a pool of this name users, or a host? By a look at its file: also where it cannot be mapped or its manager is
+ * not known. */
+bool shared_live(int dir, const char *name);
 /** Unmap all shards; the slots were left before. */
 void shared_detach(struct pool *p, unsigned shards);
 /** Unlink the files of all shards; those who have them mapped keep them. */

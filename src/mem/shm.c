@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
@@ -169,6 +170,25 @@ static int attach(struct pool *p, const char *name)
 	return rc;
 }
 
+/* Of those that find no live pool of this name at the same time one makes it. */
+static int make_named(struct pool *p, const char *name, uint64_t size)
+{
+	int dir, rc = registry_open(&dir);
+
+	if (rc)
+		return make(p, name, size);	/* which tells why not */
+	registry_lock(dir);
+	if (shared_live(dir, name)) {
+		mem_set_error("a live shared pool is already called %s", name);
+		rc = -EEXIST;
+	} else {
+		rc = make(p, name, size);
+	}
+	registry_unlock(dir);
+	close(dir);
+	return rc;
+}
+
 static int first_use(struct pool *p)
 {
 	const struct conf *c = mem_conf();
@@ -176,7 +196,7 @@ static int first_use(struct pool *p)
 
 	mem_register_handlers();
 	if (wanted.name[0])
-		return wanted.create ? make(p, wanted.name, wanted.size) : attach(p, wanted.name);
+		return wanted.create ? make_named(p, wanted.name, wanted.size) : attach(p, wanted.name);
 	if (c->shm_pool[0])
 		return attach(p, c->shm_pool);
 	snprintf(own, sizeof own, "%d", process_self()->pid);
@@ -317,29 +337,7 @@ static int use_named(const char *name, uint64_t size, bool create)
 	return rc;
 }
 
-static bool a_live_one(const char *name)
-{
-	struct pool probe[SHARDS_MAX];
-	unsigned count;
-	bool live;
-
-	if (shared_attach(name, 0, probe, &count))
-		return false;
-	live = atomic_load_explicit(&probe->live->state, memory_order_acquire) == POOL_LIVE &&
-	       (probe->id->hosted || shared_users(probe, NULL));
-	shared_detach(probe, count);
-	return live;
-}
-
-int shm_create(const char *name, size_t size)
-{
-	if (!mem_shm_pool.id && registry_pool_name_ok(name) && a_live_one(name)) {
-		mem_set_error("a live shared pool is already called %s", name);
-		return -EEXIST;
-	}
-	return use_named(name, size, true);
-}
-
+int shm_create(const char *name, size_t size) { return use_named(name, size, true); }
 int shm_attach(const char *name) { return use_named(name, 0, false); }
 
 /*

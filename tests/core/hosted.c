@@ -127,6 +127,27 @@ static void what_the_dead_left(struct mem_host *h)
 	EXPECT(used_of("reclaimed") == 0);
 }
 
+static pid_t no_child(void (*work)(void *), void *arg)
+{
+	(void)work, (void)arg;
+	return -1;
+}
+
+static void what_an_operator_lets_go(struct mem_host *h)
+{
+	uint64_t freed;
+	pid_t pid;
+
+	EXPECT(want(h, "released", 4 << 20, false, 0) == 0);
+	pid = user("released");
+	end(pid);
+	mem_host_reap(h, NULL);
+	EXPECT(used_of("released") > 0);
+	EXPECT(mem_host_release(h, "released", 0, no_child, &freed) == -EAGAIN);
+	EXPECT(mem_host_release(h, "released", 0, NULL, &freed) == 0 && freed >= FRAGMENTS);
+	EXPECT(used_of("released") == 0);
+}
+
 /* Another daemon, after a kill -9 of the first: it finds both incarnations, and leaves them where they are. */
 static int adopt(const char *pool)
 {
@@ -172,6 +193,7 @@ static void life(void)
 	mem_host_reap(h, NULL);
 	EXPECT(count(h, "b", true) == 0);
 	what_the_dead_left(h);
+	what_an_operator_lets_go(h);
 	mem_host_close(h);
 }
 

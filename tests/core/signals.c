@@ -13,13 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "expect.h"
 
-enum { THREADS = 2, LIVE = 60, KEPT = 8, SERVED_LEAST = 3000, SECONDS_MOST = 60 };
+enum { THREADS = 2, LIVE = 60, KEPT = 8, SERVED_LEAST = 3000, SECONDS_MOST = 60, FORKED_LEAST = 100 };
 
 struct held { unsigned char *p; size_t size; };
 
@@ -259,6 +262,97 @@ static void run_stepped(bool shared)
 static void run_stepped(bool shared) { printf("signals: not stepped, %d\n", shared); }
 #endif
 
+/* ---- handlers that fork ---- */
+
+static void wait_for_good(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || status)
+		atomic_fetch_add(&wrong, 1);
+}
+
+static _Thread_local volatile bool fork_in_set_up;
+
+/* What the library finds as flock(), in the middle of making a shared pool. */
+__attribute__((visibility("default"))) int flock(int fd, int operation)
+{
+	pid_t pid;
+
+	if (fork_in_set_up) {
+		fork_in_set_up = false;
+		pid = fork();
+		if (pid == 0)
+			_exit(0);
+		wait_for_good(pid);
+	}
+	return (int)syscall(SYS_flock, fd, operation);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)	/* which forbid that, as glibc's malloc does */
+
+static _Atomic unsigned forked;
+
+/* In the middle of calls of its thread, and of others' calls. The child allocates. */
+static void on_signal_fork(int signal)
+{
+	int saved = errno;
+	pid_t pid = fork();
+	void *p;
+
+	(void)signal;
+	if (pid == 0) {
+		sigaction(SIGALRM, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+		signals(SIG_UNBLOCK);
+		alarm(20);
+		p = pkg_malloc(100);
+		if (p)
+			memset(p, 1, 100);
+		pkg_free(p);
+		_exit(0);
+	}
+	wait_for_good(pid);
+	atomic_fetch_add(&forked, 1);
+	arm(200 + number() % 1000);
+	errno = saved;
+}
+
+static void *large(void *arg)
+{
+	signals(SIG_UNBLOCK);
+	while (atomic_load(&go_on)) {
+		void *p = pkg_malloc(40000 + (size_t)number() % 5000 * 8);
+
+		EXPECT(p);
+		pkg_free(p);
+	}
+	signals(SIG_BLOCK);
+	return arg;
+}
+
+static void run_forking(void)
+{
+	struct sigaction action = { .sa_handler = on_signal_fork, .sa_flags = SA_RESTART };
+	pthread_t thread[THREADS];
+
+	sigaction(SIGALRM, &action, NULL);
+	atomic_store(&go_on, true);
+	for (unsigned i = 0; i < THREADS; i++)
+		EXPECT(pthread_create(&thread[i], NULL, large, NULL) == 0);
+	alarm(0);
+	arm(100);
+	for (unsigned i = 0; i < 600 && atomic_load(&forked) < FORKED_LEAST; i++)
+		nanosleep(&(struct timespec){ 0, 100000000 }, NULL);
+	EXPECT(atomic_load(&forked) >= FORKED_LEAST);
+	atomic_store(&go_on, false);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+}
+
+#else
+static void run_forking(void) { puts("signals: no fork in handlers"); }
+#endif
+
 /* ---- */
 
 static void expect_sound(void)
@@ -282,6 +376,7 @@ int main(int argc, char **argv)
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 	struct mem_info pkg, shm;
 
+	fork_in_set_up = true;
 	if (argc < 2 || pkg_init_manager(argv[1]) || shm_init_manager(argv[argc - 1])) {
 		fprintf(stderr, "usage: signals MANAGER [MANAGER-OF-SHM]; %s\n", memapi_error());
 		return 2;
@@ -294,6 +389,8 @@ int main(int argc, char **argv)
 	run_stepped(true);
 	run_alone();
 	run(THREADS);
+	if (argc == 2)			/* else the manager is a C library's malloc, whose own lock fork() takes */
+		run_forking();
 	pkg_info(&pkg);
 	shm_info(&shm);
 	printf("signals: served %u, refused %u, told %u, wrong %u\n", atomic_load(&served), atomic_load(&refused),

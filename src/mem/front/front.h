@@ -99,6 +99,8 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number);
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);
 void pkg_front_let_go(struct pool *p);
+/** A call of this thread waits for it, interrupted by who asks. */
+bool pkg_front_waits(void);
 /** What is in this thread's magazines and in the depot goes back to the manager; false: nothing was. With the lock. */
 bool pkg_front_flush(struct pool *p);
 /** Other threads shall do so, too, when they come by. With the lock. */

@@ -130,6 +130,9 @@ static bool mutex_came_free(_Atomic uint32_t *mutex)
 	return false;
 }
 
+/* This thread waits for a mutex, which therefore is not its own. */
+static _Thread_local volatile bool waits __attribute__((tls_model("initial-exec")));
+
 /* errno stays: free() must not change it. */
 COLD void pkg_mutex_wait(_Atomic uint32_t *mutex)
 {
@@ -137,14 +140,16 @@ COLD void pkg_mutex_wait(_Atomic uint32_t *mutex)
 
 	if (!magazines_lacking(mem_pkg_self.own))
 		mem_pkg_self.own->waited = true;
-	if (mutex_came_free(mutex))
-		return;
-	while (atomic_exchange_explicit(mutex, 2, memory_order_acquire))
-		syscall(SYS_futex, mutex, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	waits = true;
+	if (!mutex_came_free(mutex))
+		while (atomic_exchange_explicit(mutex, 2, memory_order_acquire))
+			syscall(SYS_futex, mutex, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	waits = false;
 	errno = saved;
 }
 
 void pkg_front_hold(struct pool *p) { mutex_take(&p->mutex); }
 void pkg_front_let_go(struct pool *p) { mutex_leave(&p->mutex); }
+bool pkg_front_waits(void) { return waits; }
 
 #endif

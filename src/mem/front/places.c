@@ -10,6 +10,9 @@ COLD uint32_t DOMAIN(front_site_slow)(const struct front_call *call)
 	int saved = errno;		/* free() must not change it */
 	uint32_t number;
 
+	/* of a full table nothing is learned by asking the loader at each call; a place with a name costs less */
+	if (!call->site && COUNTERS(p)->sites_used >= SITES_MAX)
+		return 0;
 	site_describe(call->site, call->caller, !(call->flags & FRONT_HELD), &site);
 	enter(p, o, call->flags);
 	number = DOMAIN(site_intern)(p, &site);

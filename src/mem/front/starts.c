@@ -24,6 +24,15 @@ void pkg_starts_open(struct pool *p)
 	p->starts = (struct starts){ .bits = NULL };
 }
 
+void pkg_starts_close(struct pool *p)
+{
+	uint64_t pages = p->data_size / STARTS_PAGE, bits = ROUND_UP(p->data_size / STARTS_SHARE, STARTS_PAGE);
+
+	if (p->starts.bits)
+		region_release(p->starts.bits, bits + ROUND_UP(pages, STARTS_PAGE));
+	p->starts = (struct starts){ .bits = NULL };
+}
+
 bool pkg_starts_cover(struct pool *p, uint64_t len)
 {
 	uint64_t have = p->starts.len, want = ROUND_UP(len, STARTS_STEP);

@@ -24,6 +24,8 @@ _Static_assert((int)MAGAZINE_SIZES <= (int)STARTS_LARGE, "each magazine has a nu
 
 /** A table for the heap that p has now, if the manager wants one and there is address space. None: it is asked. */
 void pkg_starts_open(struct pool *p);
+/** Of a heap that goes. */
+void pkg_starts_close(struct pool *p);
 /** Whether there is a table for so many bytes of the heap, or none at all. false: no memory. Keeps errno. */
 bool pkg_starts_cover(struct pool *p, uint64_t len);
 

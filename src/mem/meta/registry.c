@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,6 +45,14 @@ int registry_open(int *ret_dir)
 	*ret_dir = dir;
 	return 0;
 }
+
+void registry_lock(int dir)
+{
+	while (flock(dir, LOCK_EX) == -1 && errno == EINTR)
+		;			/* no locks there: as before there were any */
+}
+
+void registry_unlock(int dir) { flock(dir, LOCK_UN); }
 
 const char *registry_reason(int error)
 {

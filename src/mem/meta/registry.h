@@ -22,6 +22,12 @@ enum { REGISTRY_NAME_MAX = 96, REGISTRY_PATH_MAX = 160 };
 char *registry_path(char *buf, size_t bytes);
 /** A descriptor of the directory. -EPERM: not ours, or its group or others may write to it; else -errno. */
 int registry_open(int *ret_dir);
+/**
+ * Whoever looks for something in it and makes it when it is not there takes turns with others who do. Who dies lets go;
+ * so do children that were made by _Fork meanwhile, since letting go is said, not left to close().
+ */
+void registry_lock(int dir);
+void registry_unlock(int dir);
 /** The error of something in it, for people. */
 const char *registry_reason(int error);
 /** 1 to 48 of [A-Za-z0-9_.-], not digits alone, no dot first. */
