@@ -298,7 +298,10 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 #define shm_memalign(align, size) mem_shm_memalign((align), (size), MEM_HERE_)
 #define shm_realloc(p, size) mem_shm_realloc((p), (size), MEM_HERE_)
 #define shm_reallocxf(p, size) mem_shm_reallocxf((p), (size), MEM_HERE_)
-/** shm_resize - free and malloc in one lock hold: the contents are lost; NULL: p is freed */
+/**
+ * shm_resize - free and malloc in one lock hold: the contents are lost; NULL: p is freed, but for the holder of
+ * shm_lock(), whose call is refused with EDEADLK, and p stays
+ */
 #define shm_resize(p, size) mem_shm_resize((p), (size), MEM_HERE_)
 /**
  * shm_free - give `p` back; NULL is fine

@@ -319,9 +319,9 @@ void *mem_shm_resize(void *p, size_t size, const struct mem_site *site)
 		return allocate_once(CALL(0), 16, size); /* refused there, with a record */
 	shm_lock();
 	release(CALL(FRONT_HELD), p);
-	fresh = allocate_once(CALL(FRONT_HELD), 16, size);
+	fresh = allocate_once(CALL(FRONT_HELD | FRONT_QUIET), 16, size);
 	shm_unlock();
-	return fresh;
+	return LIKELY(fresh) ? fresh : allocate_again(CALL(0), 16, size);
 }
 
 size_t shm_usable(const void *p)
@@ -337,20 +337,41 @@ size_t shm_usable(const void *p)
 	return shm_shards_usable(&s, CALL(mem_shm_self.owner.holds ? FRONT_HELD : 0), p);
 }
 
-/* All locks, in the order of the shards; of a shard that we cannot get a slot in, not: there we allocate nothing. */
+/* A signal handler that comes between the lock and what says whose it is finds its thread inside of a call. */
+static void lock_busy(struct owner *o, bool busy)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&o->inside = busy ? o->inside + 1 : o->inside - 1;
+	if (o->home)
+		*(volatile uint32_t *)&o->home->inside = busy ? o->home->inside + 1 : o->home->inside - 1;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/*
+ * All locks, in the order of the shards; of a shard that we cannot get a slot in, not: there we allocate nothing. In a
+ * signal handler that has interrupted a call none: it would wait for itself, and what it calls next is refused, too.
+ */
 void shm_lock(void)
 {
-	struct front_call call;
+	struct front_call call = { .caller = __builtin_return_address(0), .p = &mem_shm_pool };
 
 	if (!shm_ready(&mem_shm_pool))
 		return;
+	call.o = &mem_shm_self.owner;
+	if (!call.o->holds && shm_front_refuses(&call))
+		return;
 	for (unsigned k = 0; k < mem_shm_shards; k++) {
-		if (!mem_shm_use_shard(&call, k))
+		if (!mem_shm_use_shard(&call, k) || (!call.o->holds && call.o->inside))
 			continue;
-		if (!call.o->holds)
+		if (!call.o->holds) {
+			lock_busy(call.o, true);
+			call.o->open = OWNER_CLOSED;
 			lock_take(call.p, call.o);
-		call.o->holds++;
-		call.o->open = OWNER_CLOSED;
+			call.o->holds = 1;
+			lock_busy(call.o, false);
+		} else {
+			call.o->holds++;
+		}
 	}
 }
 
@@ -361,9 +382,14 @@ void shm_unlock(void)
 	for (unsigned k = mem_shm_shards; k--; ) {
 		struct owner *o = mem_shm_owner_in(k);
 
-		if (o->holds && --o->holds == 0) {
+		if (o->holds == 1) {
+			lock_busy(o, true);
+			o->holds = 0;
 			lock_leave(&mem_shm_pools[k]);
+			lock_busy(o, false);
 			o->open = o->epoch;
+		} else if (o->holds) {
+			o->holds--;
 		}
 	}
 }

@@ -5,7 +5,7 @@
  *
  *	malloc_to, free_from		heap and *dst in one transaction
  *	mallocxz_to			OWNED fragment | zeros | *dst, SHARED
- *	realloc_to, in place		*dst stays
+ *	realloc_to, in place		*dst stays, SHARED
  *	realloc_to that moves		OWNED fragment | bytes | *dst, SHARED, and the old one free
  *
  * Between the transactions no lock is held: bytes of the application's are not logged, so that they are written while
@@ -149,14 +149,18 @@ static void *move(struct front_call *call, void *dst, void *p, size_t size, size
 
 static void *realloc_to(struct front_call *call, void *dst, void *p, size_t size)
 {
+	struct front_to to = { 0 };
 	struct front_old old;
 
 	if (!mem_shm_find(call, p))
 		return fails(ENOMEM);
+	if (shm_front_refuses(call))
+		return NULL;
 	if ((uintptr_t)dst - (uintptr_t)p < shm_front_usable(call, p)) {
 		mem_set_error("shm_realloc_to: the pointer at %p lies in the fragment %p that it names", dst, p);
 		return fails(EINVAL);
 	}
+	call->to = &to;
 	old = shm_front_resize(call, p, size);
 	if (old.now)
 		return old.now;
@@ -198,6 +202,8 @@ static int transfer(void *p, bool owned)
 {
 	struct front_call call = { .caller = __builtin_return_address(0) };
 
+	if (p && mem_shm_find(&call, p) && shm_front_refuses(&call))
+		return -EDEADLK;
 	if (p && mem_shm_find(&call, p) && shm_front_own(&call, p, owned))
 		return 0;
 	mem_set_error("%p is no fragment in use of the shared pool", p);

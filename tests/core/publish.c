@@ -150,6 +150,9 @@ static void under_the_pools_lock(void)
 	EXPECT(shm_malloc_to(&table->row[0], 100) && shm_mallocxz_to(&table->row[1], 100));
 	EXPECT(shm_realloc_to(&table->row[0], 9000) && shm_free_from(&table->row[0]) && shm_free_from(&table->row[1]));
 	EXPECT(!shm_malloc(10) && errno == EDEADLK);
+	EXPECT(shm_malloc_to(&table->row[0], 100));
+	EXPECT(!shm_resize(table->row[0], 200) && errno == EDEADLK && shm_usable(table->row[0]) >= 100);
+	EXPECT(shm_free_from(&table->row[0]));
 	shm_unlock();
 	EXPECT(used() == before);
 	faults = 0;
@@ -224,6 +227,28 @@ static void owned_goes_and_shared_stays(void)
 	EXPECT(shm_own(&unused) == -EINVAL && shm_share(NULL) == -EINVAL && shm_own((char *)table + 16) == -EINVAL);
 }
 
+/* In place, or where the manager moves it: what *dst names is there when its maker is not. */
+static void publish_owned(void)
+{
+	static const size_t sizes[] = { 90, 20, 104, 3000 };
+
+	for (unsigned i = 0; i < 4; i++) {
+		EXPECT((table->row[i] = shm_malloc_owned(100)));
+		EXPECT(shm_realloc_to(&table->row[i], sizes[i]));
+	}
+}
+
+static void what_is_published_is_shared(void)
+{
+	uint64_t before = used();
+
+	child(publish_owned, false);
+	EXPECT(shm_reap() == 0);
+	for (unsigned i = 0; i < 4; i++)
+		EXPECT(shm_usable(table->row[i]) && shm_free_from(&table->row[i]));
+	EXPECT(used() == before && !faults);
+}
+
 static void fill_owned(void)
 {
 	while (shm_malloc_owned(4000))
@@ -241,6 +266,10 @@ static void who_finds_no_memory_reaps(void)
 	child(fill_owned, true);
 	p = shm_malloc(16);
 	EXPECT((p = shm_realloc(p, 200000)));
+	shm_free(p);
+	p = shm_malloc(16);
+	child(fill_owned, true);
+	EXPECT((p = shm_resize(p, 200000)));
 	shm_free(p);
 	EXPECT(used() == before);
 }
@@ -339,6 +368,7 @@ static void with(const char *manager, const char *shards, const char *on_death, 
 	if (policy == kept)
 		children_publish();
 	owned_goes_and_shared_stays();
+	what_is_published_is_shared();
 	who_finds_no_memory_reaps();
 	who_waited_for_the_dead_reaps();
 	policy();

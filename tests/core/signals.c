@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Signal handlers that allocate, free and resize while the thread that they interrupt is doing the same, first after
- * each of its instructions, then by a timer, also with threads: each of their calls is served, or refused with EDEADLK
- * and a report; nothing is lost, and nobody waits for ever.
+ * Signal handlers that allocate, free, resize and ask while the thread that they interrupt is doing the same, first
+ * after each of its instructions, then by a timer, also with threads: each of their calls is served, or refused with
+ * EDEADLK and a report; nothing is lost, and nobody waits for ever.
  */
 #include <errno.h>
 #include <memapi/memapi.h>
@@ -31,12 +31,14 @@ static _Thread_local volatile unsigned refusals;	/* of this thread's calls */
 static _Thread_local struct held kept[2][KEPT];	/* what handlers hold on to, of each domain */
 static _Thread_local volatile unsigned seed;
 static _Atomic bool go_on;
+static volatile bool locking;			/* the one thread that is stepped is in shm_lock(), or has it */
 
 static void on_fault(const struct mem_fault_report *report)
 {
 	refusals++;
 	atomic_fetch_add(&told, 1);
-	if (report->kind != MEM_DEADLOCK || !strstr(report->text, "signal handler"))
+	if (report->kind != MEM_DEADLOCK ||
+	    !(strstr(report->text, "signal handler") || (locking && strstr(report->text, "holder of the pool's lock"))))
 		atomic_fetch_add(&wrong, 1);
 }
 
@@ -90,6 +92,51 @@ static void call(bool shared, struct held *h)
 	atomic_fetch_add(refusals == before ? &served : &refused, 1);
 }
 
+static const sr_pkg_api_t *pkg_calls;
+static const sr_shm_api_t *shm_calls;
+
+static bool stop_there(const struct mem_fragment *f, void *arg)
+{
+	(void)f, (void)arg;
+	return false;
+}
+
+/* What a call says that was served, or refused. */
+static void judge(bool good, unsigned before)
+{
+	if (good == (refusals != before))
+		atomic_fetch_add(&wrong, 1);
+	atomic_fetch_add(refusals == before ? &served : &refused, 1);
+}
+
+/* Calls that change nothing, each with the lock. */
+static void ask(bool shared, const struct held *h)
+{
+	static const struct mem_site site = { sizeof site, 1, "handler.c", "f", "m", NULL };
+	unsigned before = refusals;
+	int rc;
+
+	if (!h->p)
+		return;
+	judge((shared ? shm_usable(h->p) : pkg_usable(h->p)) >= h->size, before);
+	rc = shared ? shm_calls->xwalk(shm_calls->mem_block, stop_there, NULL)
+		    : pkg_calls->xwalk(pkg_calls->mem_block, stop_there, NULL);
+	if (rc && rc != -EDEADLK)
+		atomic_fetch_add(&wrong, 1);
+	if (!shared) {
+		pkg_calls->xsetfunc(pkg_calls->mem_block, h->p, &site);
+		return;
+	}
+	shm_calls->xsetfunc(shm_calls->mem_block, h->p, &site);
+	before = refusals;
+	rc = shm_share(h->p);
+	judge(rc == 0, before);
+	if (rc && rc != -EDEADLK)
+		atomic_fetch_add(&wrong, 1);
+	shm_lock();
+	shm_unlock();
+}
+
 /* One signal: a period shorter than a handler's work would let nobody else go on. */
 static void arm(long us)
 {
@@ -104,8 +151,10 @@ static void on_signal(int signal)
 
 	(void)signal;
 	for (unsigned shared = 0; shared < 2; shared++)
-		for (unsigned i = 0; i < 3; i++)
+		for (unsigned i = 0; i < 3; i++) {
 			call(shared, &kept[shared][number() % KEPT]);
+			ask(shared, &kept[shared][number() % KEPT]);
+		}
 	arm(20 + number() % 100);
 	errno = saved;
 }
@@ -217,6 +266,7 @@ static void on_trap(int signal)
 
 	(void)signal;
 	call(false, &kept[0][number() % KEPT]);
+	ask(false, &kept[0][number() % KEPT]);
 	errno = saved;
 }
 
@@ -226,6 +276,7 @@ static void on_trap_shared(int signal)
 
 	(void)signal;
 	call(true, &kept[1][number() % KEPT]);
+	ask(true, &kept[1][number() % KEPT]);
 	errno = saved;
 }
 
@@ -245,6 +296,12 @@ static void run_stepped(bool shared)
 
 		TRAP(1);
 		turn(shared, h, &random, 3);
+		locking = shared;
+		if (shared) {
+			shm_lock();
+			shm_unlock();
+		}
+		locking = false;
 		TRAP(0);
 	}
 	for (unsigned i = 0; i < LIVE / 10; i++) {
@@ -385,6 +442,8 @@ int main(int argc, char **argv)
 	sigaction(SIGALRM, &action, NULL);
 	pkg_free(pkg_malloc(1));
 	shm_free(shm_malloc(1));
+	pkg_calls = pkg_api();
+	shm_calls = shm_api();
 	run_stepped(false);
 	run_stepped(true);
 	run_alone();

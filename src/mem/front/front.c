@@ -394,7 +394,7 @@ size_t DOMAIN(front_usable)(const struct front_call *call, const void *ptr)
 
 	if (!ptr)
 		return 0;
-	if (DOMAIN_INDEX == 0 && would_deadlock(call)) {
+	if (would_deadlock(call)) {
 		deadlock(call, 0);
 		return 0;
 	}
@@ -423,6 +423,7 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 			start_note(p, ptr, usable);
 		return;
 	}
+	share(call, r);
 	HEAP_SET(h, r->sizes, record_sizes(usable, size));
 	HEAP_SET(h, *tail_of(ptr, usable), (uint64_t)(r - p->records) | p->generation);
 #ifndef MEM_DOMAIN_SHM
@@ -483,6 +484,14 @@ static struct front_old resize_here(const struct front_call *call, void *ptr, si
 }
 
 #ifdef MEM_DOMAIN_SHM
+bool shm_front_refuses(const struct front_call *call)
+{
+	if (LIKELY(!would_deadlock(call)))
+		return false;
+	deadlock(call, 0);
+	return true;
+}
+
 struct front_old shm_front_resize(const struct front_call *call, void *ptr, size_t size)
 {
 	return resize_here(call, ptr, size);
@@ -549,7 +558,7 @@ void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
 	uint64_t usable;
 	uint32_t site;
 
-	if (DOMAIN_INDEX == 0 && would_deadlock(call))
+	if (would_deadlock(call))
 		return;
 	site = site_of(call);
 	enter(p, call->o, call->flags);

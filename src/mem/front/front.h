@@ -51,13 +51,19 @@ struct front_call {
 	struct front_to *to;		/* shm; or NULL */
 };
 
+/** Shard 0's: sites are interned there. A holder of all locks holds that one, too. */
+static inline struct owner *at_home(const struct front_call *call)
+{
+	return call->o && call->o->home ? call->o->home : call->o;
+}
+
 /** What a fragment was that did not get its new size where it is: `bytes` to be copied. */
 struct front_old { uint64_t bytes; void *now; bool bad, owned; };
 
 /** A walk that lets the lock go between slices of FRONT_SLICE fragments. Zeros begin one. */
 struct front_walk {
 	unsigned cursor;		/* + 1 of its place in h->cursors */
-	int error;			/* 0; -EUCLEAN: damaged; -EBUSY: MEM_CURSORS others are walking */
+	int error; /* 0; -EUCLEAN: damaged; -EBUSY: MEM_CURSORS others are walking; -EDEADLK: in a signal handler */
 };
 enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
 
@@ -84,6 +90,8 @@ FRONT_DECLARE(shm)
  */
 bool shm_front_reclaim(const struct front_call *call, uint64_t record, uint32_t number, uint64_t state,
 		       bool quarantine);
+/** The call would wait for itself: told as MEM_DEADLOCK, errno is EDEADLK. */
+bool shm_front_refuses(const struct front_call *call);
 /** The fragment becomes the caller's, OWNED or not, in a transaction. false: no fragment in use begins there. */
 bool shm_front_own(const struct front_call *call, void *ptr, bool owned);
 /** The transaction that ends the making of an OWNED fragment: call->to->dst names it, and it is SHARED. */

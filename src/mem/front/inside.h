@@ -57,6 +57,8 @@ bool DOMAIN(front_grow)(struct pool *p, uint64_t need);
 static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 {
 	o->inside++;
+	if (UNLIKELY(o->home))
+		o->home->inside++;
 	o->open = OWNER_CLOSED;
 	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before the lock has us as its owner */
 	if (!(flags & FRONT_HELD))
@@ -71,6 +73,8 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 	if (!(flags & FRONT_HELD))
 		lock_leave(p);
 	atomic_signal_fence(memory_order_seq_cst);
+	if (UNLIKELY(o->home))
+		o->home->inside--;
 	o->inside--;
 	o->open = o->holds ? OWNER_CLOSED : o->epoch;
 }
@@ -174,20 +178,17 @@ static inline uint64_t slot_of(const struct owner *o) { return o ? o->number : 0
 
 /* ---- sites ---- */
 
-/* The caller holds the lock, or a signal handler has interrupted a call that does, or waits for it. */
+/*
+ * The caller holds the lock, or a signal handler has interrupted a call that does, or waits for it: in whichever shard,
+ * since who takes all locks may have another shard's and wait for that one.
+ */
 static inline bool would_deadlock(const struct front_call *call)
 {
-	const struct owner *o = call->o;
+	const struct owner *o = call->o, *home = at_home(call);
 
 	if (DOMAIN_INDEX == 0)
 		return UNLIKELY(mem_pkg_self.inside);
-	return o && UNLIKELY(o->holds | o->inside) && (o->inside || !(call->flags & FRONT_HELD));
-}
-
-/* Sites are interned in shard 0. A holder of all locks holds that one, too. */
-static inline struct owner *at_home(const struct front_call *call)
-{
-	return call->o && call->o->home ? call->o->home : call->o;
+	return o && UNLIKELY(o->holds | home->inside) && (home->inside || !(call->flags & FRONT_HELD));
 }
 
 static inline uint32_t site_of(const struct front_call *call)
@@ -302,6 +303,13 @@ static inline void deliver(const struct front_call *call, void *ptr, uint64_t us
 		HEAP_SET(&call->p->heap, *to->dst, (uintptr_t)ptr);
 }
 
+/* Of a call that changes a fragment where it is: what *dst names is SHARED. */
+static inline void share(const struct front_call *call, struct meta_record *r)
+{
+	if (UNLIKELY(call->to) && r->owner >> 48 & RECORD_OWNED)
+		set_shared(&call->p->heap, r);
+}
+
 /* false: what *dst named when the call began, it does not name any more. With the lock. */
 static inline bool names_still(const struct front_call *call, const void *ptr)
 {
@@ -330,6 +338,7 @@ static inline void deliver(const struct front_call *call, void *ptr, uint64_t us
 }
 static inline bool names_still(const struct front_call *call, const void *ptr) { (void)call, (void)ptr; return true; }
 static inline void deliver_other(const struct front_call *call) { (void)call; }
+static inline void share(const struct front_call *call, struct meta_record *r) { (void)call, (void)r; }
 
 #endif
 

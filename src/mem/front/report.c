@@ -163,7 +163,7 @@ COLD void front_fault(const struct front_call *call, enum mem_fault_kind kind, c
 		describe_overrun(call, ptr, record, &f, text, sizeof text);
 	else
 		snprintf(text, sizeof text,
-			 call->o && !call->o->inside ?
+			 call->o && !at_home(call)->inside ?
 				 "a call by the holder of the pool's lock at %s; use the _unsafe form" :
 				 "a call at %s inside of a signal handler that interrupted another call of this heap; "
 				 "it is refused",

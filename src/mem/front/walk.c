@@ -48,12 +48,11 @@ bool DOMAIN(front_walk)(struct pool *p, struct owner *o, struct front_walk *w, m
 	uint64_t at = MEM_WALK_FAULT;
 	volatile uint64_t *cursor;
 
-#ifndef MEM_DOMAIN_SHM
-	if (mem_pkg_self.inside) {	/* from a signal handler */
+	/* from a signal handler */
+	if (would_deadlock(&(const struct front_call){ .p = p, .o = o, .flags = held })) {
 		w->error = -EDEADLK;
 		return false;
 	}
-#endif
 	enter(p, o, held);
 	if (w->cursor || begin_walk(p, o, w)) {
 		cursor = &p->heap.cursors->at[w->cursor - 1];
