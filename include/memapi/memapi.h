@@ -168,7 +168,11 @@ typedef struct sr_pkg_api {
 	/* the same as a list; NULL: nothing, or no memory */
 	void (*xmodstats)(void *mbp, struct mem_counter **ret_list);
 	void (*xfmodstats)(struct mem_counter *list);			/* frees the list */
-	int (*xwalk)(void *mbp, mem_fragment_fn *fn, void *arg);	/* 0, or -EUCLEAN: damaged */
+	/*
+	 * 0; -EUCLEAN: damaged; -EBUSY: 8 others are walking, or fn took more than a minute and one of them has its
+	 * place: the rest is not told. fn may leave by longjmp(): that place is free after a minute.
+	 */
+	int (*xwalk)(void *mbp, mem_fragment_fn *fn, void *arg);
 	void (*xdestroy)(void *mbp);
 } sr_pkg_api_t;
 

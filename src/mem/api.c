@@ -109,6 +109,11 @@ static int each_in(struct pool *p, struct owner *o, each_fn *fn, void *arg, bool
 			more = (p->home == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
 		for (unsigned i = 0; *go_on && i < slice.count; i++)
 			*go_on = fn(p, &slice.seen[i], arg);
+		if (!*go_on) {
+			if (more && w.cursor)
+				(p->home == &mem_shm_pool ? shm_front_walk_end : pkg_front_walk_end)(p, o, &w);
+			break;
+		}
 	}
 	return w.error;
 }

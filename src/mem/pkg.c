@@ -418,6 +418,8 @@ static struct inherited inherit(struct pool *p)
 		abandon(p);
 	if (p == p->home) /* while their tails have the parent's generation */
 		old.inside = !pkg_magazines_inherit(p, old.caught);
+	/* walks of threads that are not here: who is, and comes back, has its own as long as nobody wants it */
+	memset(p->cursor_expires, 0, sizeof p->cursor_expires);
 	/* the ledger is the parent's: what we inherited is untracked */
 	p->counters.recorded = p->counters.recorded_bytes = 0;
 	p->counters.records_free = p->counters.records_used = p->counters.sites_used = 0;

@@ -86,6 +86,7 @@ struct pool {
 	/* pkg only */
 	uint64_t data_size;
 	struct mem_cursors pkg_cursors;
+	uint64_t cursor_owner[MEM_CURSORS], cursor_expires[MEM_CURSORS];	/* as META has them for shm */
 	struct meta_counters counters;	/* the truth; META has a copy, since a child shares META but not the heap */
 	_Atomic uint32_t mutex;		/* 0 free, 1 held, 2 held and waited for */
 	struct starts starts;

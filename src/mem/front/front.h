@@ -63,7 +63,9 @@ struct front_old { uint64_t bytes; void *now; bool bad, owned; };
 /** A walk that lets the lock go between slices of FRONT_SLICE fragments. Zeros begin one. */
 struct front_walk {
 	unsigned cursor;		/* + 1 of its place in h->cursors */
-	int error; /* 0; -EUCLEAN: damaged; -EBUSY: MEM_CURSORS others are walking; -EDEADLK: in a signal handler */
+	uint64_t owner;			/* what is beside the cursor as long as it is this walk's */
+	int error; /* 0; -EUCLEAN: damaged; -EDEADLK: in a signal handler; -EBUSY: MEM_CURSORS others are walking, or
+		    * one of them took the place of this one, which did not come back for WALK_EXPIRES seconds */
 };
 enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
 
@@ -78,7 +80,9 @@ enum { FRONT_SLICE = 64, WALK_EXPIRES = 60 };
 	int domain##_front_init(struct pool *p, struct owner *o, uint64_t committed);			\
 	/* One slice of a walk, with the lock. false: it was the last one; w->error says why. */	\
 	bool domain##_front_walk(struct pool *p, struct owner *o, struct front_walk *w, mem_walk_fn *fn,	\
-				 void *arg);
+				 void *arg);							\
+	/* A walk that shall not go on. */								\
+	void domain##_front_walk_end(struct pool *p, struct owner *o, struct front_walk *w);
 
 FRONT_DECLARE(pkg)
 FRONT_DECLARE(shm)

@@ -157,7 +157,7 @@ struct meta_live {
 	char reason[96];				/* of POOL_DAMAGED */
 	/* -- walks that let the lock go -- */
 	_Alignas(64) struct mem_cursors cursors;
-	uint64_t cursor_slot[MEM_CURSORS];		/* slot + 1 of its owner */
+	uint64_t cursor_slot[MEM_CURSORS];		/* slot + 1 of its owner | number of its walk << 32 */
 	uint64_t cursor_expires[MEM_CURSORS];		/* CLOCK_MONOTONIC, s */
 	/* -- named roots: the holder of the lock -- */
 	_Alignas(64) struct meta_named_root { char name[56]; uint64_t address; } named[NAMED_ROOTS];
