@@ -116,6 +116,10 @@ static int set_key(struct load *l, const struct conf_key *k, const char *place, 
 		return key_refuse(l->error, place, text, key_allowed(k, allowed, sizeof allowed));
 	if (k->offset == offsetof(struct conf, track) && l->from != FROM_DEFAULT)
 		l->conf->track_set = true;
+	if (k->offset == offsetof(struct conf, group))
+		snprintf(l->conf->group_place, sizeof l->conf->group_place, "%s", place);
+	if (k->offset == offsetof(struct conf, operators))
+		snprintf(l->conf->operators_place, sizeof l->conf->operators_place, "%s", place);
 	return 0;
 }
 

@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static int find_group(const struct conf *conf, const char *key, const char *name, gid_t *ret_gid, char *why,
-		      size_t bytes)
+static int find_group(const char *place, const char *name, gid_t *ret_gid, char *why, size_t bytes)
 {
 	const struct group *g;
 
@@ -18,8 +17,8 @@ static int find_group(const struct conf *conf, const char *key, const char *name
 	}
 	g = getgrnam(name);
 	if (!g) {
-		snprintf(why, bytes, "%s%s%s: %s: there is no such group on this system, allowed: a group of /etc/group, or nothing",
-			 conf->file, *conf->file ? ": " : "", key, name);
+		snprintf(why, bytes, "%s: %s: there is no such group on this system, allowed: a group of /etc/group, or nothing",
+			 place, name);
 		return -ENOENT;
 	}
 	*ret_gid = g->gr_gid;
@@ -29,10 +28,10 @@ static int find_group(const struct conf *conf, const char *key, const char *name
 int roles_load(const struct conf *conf, struct roles *ret_roles, char *why, size_t bytes)
 {
 	struct roles roles;
-	int error = find_group(conf, "control.group", conf->group, &roles.readers, why, bytes);
+	int error = find_group(conf->group_place, conf->group, &roles.readers, why, bytes);
 
 	if (!error)
-		error = find_group(conf, "control.operators", conf->operators, &roles.operators, why, bytes);
+		error = find_group(conf->operators_place, conf->operators, &roles.operators, why, bytes);
 	if (!error)
 		*ret_roles = roles;
 	return error;

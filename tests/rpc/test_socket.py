@@ -526,7 +526,7 @@ def a_wrong_configuration_creates_nothing(p):
             ("memory.manager = fm\nmemory.managr = fm\n", [], ["mmd.conf:2", "memory.managr", "memory.manager"]),
             ("memory.manager = nonesuch\n", [], ["mmd.conf:1", "memory.manager", "nonesuch", "fm"]),
             ("memory.track = maybe\n", [], ["mmd.conf:1", "memory.track", "maybe", "off", "sites", "stacks"]),
-            ("control.group = no-such-group\n", [], ["control.group", "no-such-group"]),
+            ("control.group = no-such-group\n", [], ["mmd.conf:1: control.group", "no-such-group"]),
             ("", ["-x", "nonesuch"], ["-x", "nonesuch", "fm"]),
             ("", ["-m", "much"], ["-m", "much"])):
         p.configure(text)
