@@ -87,7 +87,7 @@ static void list_check(struct bucket *b)
 	_Atomic(struct record *) *link = &b->head;
 
 	for (struct record *r; (r = PEEK(*link)); link = &r->next) {
-		if (!in_pool(r, sizeof *r) || !record_sound(r)) {
+		if (!in_pool(r, sizeof *r) || !record_sound(r) || !in_pool(r, r->bytes)) {
 			PUBLISH(*link, NULL);
 			return;
 		}
