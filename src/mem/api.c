@@ -61,11 +61,20 @@ static struct pool *ready(void *mbp, struct owner **ret_owner)
 
 static bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
 
-/* Where the manager has memory of its own, its fragments are those that have records: a slice of the ledger. */
-static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice)
+/*
+ * Where the manager has memory of its own, its fragments are those that have records: a slice of the ledger. A signal
+ * handler that interrupted a call would wait for itself: it is refused, and so are those that interrupt this.
+ */
+static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice, int *ret_error)
 {
 	uint64_t end, until;
 
+	if (mem_pkg_self.inside) {
+		*ret_error = -EDEADLK;
+		return false;
+	}
+	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
+	atomic_signal_fence(memory_order_seq_cst);
 	pkg_front_hold(p);
 	end = p->counters.records_used;
 	until = end - *at < 16 * FRONT_SLICE ? end : *at + 16 * FRONT_SLICE;	/* most of them may be free */
@@ -79,6 +88,8 @@ static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice)
 					       (uint32_t)r->owner, true };
 	}
 	pkg_front_let_go(p);
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
 	return *at < end;
 }
 
@@ -104,7 +115,7 @@ static int each_in(struct pool *p, struct owner *o, each_fn *fn, void *arg, bool
 	while (more) {
 		slice.count = 0;
 		if (keeps_own(p))
-			more = collect_records(p, &at, &slice);
+			more = collect_records(p, &at, &slice, &w.error);
 		else
 			more = (p->home == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
 		for (unsigned i = 0; *go_on && i < slice.count; i++)
