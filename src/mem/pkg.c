@@ -375,6 +375,7 @@ static void abandon(struct pool *p)
 		p->abandoned = old;
 		p->pkg_cursors = (struct mem_cursors){ .live = 0 };	/* they stand in the old one */
 		memset(&p->trim, 0, sizeof p->trim);
+		p->huge_end = p->huge_kept = 0;
 	}
 	atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 }

@@ -96,6 +96,7 @@ struct pool {
 		uint64_t least, given, top, again;
 		unsigned cursor;	/* + 1 of its place in heap.cursors, while a pass goes on */
 	} trim;				/* front/trim.c */
+	uint64_t huge_end, huge_kept;	/* pages of 2 MiB are wanted up to there; were, when some went back */
 	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */
 };
 

@@ -13,6 +13,8 @@
 
 #include "expect.h"
 
+#define HUGE "/sys/kernel/mm/transparent_hugepage"
+
 enum { BLOCKS = 300000, KEPT_EVERY = 3000 };
 
 static unsigned char *block[BLOCKS];
@@ -32,6 +34,25 @@ static uint64_t resident(void)
 		(void)sscanf(line, "RssAnon: %lu", &kib);
 	fclose(f);
 	return (uint64_t)kib * 1024;
+}
+
+/* Bytes of mappings that are wanted in pages of 2 MiB. */
+static uint64_t huge_wanted(void)
+{
+	unsigned long from = 0, to = 0;
+	char line[600];
+	uint64_t sum = 0;
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	EXPECT(f);
+	while (fgets(line, sizeof line, f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			continue;
+		if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " hg"))
+			sum += to - from;
+	}
+	fclose(f);
+	return sum;
 }
 
 static void fill(void)
@@ -160,7 +181,10 @@ int main(int argc, char **argv)
 		fill();
 		full = resident() - before;
 		EXPECT(full > BLOCKS * 200ul);
+		/* sf is several heaps, none of them large */
+		EXPECT(round || huge_wanted() >= full / 4 || strcmp(argv[1], "sf") == 0 || access(HUGE, F_OK));
 		all_but_a_few();
+		EXPECT(huge_wanted() == 0);
 		EXPECT(resident() - before < full / 4);
 		kept_are_whole();
 	}

@@ -43,6 +43,7 @@ void pkg_magazines_refill(const struct front_call *call, uint64_t usable);
 void pkg_magazines_unload(struct pool *p, uint64_t usable);
 void pkg_front_zeros(void *ptr, size_t size);
 void pkg_front_trim(struct pool *p);
+void pkg_huge_end(struct pool *p);
 #endif
 /* A place that the caches do not know: described without the lock, interned with it. */
 uint32_t DOMAIN(front_site_slow)(const struct front_call *call);
@@ -211,6 +212,13 @@ static inline void make_zeros(struct pool *p, void *ptr, size_t size) { (void)p,
 static inline void trim_freed(struct pool *p) { (void)p; }
 
 #else
+
+/** Pages at `ptr` are about to go back: once for each wish. */
+static inline void huge_given(struct pool *p, const void *ptr)
+{
+	if ((uintptr_t)ptr - (uintptr_t)p->heap.base < p->huge_end && UNLIKELY(p->huge_kept != p->huge_end))
+		pkg_huge_end(p);
+}
 
 static inline void large_freed(struct pool *p, void *ptr, uint64_t usable)
 {

@@ -44,6 +44,7 @@ static void go_on(struct pool *p)
 	struct mem_cursors *c = p->heap.cursors;
 	unsigned i = p->trim.cursor - 1;
 
+	huge_given(p, p->heap.base);
 	c->at[i] = p->ops->idle(&p->heap, c->at[i], give_back);
 	if (c->at[i])
 		return;

@@ -31,7 +31,7 @@
 #endif
 #define WINDOW_STEP 0x200000ull
 
-enum { TRIES = 32 };
+enum { TRIES = 32, HUGE_BYTES = 2 << 20 };
 
 int region_reserve(uint64_t *bytes, uint64_t least, void **ret_base)
 {
@@ -56,6 +56,14 @@ bool region_discard(void *at, uint64_t bytes)
 	uint64_t from = ROUND_UP((uintptr_t)at, 4096), to = ((uintptr_t)at + bytes) & ~4095ull;
 
 	return to <= from || madvise((void *)from, to - from, MADV_DONTNEED) == 0; /* not what is locked in memory */
+}
+
+void region_huge(void *at, uint64_t bytes, bool wanted)
+{
+	uint64_t from = ROUND_UP((uintptr_t)at, HUGE_BYTES), to = ((uintptr_t)at + bytes) & ~(uint64_t)(HUGE_BYTES - 1);
+
+	if (from < to) /* refused by kernels without them */
+		(void)madvise((void *)from, to - from, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 static int reserve_at(uint64_t at, uint64_t bytes, void **ret_base)

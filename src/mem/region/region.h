@@ -18,6 +18,8 @@ int region_reserve(uint64_t *bytes, uint64_t least, void **ret_base);
 int region_commit(void *at, uint64_t bytes);
 /** The whole pages inside [at, at + bytes) of private memory are zeros, and no memory. false: they are as they were. */
 bool region_discard(void *at, uint64_t bytes);
+/** Pages of 2 MiB, where they lie whole in there, are wanted for what will be touched; or not any more. A wish. */
+void region_huge(void *at, uint64_t bytes, bool wanted);
 
 /**
  * Reserve `bytes` at exactly `at`, or, with at = NULL, at a random 2 MiB-aligned place of the window where shared
