@@ -59,23 +59,17 @@ static struct pool *ready(void *mbp, struct owner **ret_owner)
 	return mbp == &mem_shm_pool ? mem_shm_ready(ret_owner) : mem_pkg_ready();
 }
 
-static bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
-
 /*
- * Where the manager has memory of its own, its fragments are those that have records: a slice of the ledger. A signal
- * handler that interrupted a call would wait for itself: it is refused, and so are those that interrupt this.
+ * Where the manager has memory of its own, its fragments are those that have records: a slice of the ledger.
+ * false: there is no more, or *ret_error says why not.
  */
 static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice, int *ret_error)
 {
 	uint64_t end, until;
 
-	if (mem_pkg_self.inside) {
-		*ret_error = -EDEADLK;
+	*ret_error = pkg_front_read(p);
+	if (*ret_error)
 		return false;
-	}
-	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
-	atomic_signal_fence(memory_order_seq_cst);
-	pkg_front_hold(p);
 	end = p->counters.records_used;
 	until = end - *at < 16 * FRONT_SLICE ? end : *at + 16 * FRONT_SLICE;	/* most of them may be free */
 	for (; *at < until && slice->count < FRONT_SLICE; ++*at) {
@@ -87,9 +81,7 @@ static bool collect_records(struct pool *p, uint64_t *at, struct slice *slice, i
 				(struct seen){ (const void *)r->address, size, sizes_requested(r->sizes),
 					       (uint32_t)r->owner, true };
 	}
-	pkg_front_let_go(p);
-	atomic_signal_fence(memory_order_seq_cst);
-	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
+	pkg_front_read_end(p);
 	return *at < end;
 }
 
@@ -114,7 +106,7 @@ static int each_in(struct pool *p, struct owner *o, each_fn *fn, void *arg, bool
 
 	while (more) {
 		slice.count = 0;
-		if (keeps_own(p))
+		if (pool_keeps_own(p))
 			more = collect_records(p, &at, &slice, &w.error);
 		else
 			more = (p->home == &mem_shm_pool ? shm_front_walk : pkg_front_walk)(p, o, &w, collect, &slice);
@@ -188,7 +180,7 @@ static void info(void *mbp, struct mem_info *ret)
 		ret->min_frag = 16;
 		ret->total_frags += c.fragments + c.tally.free_fragments;
 	}
-	if (p && keeps_own(p))	/* what it has besides, nobody knows */
+	if (p && pool_keeps_own(p))	/* what it has besides, nobody knows */
 		ret->total_size = ret->real_used = p->live->counters.used;
 }
 
@@ -276,7 +268,7 @@ static void status_filter(void *mbp, const char *match, FILE *out)
 		p->id->domain == MEM_SHM ? "shm" : "pkg", p->manager->name, (unsigned long long)i.total_size,
 		(unsigned long long)i.used_size, (unsigned long long)i.real_used, (unsigned long long)i.free_size,
 		(unsigned long long)i.max_used, (unsigned long long)i.total_frags);
-	if (keeps_own(p))
+	if (pool_keeps_own(p))
 		fprintf(out, "of these %llu are tracked and follow; what is free is the manager's own business\n",
 			(unsigned long long)p->live->counters.recorded);
 	if (each_fragment(mbp, print, &(struct printing){ out, match }) == -EUCLEAN)

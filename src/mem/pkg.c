@@ -45,8 +45,6 @@ static uint64_t meta_bytes_for(uint64_t records)
 	return records ? META_RECORDS + records * sizeof(struct meta_record) : META_SLOTS;
 }
 
-static bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
-
 /* ---- META ---- */
 
 /* As many records as there is address space for. */
@@ -86,7 +84,7 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	id->shards = mem_pkg_shards;
 	id->group = group_of(p);
 	id->base = (uintptr_t)p->heap.base;
-	id->size = keeps_own(p) ? 0 : p->data_size;	/* 0: the manager has memory of its own */
+	id->size = pool_keeps_own(p) ? 0 : p->data_size;	/* 0: the manager has memory of its own */
 	id->roots = (uintptr_t)p->heap.roots;
 	id->root_bytes = p->ops->root_bytes;
 	id->records_max =
@@ -276,7 +274,7 @@ static int open_heap(struct pool *p)
 	void *base, *roots;
 	int rc;
 
-	if (keeps_own(p))
+	if (pool_keeps_own(p))
 		return open_own_heap(p);
 	/* no step for managers that keep their first size: they get what they may have at once */
 	if (!p->ops->extend && !mem_conf()->pkg_size)
@@ -412,7 +410,7 @@ static struct inherited inherit(struct pool *p)
 	/* inside: fork() by a signal handler that has interrupted a call of ours, whose mutex our atfork handler gave
 	 * back */
 	old.caught = (atomic_load_explicit(&p->mutex, memory_order_relaxed) && !p->at_fork) || mem_pkg_self.inside;
-	if (old.caught && keeps_own(p))	/* its library has its own ways with fork */
+	if (old.caught && pool_keeps_own(p))	/* its library has its own ways with fork */
 		atomic_store_explicit(&p->mutex, 0, memory_order_relaxed); /* nobody else is here yet */
 	else if (old.caught)
 		abandon(p);
@@ -453,7 +451,7 @@ static void become_child(struct pool *p)
 	for (unsigned k = 0; k < mem_pkg_shards; k++) {
 		region_file_close(&old[k].meta_file);
 		let_go(&old[k], old[0].inside);
-		if (old[k].caught && !keeps_own(&p[k]))
+		if (old[k].caught && !pool_keeps_own(&p[k]))
 			pkg_front_init(&p[k], NULL, p[k].heap.len);
 	}
 }

@@ -161,6 +161,9 @@ static inline void pool_follow(struct pool *p, uint64_t features)
 	pool_reaches(p);
 }
 
+/** Its manager has memory of its own: no region, no tally; heap.len is 0, so that no address is in range. */
+static inline bool pool_keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
+
 /** The pools of this process; made by pkg.c and shm.c. Each may be several shards, the first is home. */
 extern struct pool mem_pkg_pools[SHARDS_MAX] __attribute__((visibility("hidden")));
 extern struct pool mem_shm_pools[SHARDS_MAX] __attribute__((visibility("hidden")));

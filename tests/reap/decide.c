@@ -672,17 +672,21 @@ static int needy(void)
 	return 0;
 }
 
-static void a_request_in_need_reaps(void)
+/* Another program, this one by its other roles, which comes to a good end. */
+static void run_as(const char *role)
 {
 	pid_t pid = fork();
 	int status;
 
 	if (pid == 0) {
-		execl(self_path, self_path, manager, "needy", (char *)NULL);
+		execl(self_path, self_path, manager, role, (char *)NULL);
 		_exit(127);
 	}
 	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
 }
+
+static void a_request_in_need_reaps(void)
+{ run_as("needy"); }
 
 /* ---- a pool that has no slot left ---- */
 
@@ -699,35 +703,19 @@ static int full(void)
 {
 	static struct owner o[SLOTS_MAX];
 	unsigned n = 0;
-	int status;
-	pid_t pid;
 
 	EXPECT(shm_create("full", 16 << 20) == 0);
 	while (slot_claim(&mem_shm_pool, true, &o[n]) == 0)
 		n++;
 	EXPECT(n > SLOTS_MAX / 2);
-	pid = fork();
-	if (pid == 0) {
-		execl(self_path, self_path, manager, "refused", (char *)NULL);
-		_exit(127);
-	}
-	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+	run_as("refused");
 	while (n)
 		slot_leave(&mem_shm_pool, &o[--n]);
 	return 0;
 }
 
 static void who_gets_no_slot_has_no_pool(void)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		execl(self_path, self_path, manager, "full", (char *)NULL);
-		_exit(127);
-	}
-	EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
-}
+{ run_as("full"); }
 
 int main(int argc, char **argv)
 {

@@ -14,9 +14,6 @@
 #define UPPER(word) (((volatile uint32_t *)&(word))[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__])
 #define LOWER(word) (((volatile uint32_t *)&(word))[__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__])
 
-/* Of a struct, from the address of one of its members. */
-#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
-
 /* Reads of words that others may be writing, whatever they find: ThreadSanitizer shall not tell of them. */
 #if defined(__SANITIZE_THREAD__)
 #define RACY_READS 1

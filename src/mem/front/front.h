@@ -108,6 +108,12 @@ void shm_front_trim(const struct front_call *call);
 /** Magazines and op record of slot `number`, which is gone or our own and ends: what is there goes to the manager. */
 void shm_front_settle(struct pool *p, struct owner *o, uint32_t number);
 
+/**
+ * The pkg lock for who only reads the ledger. 0, or -EDEADLK in a signal handler that interrupted a call; handlers that
+ * interrupt the reader are refused in their turn.
+ */
+int pkg_front_read(struct pool *p);
+void pkg_front_read_end(struct pool *p);
 /** The pkg lock as fork needs it, and as it looks to a child that was made behind its back. */
 void pkg_front_hold(struct pool *p);
 void pkg_front_let_go(struct pool *p);

@@ -88,8 +88,7 @@ static inline bool keeps_own(const struct pool *p) { (void)p; return false; }
 
 #else
 
-/* The manager has memory of its own: no region, no tally; heap.len is 0, so that no address is in range. */
-static inline bool keeps_own(const struct pool *p) { return p->ops->flags & MEM_OWN_MEMORY; }
+static inline bool keeps_own(const struct pool *p) { return pool_keeps_own(p); }
 
 /*
  * The lock is taken by a plain store while the process has one thread: no other can see it, and a child that is

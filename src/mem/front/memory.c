@@ -148,6 +148,23 @@ COLD void pkg_mutex_wait(_Atomic uint32_t *mutex)
 	errno = saved;
 }
 
+int pkg_front_read(struct pool *p)
+{
+	if (mem_pkg_self.inside)
+		return -EDEADLK;
+	*(volatile uint32_t *)&mem_pkg_self.inside = 1;
+	atomic_signal_fence(memory_order_seq_cst);
+	mutex_take(&p->mutex);
+	return 0;
+}
+
+void pkg_front_read_end(struct pool *p)
+{
+	mutex_leave(&p->mutex);
+	atomic_signal_fence(memory_order_seq_cst);
+	*(volatile uint32_t *)&mem_pkg_self.inside = 0;
+}
+
 void pkg_front_hold(struct pool *p) { mutex_take(&p->mutex); }
 void pkg_front_let_go(struct pool *p) { mutex_leave(&p->mutex); }
 bool pkg_front_waits(void) { return waits; }
