@@ -7,32 +7,20 @@
  * Calls of the library by this program are counted by the linker's --wrap. Each test is a child with a registry and a
  * heap of its own.
  */
-#include <ftw.h>
-#include <memapi/memapi.h>
-#include <memapi/observe.h>
+#include "apart.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(what) do {									\
-	if (!(what)) {									\
-		printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #what);		\
-		fflush(stdout);								\
-		_exit(1);								\
-	}										\
-} while (0)
-
 enum { PAIRS = 1000, SIZE_MOST = 1040 };
 
-static char place[] = "/tmp/memapi-inline-XXXXXX";
-static struct obs *obs;
 static unsigned faults;
 static const char *manager;
 static bool served;			/* HOW: inline */
@@ -66,56 +54,7 @@ void __wrap_mem_pkg_free(void *p, const struct mem_site *site)
 /* A handler that interrupts the holder of the lock is refused. */
 static void on_fault(const struct mem_fault_report *report) { faults += report->kind != MEM_DEADLOCK; }
 
-static void come(void)
-{
-	char path[64];
-	FILE *conf;
-
-	CHECK(mkdtemp(place));
-	snprintf(path, sizeof path, "%s/registry", place);
-	setenv("MEMAPI_REGISTRY", path, 1);
-	setenv("XDG_STATE_HOME", place, 1);
-	snprintf(path, sizeof path, "%s/mmd.conf", place);
-	setenv("MEMAPI_CONFIG", path, 1);
-	conf = fopen(path, "w");
-	CHECK(conf);
-	fclose(conf);
-	setenv("MEMAPI_TRACK", "off", 1);
-	setenv("MEMAPI_DEBUG", "no", 1);
-	CHECK(pkg_init_manager(manager) == 0);
-	memapi_on_fault(on_fault);
-	CHECK(obs_open(NULL, &obs) == 0);
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	(void)st, (void)kind, (void)ftw;
-	return remove(path);
-}
-
-static void go(void)
-{
-	obs_close(obs);
-	nftw(place, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static struct obs_pool *own_pool(void)
-{
-	char id[32];
-
-	snprintf(id, sizeof id, "pkg:%d:1", getpid());
-	obs_scan(obs, NULL, NULL);
-	return obs_find(obs, id);
-}
-
-static struct obs_stats seen(void)
-{
-	struct obs_stats s = { .used = 0 };
-	struct obs_pool *p = own_pool();
-
-	CHECK(p && obs_stats(p, &s) == 0);
-	return s;
-}
+static void come(void) { come_apart(manager, "off", on_fault); }
 
 static bool sound(void)
 {

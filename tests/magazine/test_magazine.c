@@ -5,28 +5,16 @@
  * A program of its own: with one thread nothing is brought into them, and what Criterion starts does not count as one.
  * Each test is a child with a registry and a heap of its own.
  */
-#include <ftw.h>
-#include <memapi/memapi.h>
-#include <memapi/observe.h>
+#include "apart.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/single_threaded.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(what) do {									\
-	if (!(what)) {									\
-		printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #what);		\
-		fflush(stdout);								\
-		_exit(1);								\
-	}										\
-} while (0)
-
-static char place[] = "/tmp/memapi-magazine-XXXXXX";
-static struct obs *obs;
 static unsigned faults;
 static const char *manager = "fm";	/* with sealed words; or another, as the only argument */
 static bool tracked;			/* each test runs with call sites and without */
@@ -36,25 +24,9 @@ static void on_fault(const struct mem_fault_report *report) { (void)report, faul
 
 static void come(void)
 {
-	char path[64];
-	FILE *conf;
-
-	CHECK(mkdtemp(place));
-	snprintf(path, sizeof path, "%s/registry", place);
-	setenv("MEMAPI_REGISTRY", path, 1);
-	setenv("XDG_STATE_HOME", place, 1);
-	snprintf(path, sizeof path, "%s/mmd.conf", place);
-	setenv("MEMAPI_CONFIG", path, 1);
-	conf = fopen(path, "w");
-	CHECK(conf);
-	fclose(conf);
-	setenv("MEMAPI_TRACK", tracked ? "sites" : "off", 1);
 	unit = tracked ? 80 : 64;
-	setenv("MEMAPI_DEBUG", "no", 1);
 	setenv("MEMAPI_PKG_SIZE", "1M", 1);
-	CHECK(pkg_init_manager(manager) == 0);
-	memapi_on_fault(on_fault);
-	CHECK(obs_open(NULL, &obs) == 0);
+	come_apart(manager, tracked ? "sites" : "off", on_fault);
 }
 
 /* Of the heap: not to be had where anything else is in use. slab has a page for itself, and gives pages. */
@@ -63,37 +35,7 @@ static size_t almost_all(void)
 	return (1 << 20) - (strcmp(manager, "slab") ? 2048 : 4096 + (tracked ? 8 : 0));
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-	(void)st, (void)kind, (void)ftw;
-	return remove(path);
-}
-
-static void go(void)
-{
-	obs_close(obs);
-	nftw(place, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
 /* ---- what observers see ---- */
-
-static struct obs_pool *own_pool(void)
-{
-	char id[32];
-
-	snprintf(id, sizeof id, "pkg:%d:1", getpid());
-	obs_scan(obs, NULL, NULL);
-	return obs_find(obs, id);
-}
-
-static struct obs_stats seen(void)
-{
-	struct obs_stats s = { .used = 0 };
-	struct obs_pool *p = own_pool();
-
-	CHECK(p && obs_stats(p, &s) == 0);
-	return s;
-}
 
 struct sums { uint64_t bytes[3], count[3]; };
 
