@@ -407,7 +407,7 @@ static uint64_t on_the_way(const struct pool *p)
 	for (uint32_t i = 0; i < p->live->slots_used; i++) {
 		const struct meta_magazines *m = slot_magazines(p, i);
 		const struct meta_record *r = &p->records[OP_RECORD(m->op)];
-		const uint64_t *pair;
+		const uint64_t *pair, class = RECORD_USABLE(r->sizes) / 16 - 1;
 
 		if (OP_KIND(m->op) != OP_ALLOC && OP_KIND(m->op) != OP_FREE)
 			continue;
@@ -416,7 +416,7 @@ static uint64_t on_the_way(const struct pool *p)
 		/* of a free that has come to nothing it may lie in the magazine of another */
 		if (OP_KIND(m->op) == OP_FREE && (r->owner >> 32 & 0xffff) != i)
 			continue;
-		pair = m->of[RECORD_USABLE(r->sizes) / 16 - 1];
+		pair = m->of[class < MAGAZINE_CLASSES ? class : 0];	/* else it is in none, whichever */
 		n += !(MAGAZINE_COUNT(pair[0]) && MAGAZINE_HEAD(pair[0]) == OP_RECORD(m->op)) &&
 		     !(MAGAZINE_COUNT(pair[1]) && MAGAZINE_HEAD(pair[1]) == OP_RECORD(m->op));
 	}

@@ -264,6 +264,35 @@ static bool plenty(const struct pool *p)
 	       (c->records_free || c->records_used < p->live->records_committed);
 }
 
+/* A fragment of the manager's gets a record, as what waits. In the transaction that made it. */
+static struct meta_record *record_cached(const struct front_call *call, void *ptr, uint64_t usable)
+{
+	struct meta_record *r;
+
+	count_in(call->p, usable);
+	record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
+	r = &call->p->records[(uint32_t)*tail_of(ptr, usable)];
+	r->owner |= (uint64_t)RECORD_CACHED << 48;	/* not logged: a record that is free again has none of these */
+	return r;
+}
+
+/*
+ * Of another size than was wanted: back to the manager, whose free is a transaction of its own, since a log has room
+ * for the stores of one call. kill: in between `op` names it.
+ */
+static void return_one(const struct front_call *call, void *ptr, uint64_t usable)
+{
+	struct pool *p = call->p;
+	struct mem_heap *h = &p->heap;
+	struct meta_record *r = record_cached(call, ptr, usable);
+
+	HEAP_SET(h, call->o->magazines->op, OP(OP_ALLOC, r - p->records));
+	HEAP_COMMIT(h);
+	HEAP_SET(h, call->o->magazines->op, OP_BEGIN);	/* first: a manager's free may commit */
+	fragment_drop(p, r, 0);
+	HEAP_COMMIT(h);
+}
+
 /* One more from the manager, which does not count as handed out. false: there is none of just this size. */
 static bool refill_one(const struct front_call *call, uint64_t need, uint64_t usable, uint64_t *chain, uint64_t depth)
 {
@@ -271,22 +300,17 @@ static bool refill_one(const struct front_call *call, uint64_t need, uint64_t us
 	struct mem_heap *h = &p->heap;
 	void *ptr = p->ops->alloc(h, 16, need);
 	struct meta_record *r;
-	uint32_t index;
 
 	if (!ptr)
 		return false;
 	if (p->ops->usable(h, ptr) != usable) {
-		p->ops->free(h, ptr);
-		HEAP_COMMIT(h);
+		return_one(call, ptr, p->ops->usable(h, ptr));
 		return false;
 	}
-	count_in(p, usable);
-	record_put(call, ptr, usable, usable - TAIL_BYTES, 0);
-	index = (uint32_t)*tail_of(ptr, usable);
-	r = &p->records[index];
-	r->owner |= (uint64_t)RECORD_CACHED << 48;	/* not logged: a record that is free again has none of these */
+	r = record_cached(call, ptr, usable);
 	r->time = with_room(*chain, depth) << 16;
-	HEAP_SET(h, *chain, with_room(MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, 0, index), depth));
+	HEAP_SET(h, *chain,
+		 with_room(MAGAZINE_WORD(MAGAZINE_COUNT(*chain) + 1, 0, (uint64_t)(r - p->records)), depth));
 	HEAP_COMMIT(h);
 	return true;
 }
@@ -474,23 +498,28 @@ static bool under_way(uint64_t op, const struct meta_record *r, uint32_t number)
 	       (OP_KIND(op) == OP_FREE && r->owner >> 32 == (number | (uint64_t)RECORD_CACHED << 16));
 }
 
+static bool newest_of(uint64_t chain, uint32_t index) { return MAGAZINE_COUNT(chain) && MAGAZINE_HEAD(chain) == index; }
+
 /* The one fragment that may be on its way: in no chain, it is freed. */
 static void finish(struct pool *p, struct meta_magazines *m, uint32_t number)
 {
+	static const uint64_t none[MAGAZINE_PAIR];	/* of a size that no magazine has: return_one() */
 	struct mem_heap *h = &p->heap;
 	uint32_t index = OP_RECORD(m->op);
 	struct meta_record *r = &p->records[index];
-	uint64_t op = m->op, *pair, chain;
+	uint64_t op = m->op, class, chain;
+	const uint64_t *pair;
 
 	/* first: a manager's free may commit, and from then on the record may be a living one's */
 	HEAP_SET(h, m->op, OP_NONE);
-	if (index < COUNTERS(p)->records_used && under_way(op, r, number) && !(r->address & RECORD_FREE) &&
-	    RECORD_USABLE(r->sizes) / 16 - 1 < MAGAZINE_CLASSES) {
-		pair = m->of[RECORD_USABLE(r->sizes) / 16 - 1];
+	if (index < COUNTERS(p)->records_used && under_way(op, r, number) && !(r->address & RECORD_FREE)) {
+		class = RECORD_USABLE(r->sizes) / 16 - 1;
+		pair = class < MAGAZINE_CLASSES ? m->of[class] : none;
 		chain = RECORD_CHAIN(r->time);		/* if that is what it still has, or has already */
-		if (!(MAGAZINE_COUNT(pair[0]) && MAGAZINE_HEAD(pair[0]) == index) &&
-		    !(MAGAZINE_COUNT(pair[1]) && MAGAZINE_HEAD(pair[1]) == index))
-			fragment_drop(p, r, chain == pair[0] || chain == pair[1] ? RECORD_FREED_AT(r->time) : 0);
+		if (!newest_of(pair[0], index) && !newest_of(pair[1], index))
+			fragment_drop(p, r,
+				      pair != none && (chain == pair[0] || chain == pair[1]) ? RECORD_FREED_AT(r->time)
+											     : 0);
 	}
 	HEAP_COMMIT(h);
 }
