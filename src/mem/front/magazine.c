@@ -55,6 +55,8 @@ static void set_word(uint64_t *word, uint64_t value) { __atomic_store_n(word, va
 
 static void close_gate(struct magazines *m)
 {
+	if (m == &depot)		/* nobody goes by it: a page that is never there */
+		return;
 	set_word(&m->in.key, 0);
 	set_word(&m->in.from, 0);
 	set_word(&m->in.steps, 0);
