@@ -72,12 +72,16 @@ const struct conf_key *key_find(const struct conf_key *keys, const char *name)
 bool key_environment(const struct conf_key *k, char *ret_name, size_t bytes)
 {
 	static const char group[] = "memory.";
+	size_t n = 0;
 
 	if (strncmp(k->name, group, sizeof group - 1) != 0)
 		return false;
-	snprintf(ret_name, bytes, "MEMAPI_%s", k->name + sizeof group - 1);
-	for (char *c = ret_name; *c; c++)
-		*c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+	/* of each key, at each start of a program: without snprintf() */
+	for (const char *c = "MEMAPI_"; *c && n + 1 < bytes; c++)
+		ret_name[n++] = *c;
+	for (const char *c = k->name + sizeof group - 1; *c && n + 1 < bytes; c++)
+		ret_name[n++] = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+	ret_name[n] = 0;
 	return true;
 }
 

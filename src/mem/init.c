@@ -19,7 +19,7 @@ static pthread_mutex_t setup = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t setup_epoch;	/* of the process that `setup` belongs to, 0: of the first one */
 static struct conf conf;
 static _Atomic bool conf_ready;
-static _Thread_local char error_text[1200];
+static _Thread_local char error_text[1200] __attribute__((tls_model("initial-exec")));
 static char first_error[1200];
 
 /* By this thread. Initial-exec: where our malloc serves the program, asking for it must not allocate. */
@@ -278,17 +278,21 @@ static void in_child(void)
 		mem_pkg_get_ready();
 }
 
+/* Not false: beside other data that the loader stores to, so that a program that only loads us asks for no page more.
+ */
+static bool unused = true;
+
 void mem_register_handlers(void)
 {
-	static bool done;
-
-	if (!done)
+	if (unused)
 		pthread_atfork(before_fork, in_parent, in_child);
-	done = true;
+	unused = false;
 }
 
 __attribute__((destructor)) static void at_exit(void)
 {
+	if (unused)
+		return;
 	mem_shm_at_exit();
 	mem_pkg_at_exit();
 }

@@ -31,7 +31,8 @@ static struct {
 	bool create;
 } wanted; /* by shm_create(), shm_attach() */
 
-_Thread_local struct shm_thread mem_shm_self = { .owner.open = OWNER_CLOSED };
+_Thread_local struct shm_thread mem_shm_self
+	__attribute__((tls_model("initial-exec"))) = { .owner.open = OWNER_CLOSED };
 static pthread_key_t leave_key;
 static bool leave_key_made;
 

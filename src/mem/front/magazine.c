@@ -12,11 +12,17 @@ enum { BATCH_FIRST = 256, RESERVE_SHARE = 8, BEYOND_SHARE = 8, BEYOND_SHARE_FIRS
 
 static struct meta_thread nobody;	/* a line that nobody reads */
 static const uint64_t nothing;	/* wanted */
-#define NOBODY .in = { .told = (void *)&nobody, .wanted = &nothing }
-static struct magazines depot = { NOBODY };
-struct magazines mem_pkg_none = { NOBODY };
-struct magazines mem_pkg_unsettled = { NOBODY, .features = UNFOLLOWED };
-_Thread_local struct magazine_self mem_pkg_self = { .own = &mem_pkg_unsettled };
+static struct magazines depot;	/* this and the next: as pkg_magazines_attach() leaves them */
+struct magazines mem_pkg_none;
+/*
+ * The one that is looked at before anything is made. Whole pages, of which the loader stores to one, behind all other
+ * data: what a program that only loads us copies of it is that page.
+ */
+struct magazines mem_pkg_unsettled __attribute__((section("unsettled"))) = {
+	.in = { .told = (void *)&nobody, .wanted = &nothing }, .features = UNFOLLOWED
+};
+_Thread_local struct magazine_self mem_pkg_self
+	__attribute__((tls_model("initial-exec"))) = { .own = &mem_pkg_unsettled };
 extern __thread struct mem_inline_self memapi_pkg_self __attribute__((alias("mem_pkg_self")));
 _Static_assert(!offsetof(struct magazine_self, own) && !offsetof(struct magazines, in), "as applications see them");
 
@@ -49,6 +55,8 @@ static void set_word(uint64_t *word, uint64_t value) { __atomic_store_n(word, va
 
 static void close_gate(struct magazines *m)
 {
+	if (m == &depot)		/* nobody goes by it: a page that is never there */
+		return;
 	set_word(&m->in.key, 0);
 	set_word(&m->in.from, 0);
 	set_word(&m->in.steps, 0);
@@ -832,6 +840,8 @@ void pkg_magazines_attach(struct pool *p)
 
 	for (unsigned number = 0; number < THREADS_MAX; number++)
 		line_taken[number] = false;
+	tell(&mem_pkg_none, &nobody);
+	mem_pkg_none.in.wanted = &nothing;
 	tell(&depot, line(p, 0));
 	clear(&depot, MAGAZINE_MOST);
 	adopt_shared(p);

@@ -107,9 +107,9 @@ struct magazines {
 	uint8_t grown_next;
 	struct grown grown[GROWN];
 	bool learned[MAGAZINE_STEPS];	/* in.size_of[k] is what the manager gives, where it keeps its own memory */
+	struct shelf shelf;		/* begins in the same page */
 	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of in.at[k], while calls are recorded */
-	struct shelf shelf;
-};
+} __attribute__((aligned(META_PAGE)));	/* whole pages: the first one is a gate */
 
 /* What inline.h fixes for applications is what META and managers say. in.at: an odd number of cache lines a size, so
  * that no two tops share a set of the cache. */

@@ -26,8 +26,8 @@ static uint64_t with_state(uint64_t word, unsigned state) { return (word & ~0xff
 
 /* ---- robust lists ---- */
 
-static _Thread_local struct robust_list_head *robust_head;
-static _Thread_local size_t robust_len;
+static _Thread_local struct robust_list_head *robust_head __attribute__((tls_model("initial-exec")));
+static _Thread_local size_t robust_len __attribute__((tls_model("initial-exec")));
 
 void slot_remember_robust_list(void) { syscall(SYS_get_robust_list, 0, &robust_head, &robust_len); }
 

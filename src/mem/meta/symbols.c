@@ -9,7 +9,7 @@
 
 #include "mem/base/compiler.h"
 
-enum { CHUNK = 128, HEADERS_MAX = 4096 };
+enum { CHUNK = 128, HEADERS = 48, HEADERS_MAX = 4096 };	/* HEADERS: of one reading; most files have fewer */
 
 static bool read_at(int fd, uint64_t at, void *to, size_t bytes)
 {
@@ -26,11 +26,14 @@ static bool good(int fd, Elf64_Ehdr *ret)
 /* Address, as the file has it, of the first byte that is loaded. */
 static bool first_address(int fd, const Elf64_Ehdr *h, uint64_t *ret)
 {
-	Elf64_Phdr p;
+	Elf64_Phdr p[HEADERS];
+	unsigned n = h->e_phnum < HEADERS ? h->e_phnum : HEADERS;	/* PT_LOAD comes early */
 
-	for (unsigned i = 0; i < h->e_phnum && read_at(fd, h->e_phoff + i * sizeof p, &p, sizeof p); i++)
-		if (p.p_type == PT_LOAD) {
-			*ret = p.p_vaddr & ~4095ull;
+	if (!read_at(fd, h->e_phoff, p, n * sizeof *p))
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (p[i].p_type == PT_LOAD) {
+			*ret = p[i].p_vaddr & ~4095ull;
 			return true;
 		}
 	return false;
@@ -38,12 +41,20 @@ static bool first_address(int fd, const Elf64_Ehdr *h, uint64_t *ret)
 
 static bool find_table(int fd, const Elf64_Ehdr *h, Elf64_Shdr *ret_symbols, Elf64_Shdr *ret_strings)
 {
-	for (unsigned i = 0; i < h->e_shnum && i < HEADERS_MAX; i++) {
-		if (!read_at(fd, h->e_shoff + i * sizeof *ret_symbols, ret_symbols, sizeof *ret_symbols))
+	unsigned left = h->e_shnum < HEADERS_MAX ? h->e_shnum : HEADERS_MAX;
+	uint64_t at = h->e_shoff;
+	Elf64_Shdr chunk[HEADERS];
+
+	for (unsigned n; left; left -= n, at += n * sizeof *chunk) {
+		n = left < HEADERS ? left : HEADERS;
+		if (!read_at(fd, at, chunk, n * sizeof *chunk))
 			return false;
-		if (ret_symbols->sh_type == SHT_SYMTAB)
-			return read_at(fd, h->e_shoff + ret_symbols->sh_link * sizeof *ret_strings, ret_strings,
-				       sizeof *ret_strings);
+		for (unsigned i = 0; i < n; i++)
+			if (chunk[i].sh_type == SHT_SYMTAB) {
+				*ret_symbols = chunk[i];
+				return read_at(fd, h->e_shoff + chunk[i].sh_link * sizeof *chunk, ret_strings,
+					       sizeof *ret_strings);
+			}
 	}
 	return false;
 }

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The program that starts.c starts. */
+int main(void) { return 0; }
