@@ -90,6 +90,7 @@ static void fill_identity(struct pool *p, uint32_t incarnation)
 	id->records_max =
 		p->meta_bytes > META_RECORDS ? (p->meta_bytes - META_RECORDS) / sizeof(struct meta_record) : 0;
 	meta_wire(p);
+	p->created = id->created;
 	p->live->wanted = p->live->features = p->features;
 	p->live->counters = p->counters;
 	p->live->state = POOL_LIVE;
@@ -694,6 +695,8 @@ void *mem_pkg_malloc(size_t size, const struct mem_site *site)
 
 	if (LIKELY(ptr))
 		return ptr;
+	if (UNLIKELY(magazine_records(mem_pkg_self.own)))
+		return pkg_recorded_alloc(size, site, __builtin_return_address(0), malloc_front);
 	if (UNLIKELY(mem_pkg_pool.lean))
 		return own_malloc(size, site, __builtin_return_address(0));
 	return pkg_plain_alloc(size, site, __builtin_return_address(0), malloc_front);
@@ -704,6 +707,9 @@ void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
 	void *ptr = magazine_take_zeros(size);
 
 	if (LIKELY(ptr))
+		return ptr;
+	ptr = magazine_recorded_zeros(size, site, __builtin_return_address(0));
+	if (ptr)
 		return ptr;
 	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : not_ready();
 }
@@ -739,6 +745,8 @@ void mem_pkg_free(void *p, const struct mem_site *site)
 		pkg_shelf_free(p, i, site, __builtin_return_address(0), free_front);
 	else if (!p)
 		return;
+	else if (UNLIKELY(magazine_records(mem_pkg_self.own)))
+		pkg_recorded_free(p, site, __builtin_return_address(0), free_front);
 	else if (UNLIKELY(mem_pkg_pool.lean))
 		own_free(p, site, __builtin_return_address(0));
 	else

@@ -79,7 +79,7 @@ struct pool {
 	int64_t size_at;
 	uint64_t first;
 	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
-	uint64_t created, records_max;	/* as in id */
+	uint64_t created, records_max;	/* as in id; created: pkg, too */
 	char path[256];			/* of META; "" when not seen */
 	struct meta_identity
 		believed; /* shm: as it was when it was checked: who may write to META may write this, too */

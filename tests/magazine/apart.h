@@ -24,6 +24,7 @@
 
 static char place[] = "/tmp/memapi-magazine-XXXXXX";
 static struct obs *obs;
+static bool guarded;
 
 static void come_apart(const char *manager, const char *track, void (*on_fault)(const struct mem_fault_report *))
 {
@@ -40,7 +41,7 @@ static void come_apart(const char *manager, const char *track, void (*on_fault)(
 	CHECK(conf);
 	fclose(conf);
 	setenv("MEMAPI_TRACK", track, 1);
-	setenv("MEMAPI_DEBUG", "no", 1);
+	setenv("MEMAPI_DEBUG", guarded ? "yes" : "no", 1);
 	CHECK(pkg_init_manager(manager) == 0);
 	memapi_on_fault(on_fault);
 	CHECK(obs_open(NULL, &obs) == 0);

@@ -17,7 +17,7 @@
 
 static unsigned faults;
 static const char *manager = "fm";	/* with sealed words; or another, as the only argument */
-static bool tracked;			/* each test runs with call sites and without */
+static bool tracked;			/* each test runs without call sites, with them, and guarded */
 static uint64_t unit;			/* usable bytes of a request for 64, with its tail */
 
 static void on_fault(const struct mem_fault_report *report) { (void)report, faults++; }
@@ -142,6 +142,104 @@ static void what_was_cached_once_is_not_cached_for_ever(void)
 	CHECK(faults == 0);
 	q = pkg_malloc(64);
 	CHECK(tracked || q[1] != tag[1]);
+}
+
+struct told { const void *at; struct obs_fragment f; bool found; };
+
+static bool tell(const struct obs_fragment *f, void *arg)
+{
+	struct told *t = arg;
+
+	if (f->address == (uintptr_t)t->at)
+		t->f = *f, t->found = true;
+	return true;
+}
+
+static struct obs_fragment told_of(const void *p)
+{
+	struct told t = { .at = p };
+	uint64_t cursor = 0;
+
+	do
+		CHECK(obs_records(own_pool(), &cursor, 1000, tell, &t) == 0);
+	while (cursor);
+	CHECK(t.found);
+	return t.f;
+}
+
+/* One place, to which the call returns. */
+__attribute__((noinline)) static void *from_here(size_t size)
+{
+	void *volatile p = pkg_malloc(size);
+
+	return p;
+}
+
+/* Of the last holder nothing is left in the record; who freed it is told until then. */
+static void what_is_taken_is_recorded_anew(void)
+{
+	void *kept = from_here(64), *p = pkg_malloc(60);
+	struct obs_fragment first, then;
+
+	if (!tracked)
+		return;
+	first = told_of(p);
+	CHECK(first.requested == 60 && first.state == OBS_USED);
+	pkg_free(p);
+	then = told_of(p);
+	CHECK(then.state == OBS_CACHED && then.size == first.size);
+	for (unsigned i = 0; i < 3; i++) {	/* the place is new at first */
+		CHECK(from_here(57 + i) == p);
+		then = told_of(p);
+		CHECK(then.state == OBS_USED && then.requested == 57 + i && then.size == first.size);
+		CHECK(then.site == told_of(kept).site);
+		CHECK(then.stamp == first.stamp + 1 + i && then.time >= first.time);
+		CHECK(then.stamp == seen().stamp);
+		pkg_free(p);
+	}
+	pkg_free(kept);
+}
+
+/* From one byte of guards to as many as there are. */
+static void an_overrun_of_what_has_waited_is_found(void)
+{
+	static const size_t sizes[] = { 0, 1, 7, 9, 15, 16, 17, 23, 25, 31, 33, 55, 57, 64, 1001, 1015 };
+	unsigned before;
+	char *p;
+
+	for (size_t i = 0; guarded && i < sizeof sizes / sizeof *sizes; i++) {
+		for (unsigned n = 0; n < 3; n++) {
+			p = pkg_malloc(sizes[i]);
+			memset(p, 0x55, sizes[i]);
+			CHECK(pkg_usable(p) == sizes[i]);
+			pkg_free(p);
+		}
+		before = faults;
+		CHECK(before == i);
+		p = pkg_malloc(sizes[i]);
+		p[sizes[i]] ^= 1;
+		pkg_free(p);
+		CHECK(faults == before + 1);
+	}
+	CHECK(agree());
+}
+
+/* What was guarded once, and what was not, are put the same way when that has changed. */
+static void guards_come_and_go(void)
+{
+	void *p = pkg_malloc(60), *q = pkg_malloc(60);
+
+	for (unsigned n = 0; tracked && n < 4; n++) {
+		CHECK(obs_track(own_pool(), n % 2 ? OBS_SITES : OBS_OFF) == 0);
+		pkg_free(p);
+		p = q;
+		q = pkg_malloc(60);
+		CHECK(agree());
+	}
+	CHECK(faults == 0);
+	pkg_free(p);
+	pkg_free(q);
+	CHECK(agree());
 }
 
 /* Larger than what magazines hold. There is a shelf while nothing is recorded, where heads are sealed. */
@@ -846,6 +944,9 @@ static const struct { const char *name; void (*run)(void); bool alone; } tests[]
 	{ "what_is_freed_is_told_as_cached_and_handed_out_next", what_is_freed_is_told_as_cached_and_handed_out_next, true },
 	{ "a_second_free_is_found", a_second_free_is_found, false },
 	{ "what_is_written_after_the_free_leads_nobody", what_is_written_after_the_free_leads_nobody, false },
+	{ "what_is_taken_is_recorded_anew", what_is_taken_is_recorded_anew, true },
+	{ "an_overrun_of_what_has_waited_is_found", an_overrun_of_what_has_waited_is_found, true },
+	{ "guards_come_and_go", guards_come_and_go, true },
 	{ "what_was_cached_once_is_not_cached_for_ever", what_was_cached_once_is_not_cached_for_ever, false },
 	{ "a_large_one_that_is_freed_is_told_as_cached_and_handed_out_next",
 	  a_large_one_that_is_freed_is_told_as_cached_and_handed_out_next, true },
@@ -885,10 +986,11 @@ int main(int argc, char **argv)
 	int status, failed = 0;
 
 	manager = argc > 1 ? argv[1] : manager;
-	for (size_t n = 0; n < 2 * TESTS; n++) {
+	for (size_t n = 0; n < 3 * TESTS; n++) {
 		size_t i = n % TESTS;
 
 		tracked = n >= TESTS;
+		guarded = n >= 2 * TESTS;
 		if (tests[i].alone && !__libc_single_threaded) {
 			printf("skip %s: there is another thread\n", tests[i].name);
 			continue;
@@ -903,7 +1005,7 @@ int main(int argc, char **argv)
 			exit(0);
 		}
 		waitpid(pid, &status, 0);
-		printf("%s %s%s\n", status ? "FAIL" : "ok  ", tests[i].name, tracked ? ", tracked" : "");
+		printf("%s %s%s\n", status ? "FAIL" : "ok  ", tests[i].name, guarded ? ", guarded" : tracked ? ", tracked" : "");
 		failed += status != 0;
 	}
 	return failed != 0;

@@ -2,89 +2,47 @@
 #include "mem/front/inside.h"
 #ifdef MEM_DOMAIN_SHM
 #include "mem/front/slot_magazine.h"
+#else
+#include "mem/front/recorded.h"
 #endif
 
 /* ---- magazines ---- */
 
 #ifndef MEM_DOMAIN_SHM
 
-/* The record's time has the number of its allocation; numbers lag behind by that many at most. */
-enum { TAKEN_MOST = 1024 };
-
-/* Whatever others make of it meanwhile. */
-static inline uint64_t stamp_now(const struct pool *p)
-{
-	uint64_t stamp;
-
-	RACY_READS_BEGIN();
-	stamp = *(const volatile uint64_t *)&p->counters.stamp;
-	RACY_READS_END();
-	return stamp;
-}
-
-/*
- * A fragment that waits with its record; NULL: none. Its record is the thread's own: who looks at it meanwhile finds
- * RECORD_CACHED until all the rest is right.
- */
+/* A fragment that waits with its record; NULL: none. */
 static inline void *take_recorded(const struct front_call *call, size_t size, uint32_t site)
 {
 	struct magazines *m = mem_pkg_self.own;
-	struct pool *p = call->p;
-	uint64_t i = magazine_for(m, size + TAIL_BYTES), usable = i * 16 + m->head;
-	struct meta_record *r;
-	uint32_t top;
-	void *ptr = NULL;
+	const struct pool *p = call->p;
+	uint64_t i = magazine_for(m, size + TAIL_BYTES);
 
-	if (!i || !m->open || !m->recorded || UNLIKELY(p != p->home))
-		return NULL;
-	if (LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(m->in.at[top]) &&
-	    LIKELY((int64_t)m->in.told->taken < TAKEN_MOST)) {
-		r = &p->records[m->record[top]];
-		ptr = (void *)(uintptr_t)m->in.at[top];
-		magazine_set_top(m, i, --top);
-		*tail_of(ptr, usable) = (uint64_t)(r - p->records) | p->generation;
-		show(&r->sizes, record_sizes(usable, size));
-		show(&r->time, seconds_since(p->id->created) | (stamp_now(p) + m->in.told->taken + 1) << 32);
-		show(&r->owner, site);
-		signal_add64(&m->in.told->taken, 1);
-	}
-	magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
-	return ptr;
+	return i && m->open && m->recorded && LIKELY(p == p->home)
+		       ? recorded_take(m, p, i, size, site, (uint64_t)time(NULL), m->guarded)
+		       : NULL;
 }
 
 /* As look_up(), without the lock: what is not GOOD is asked again with it. */
-static inline bool recorded_one(struct pool *p, void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
+static inline bool good_one(struct pool *p, void *ptr, struct meta_record **ret_record, uint64_t *ret_usable)
 {
 	bool good;
 
 	RACY_READS_BEGIN();
 	good = look_up(p, ptr, ret_record, ret_usable) == GOOD && *ret_usable < 16 * MAGAZINE_SIZES &&
-	       !((*ret_record)->owner >> 48 & RECORD_GUARDED);
+	       !overrun(*ret_record, ptr, *ret_usable);
 	RACY_READS_END();
 	return good;
 }
 
-/* true: `ptr` is a fragment in use with its record, and waits in a magazine now. */
+/* true: `ptr` was a fragment in use with its record, and waits in a magazine now. */
 static inline bool put_recorded(struct pool *p, void *ptr, uint32_t site)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct meta_record *r = NULL;
-	uint64_t usable = 0, i;
-	uint32_t top;
-	bool room;
+	uint64_t usable = 0;
 
-	if (!m->open || !m->recorded || UNLIKELY(p != p->home) || !recorded_one(p, ptr, &r, &usable))
-		return false;
-	i = usable / 16;
-	room = LIKELY(magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) && LIKELY(top < m->in.end[i]);
-	if (room) {
-		show(&r->owner, r->owner | (uint64_t)RECORD_CACHED << 48);
-		show(&r->time, (r->time & UINT32_MAX) | (uint64_t)site << 32);
-		m->record[++top] = (uint32_t)(r - p->records);
-		magazine_push(m, i, top, ptr);
-	}
-	magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
-	return room;
+	return m->open && m->recorded && LIKELY(p == p->home) && good_one(p, ptr, &r, &usable) &&
+	       recorded_push(m, p, (uint64_t)(r - p->records), ptr, usable / 16, site);
 }
 
 #endif
@@ -241,10 +199,10 @@ static inline bool make_room(const struct front_call *call, uint64_t usable)
 	return false;
 }
 
+/* With the lock: what kept it waiting may be that its thread had taken so many without being counted. */
 static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
 {
-	(void)call, (void)align, (void)size, (void)site;
-	return NULL;
+	return take_ready(call, align, size, site, site);
 }
 
 #endif

@@ -6,6 +6,7 @@
  *	places.c	sites of calls		memory.c	growth, and pages that go back
  *	magazine.c	pkg: magazines that go back	own.c	pkg: memory of the manager's own
  *	plain.c		pkg: the manager, while nothing is recorded
+ *	recorded.c	pkg: fragments that wait with their records
  *	shelf.h		pkg: larger fragments that wait for their thread
  *	starts.c	pkg: where fragments begin, for managers that do not say so beside them
  */
@@ -29,6 +30,7 @@
 #include "mem/meta/store.h"
 
 enum { GUARD_BYTE = 0xfd };
+#define GUARD_WORD 0xfdfdfdfdfdfdfdfdu	/* the same in each byte */
 
 #ifdef MEM_DOMAIN_SHM
 #define COUNTERS(p) (&(p)->live->counters)
@@ -247,8 +249,27 @@ static inline void guard_fill(void *ptr, uint64_t requested, uint64_t usable)
 	memset((char *)ptr + requested, GUARD_BYTE, usable - TAIL_BYTES - requested);
 }
 
+/* The same where nobody has stored anything yet: in words, as a rule. */
+static inline void guard_fill_fresh(void *ptr, uint64_t requested, uint64_t usable)
+{
+	uint64_t *tail = tail_of(ptr, usable);
+
+	if (UNLIKELY(usable - requested > TAIL_BYTES + 16) || UNLIKELY(usable < TAIL_BYTES + 16)) {
+		guard_fill(ptr, requested, usable);
+		return;
+	}
+	tail[-1] = GUARD_WORD;
+	tail[-2] = GUARD_WORD;
+}
+
 static inline bool guard_intact(const void *ptr, uint64_t requested, uint64_t usable)
 {
+	const uint64_t *tail = tail_of(ptr, usable);
+	uint64_t n = usable - TAIL_BYTES - requested;
+
+	if (LIKELY(n < 16) && LIKELY(usable >= TAIL_BYTES + 16)) /* the last n bytes of two words */
+		return !(((unsigned __int128)(tail[-1] ^ GUARD_WORD) << 64 | (tail[-2] ^ GUARD_WORD)) >>
+			 (120 - 8 * n) >> 8);
 	for (uint64_t i = requested; i < usable - TAIL_BYTES; i++)
 		if (((const unsigned char *)ptr)[i] != GUARD_BYTE)
 			return false;

@@ -63,6 +63,8 @@ static void close_gate(struct magazines *m)
 	set_word(&m->gate.limit, 0);
 	set_word(&m->gate.starts, 0);
 	set_word(&m->gate.shelf, 0);
+	set_word(&m->gate.recorded, 0);
+	set_word(&m->gate.places, 0);
 }
 
 /* Of the heap: places where a fragment may begin. A payload has a head before it, or there are starts from the base on;
@@ -80,16 +82,27 @@ static uint64_t places_of(const struct pool *p)
 					 : 0;
 }
 
+static void open_recorded(struct magazines *m, uint64_t places)
+{
+	set_word(&m->gate.places, places);
+	set_word(&m->gate.recorded, places ? MAGAZINE_STEPS : 0);
+}
+
 static void open_gate(const struct pool *p, struct magazines *m)
 {
 	bool sealed = p->ops->flags & MEM_SEALED;
 	uint64_t places = places_of(p);
 
 	close_gate(m);
-	if (!m->owned || !m->open || m->recorded)
+	if (!m->owned || !m->open)
 		return;
-	set_word(&m->in.key, m->features == UNFOLLOWED ? 0 : m->features | MEM_INLINE_OPEN);
 	set_word(&m->in.from, (uintptr_t)p->heap.base + (sealed ? 16 : 0));
+	if (m->recorded) {
+		if (sealed && !m->stacks)
+			open_recorded(m, places);
+		return;
+	}
+	set_word(&m->in.key, m->features == UNFOLLOWED ? 0 : m->features | MEM_INLINE_OPEN);
 	set_word(sealed ? &m->in.steps : &m->gate.starts, places);
 	set_word(&m->gate.limit, MAGAZINE_STEPS);
 	set_word(&m->gate.shelf, sealed && places ? SHELF_LARGEST - SHELF_LEAST + 1 : 0);
@@ -128,6 +141,8 @@ void pkg_magazines_grown(const struct pool *p)
 			set_word(&m->in.steps, places_of(p));
 		else if (GATE(m->gate.starts))
 			set_word(&m->gate.starts, places_of(p));
+		else if (GATE(m->gate.places))
+			set_word(&m->gate.places, places_of(p));
 	}
 }
 
@@ -291,12 +306,12 @@ static bool grow(struct magazines *m, unsigned i)
 
 bool pkg_magazine_grow(struct magazines *m, uint64_t i)
 {
+	uint32_t kind = magazine_kind(m, i), top;
 	bool done = false;
-	uint32_t top;
 
-	if (magazine_enter(m, i, &top) && top >= m->in.end[i])
+	if (magazine_enter_kind(m, i, kind, &top) && top >= m->in.end[i])
 		done = grow(m, (unsigned)i);
-	magazine_leave(m, i, top);
+	magazine_leave_kind(m, i, kind, top);
 	return done;
 }
 
@@ -674,15 +689,17 @@ static void set_kind(struct magazines *m, uint32_t kind)
 		OWN_SET(m->in.top[i], (m->in.top[i] & ~(uint32_t)MAGAZINE_KIND) | kind);
 }
 
-/* They are empty, or of this kind. Guards close them: what lies behind a fragment is watched then. Of a manager that
- * keeps its own memory nothing else tells what has a record, while there are any. */
+/* They are empty, or of this kind. Of a manager that keeps its own memory nothing else tells what has a record, while
+ * there are any. */
 static void adopt(const struct pool *p, struct magazines *m)
 {
 	uint64_t features = p->features;
-	bool open = magazines_possible(p->ops) && !(features & (FEATURE_GUARDS | FEATURE_NO_MAGAZINES)) &&
-		    (!keeps_own(p) || p->lean);
+	bool open = magazines_possible(p->ops) && !(features & FEATURE_NO_MAGAZINES) && (!keeps_own(p) || p->lean);
 
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
+	m->guarded = features & FEATURE_GUARDS;
+	m->stacks = features & FEATURE_STACKS;
+	m->records_end = p->counters.records_used;
 	m->head = p->ops->flags & MEM_HEAD8;
 	m->shelf.one = CACHED_ONE(m->head);
 	m->shelf.up = 15 - m->head;

@@ -39,10 +39,10 @@
  * long way and finds out. There the magazines of threads that are not there go back to the heap, but one whose thread
  * was inside just then: what it holds stays in use, and is untracked.
  *
- * Open only while nobody wants guards and the manager knows its own fragments (owns). In front of one that keeps its
- * own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each free, by own_fast.h, which
- * sizes there are is learned from what the manager gives, and nothing has a tag: a fragment that has left the cache is
- * touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
+ * Open only while the manager knows its own fragments (owns); with call sites, recorded.c's short way is. In front of
+ * one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each free,
+ * by own_fast.h, which sizes there are is learned from what the manager gives, and nothing has a tag: a fragment that
+ * has left the cache is touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
  */
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
@@ -72,6 +72,8 @@ struct magazine_gate {
 	uint64_t limit;			/* take: of (bytes - 1) / 8 */
 	uint64_t starts;		/* as in.steps, where a table says what begins there (starts.h), else 0 */
 	uint64_t shelf;			/* take: of bytes - SHELF_LEAST */
+	uint64_t recorded;		/* recorded.c. take: of (bytes + 7) / 8 */
+	uint64_t places;		/* put: as in.steps */
 };
 
 /*
@@ -99,6 +101,8 @@ struct magazines {
 	uint64_t left;			/* bytes that its thread, which has ended, left for the next one */
 	struct magazines *next;		/* of all that there ever were */
 	bool recorded;			/* what is inside has records */
+	bool guarded;			/* what is taken gets guards */
+	bool stacks;			/* are wanted, which go the long way */
 	bool waited;			/* for the lock, since magazines were looked after */
 	bool enough;			/* is inside, as of the last look that added up: nothing is brought */
 	uint8_t looks;
@@ -107,6 +111,7 @@ struct magazines {
 	uint8_t grown_next;
 	struct grown grown[GROWN];
 	bool learned[MAGAZINE_STEPS];	/* in.size_of[k] is what the manager gives, where it keeps its own memory */
+	uint64_t records_end;		/* of the heap's records, as far as the owner has heard of them */
 	struct shelf shelf;		/* begins in the same page */
 	uint32_t record[MAGAZINE_SIZES * MAGAZINE_STRIDE];	/* of in.at[k], while calls are recorded */
 } __attribute__((aligned(META_PAGE)));	/* whole pages: the first one is a gate */
@@ -390,6 +395,17 @@ void *pkg_plain_realloc(void *ptr, size_t size, const struct mem_site *site, con
 /** The same of what magazine_put_sized() says it is: onto the thread's shelf, if it is not larger than what lies there.
  */
 void pkg_shelf_free(void *ptr, uint64_t i, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
+/** recorded.c: by what waits with its record, or otherwise; zeros: NULL. `ptr` is not NULL. */
+void *pkg_recorded_zeros(size_t size, const struct mem_site *site, const void *caller);
+void *pkg_recorded_alloc(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise);
+void pkg_recorded_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise);
+static inline bool magazine_records(const struct magazines *m) { return GATE(m->gate.places); }
+
+static inline void *magazine_recorded_zeros(size_t size, const struct mem_site *site, const void *caller)
+{
+	return magazine_records(mem_pkg_self.own) ? pkg_recorded_zeros(size, site, caller) : NULL;
+}
+
 /** Into a magazine, onto the shelf, or to the manager; NULL is nothing. */
 static inline void magazine_free(void *ptr, const struct mem_site *site, const void *caller, pkg_free_fn *otherwise)
 {
@@ -399,7 +415,11 @@ static inline void magazine_free(void *ptr, const struct mem_site *site, const v
 		return;
 	if (i >= MAGAZINE_SIZES)
 		pkg_shelf_free(ptr, i, site, caller, otherwise);
-	else if (ptr)
+	else if (!ptr)
+		return;
+	else if (UNLIKELY(magazine_records(mem_pkg_self.own)))
+		pkg_recorded_free(ptr, site, caller, otherwise);
+	else
 		pkg_plain_free(ptr, site, caller, otherwise);
 }
 

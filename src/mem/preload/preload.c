@@ -125,7 +125,10 @@ void *preload_malloc(size_t size, const void *caller)
 	if (UNLIKELY(!relocated()))
 		return malloc_front(size, NULL, caller);
 	p = magazine_take(size);
-	return LIKELY(p) ? p : pkg_plain_alloc(size, NULL, caller, malloc_front);
+	if (LIKELY(p))
+		return p;
+	return UNLIKELY(magazine_records(mem_pkg_self.own)) ? pkg_recorded_alloc(size, NULL, caller, malloc_front) :
+							      pkg_plain_alloc(size, NULL, caller, malloc_front);
 }
 
 void *preload_memalign(size_t align, size_t size, const void *caller)
@@ -175,6 +178,9 @@ static void *calloc_from(size_t count, size_t each, const void *caller)
 		return no_memory();
 	p = relocated() ? magazine_take_zeros(size) : NULL;
 	if (LIKELY(p))
+		return p;
+	p = relocated() ? magazine_recorded_zeros(size, NULL, caller) : NULL;
+	if (p)
 		return p;
 	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : early(16, size);
 }
