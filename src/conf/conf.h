@@ -58,7 +58,7 @@ struct conf {
 	char socket[108], group[32], operators[32], log[16];	/* "": default; log: stderr | syslog */
 	char group_place[320], operators_place[320];	/* "FILE:LINE: KEY", of who looks them up */
 	unsigned max_connections, max_request, max_depth;	/* control.max_…; max_request in bytes */
-	uint64_t max_backlog;		/* bytes of answers that a client may leave unread */
+	uint64_t max_backlog;		/* bytes of answers that wait, over all clients */
 	unsigned idle_timeout;		/* control.idle_timeout, s; 0: never */
 	unsigned samples, sample_interval;	/* leaks.samples, leaks.interval (s): evidence "growing" */
 	struct conf_pool pool[CONF_POOLS];

@@ -280,8 +280,6 @@ static void dispatch(struct rpc_session *s, size_t index, struct json_span param
 		rpc_fail(call, RPC_ROLE, NULL, "%s needs the role %s, this peer has %s", call->method->name,
 			 rpc_role_name(call->method->role), rpc_role_name(s->peer->role));
 		rpc_allowed(call, rpc_role_name(call->method->role));
-	} else if (s->refuse) {
-		rpc_fail(call, RPC_LIMIT, NULL, "too many replies wait to be read by their peers");
 	} else if (s->reply_at > RPC_REPLY_MAX) {
 		rpc_fail(call, RPC_LIMIT, NULL, "the replies of this batch are longer than %d bytes", RPC_REPLY_MAX);
 	} else {

@@ -72,7 +72,6 @@ struct rpc_session {
 	const struct rpc_peer *peer;
 	void (*woken)(void *arg);	/* a call that waited wants its turn; or NULL */
 	void *arg;
-	bool refuse;			/* calls that begin now are refused: too much waits to be sent */
 	struct json_writer out;		/* the reply, with its newline */
 	/* the rest is private */
 	struct json_writer text;

@@ -31,10 +31,12 @@ enum {
 	SEND_MAX = 32768,		/* bytes in one go */
 	SLICE_NS = 1000000,		/* of a call that waits its turn */
 	FIRST_SLICE_NS = 500000,	/* of one that has just come: most are done in it */
+	ON_THEIR_WAY = RPC_REPLY_MAX,
 	COPY_MAX = 1 << 16,		/* bytes that are copied into the output; longer replies are handed over */
 	GROUPS_MAX = 256,
 };
 #define LINGER_NS 2000000000ull
+#define DEAF_NS 100000000ull		/* without reading a byte of what waits for it */
 
 const struct server_limits server_limits_default = {
 	.connections = 256, .stall_s = 30, .request_bytes = RPC_REQUEST_MAX, .backlog_bytes = 32 << 20,
@@ -47,7 +49,8 @@ struct peer {
 	struct rpc_session session;
 	size_t searched;		/* bytes of input that hold no newline */
 	size_t request_bytes; /* of the longest line, as it was when it connected: the input's mark goes by it */
-	size_t pending;			/* of the server's */
+	size_t pending;			/* memory of replies that wait: its part of the server's */
+	uint64_t moved;			/* rpc_now() when it last read of that, or got it */
 	uint64_t linger_until;
 	bool eof, closing, queued;
 	TAILQ_ENTRY(peer) all, turn;
@@ -107,17 +110,67 @@ static void text_sent(const void *text, size_t len, void *arg)
 	ctl_free(arg);
 }
 
+/*
+ * Of those that hold replies, but for `but`: of the deaf who holds the most. Before anybody can be called deaf: who
+ * holds much for long, since who reads is not silent for long.
+ */
+static struct peer *greediest(struct server *s, const struct peer *but, bool deaf)
+{
+	uint64_t now = rpc_now(), weight, most = 0;
+	struct peer *p, *found = NULL;
+
+	TAILQ_FOREACH(p, &s->peers, all) {
+		if (p == but || !p->pending || (deaf && now - p->moved < DEAF_NS))
+			continue;
+		weight = deaf ? p->pending : (p->pending >> 10) * ((now - p->moved) >> 10);
+		if (!found || weight > most) {
+			found = p;
+			most = weight;
+		}
+	}
+	return found;
+}
+
+static void cut_off(struct peer *p)
+{
+	struct server *s = p->server;
+
+	if (s->opts.cut_off)
+		s->opts.cut_off(&p->who, evbuffer_get_length(bufferevent_get_output(p->bev)), rpc_now() - p->moved,
+				s->opts.arg);
+	peer_free(p);
+}
+
+/*
+ * Too much waits: those go who do not read, and not who asks now. `p` has just got a reply that it could not read yet,
+ * which does not count. Replies to those who read are on their way: for these there is more room.
+ */
+static void make_room(struct server *s, const struct peer *p)
+{
+	size_t most = s->opts.limits.backlog_bytes;
+	struct peer *x;
+
+	while (s->pending - p->pending > most && (x = greediest(s, p, true)))
+		cut_off(x);
+	while (s->pending - p->pending > most + ON_THEIR_WAY && (x = greediest(s, p, false)))
+		cut_off(x);
+}
+
 /* Hands the reply over to the output. */
 static void send_reply(struct peer *p)
 {
 	struct json_writer *out = &p->session.out;
 	struct evbuffer *output = bufferevent_get_output(p->bev);
+	bool whole = out->len > COPY_MAX;
+	size_t bytes = whole ? out->size : out->len;
 
 	if (!out->len)
 		return;
-	p->pending += out->len;
-	p->server->pending += out->len;
-	if (out->len > COPY_MAX && !evbuffer_add_reference(output, out->text, out->len, text_sent, out->text))
+	p->pending += bytes;
+	p->moved = rpc_now();
+	p->server->pending += bytes;
+	make_room(p->server, p);
+	if (whole && !evbuffer_add_reference(output, out->text, out->len, text_sent, out->text))
 		*out = (struct json_writer){ 0 };
 	else
 		evbuffer_add(output, out->text, out->len);
@@ -194,7 +247,6 @@ static void serve(struct peer *p, uint64_t slice)
 	uint64_t deadline = rpc_now() + slice;
 
 	while (p->session.busy || (!p->pending && next_line(p))) {
-		p->session.refuse = p->server->pending > p->server->opts.limits.backlog_bytes;
 		if (!rpc_run(&p->session, deadline)) {
 			if (!rpc_waiting(&p->session))
 				enqueue(p);
@@ -325,9 +377,11 @@ static void turn_away(struct server *s, int fd)
  * offered. */
 static void on_sent(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
-	(void)output, (void)arg;
-	if (info->n_deleted)
-		ctl_give_way();
+	(void)output;
+	if (!info->n_deleted)
+		return;
+	((struct peer *)arg)->moved = rpc_now();
+	ctl_give_way();
 }
 
 static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *arg)
@@ -360,7 +414,7 @@ static void on_connection(struct evconnlistener *l, evutil_socket_t fd, struct s
 	s->count++;
 	bufferevent_setcb(bev, on_read, on_written, on_event, p);
 	bufferevent_set_max_single_write(bev, SEND_MAX);
-	evbuffer_add_cb(bufferevent_get_output(bev), on_sent, NULL);
+	evbuffer_add_cb(bufferevent_get_output(bev), on_sent, p);
 	bufferevent_setwatermark(bev, EV_READ, 0, most->request_bytes + 1);
 	bufferevent_set_timeouts(bev, most->idle_s ? &idle : NULL, &stall);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);

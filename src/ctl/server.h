@@ -4,7 +4,8 @@
  *
  * No peer can hold up the loop: a call runs in slices, and between two slices everybody else gets a turn. No peer
  * can make the daemon grow without bound: lines, connections, waiting output and idle time have limits. A peer that
- * does not read its replies is not served until it does, and is dropped when it never does.
+ * does not read its replies is not served until it does, and is dropped when it never does, or when too much waits in
+ * all: who holds the most of it goes first.
  */
 #ifndef CTL_SERVER_H
 #define CTL_SERVER_H
@@ -24,7 +25,7 @@ struct server_limits {
 	unsigned idle_s;		/* without a byte from the peer; 0: no limit */
 	unsigned stall_s;		/* without reading what it was sent */
 	size_t request_bytes;		/* of a line */
-	size_t backlog_bytes;		/* replies that wait, over all; above it calls are refused */
+	size_t backlog_bytes;		/* replies that wait, over all; above it who does not read is cut off */
 };
 /** For whoever has no other wish; mmd's are those of keys.def, but for stall_s. */
 extern const struct server_limits server_limits_default;
@@ -42,6 +43,8 @@ struct server_options {
 	struct server_limits limits;
 	const struct rpc_program *program;	/* must outlive the server */
 	enum rpc_role (*role)(const struct server_peer *peer, void *arg);	/* asked once a connection */
+	/* Told who is cut off, with how many bytes that it has not read for how long; or NULL. */
+	void (*cut_off)(const struct rpc_peer *peer, size_t bytes, uint64_t ns, void *arg);
 	void *arg;
 };
 

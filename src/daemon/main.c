@@ -237,6 +237,13 @@ static enum rpc_role role_of(const struct server_peer *peer, void *arg)
 	return roles_of(&((struct daemon *)arg)->roles, peer);
 }
 
+static void on_cut_off(const struct rpc_peer *peer, size_t bytes, uint64_t ns, void *arg)
+{
+	(void)arg;
+	log_line(LOG_WARNING, "control.max_backlog: uid %u pid %jd is cut off: for %.1f s it has read nothing of %zu bytes", peer->uid,
+		 (intmax_t)peer->pid, (double)ns / 1e9, bytes);
+}
+
 static bool add_signal(struct daemon *d, struct event **ret, int sig, event_callback_fn fn)
 {
 	*ret = evsignal_new(d->base, sig, fn, d);
@@ -303,7 +310,7 @@ static int own_socket(struct daemon *d)
 static int make_parts(struct daemon *d, struct event *signals[3])
 {
 	struct server_options server = {
-		.limits = limits_of(&d->conf), .program = &d->program, .role = role_of, .arg = d
+		.limits = limits_of(&d->conf), .program = &d->program, .role = role_of, .cut_off = on_cut_off, .arg = d
 	};
 	char why[512];
 	int error;

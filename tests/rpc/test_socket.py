@@ -507,6 +507,64 @@ def a_peer_that_does_not_read_is_bounded(p):
         check(rss(mmd.pid) < 96 << 20, "memory", rss(mmd.pid))
 
 
+def batch(calls):
+    """500 are answered by some 6 MiB."""
+    return ("[" + ",".join(['{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}'] * calls) + "]\n").encode()
+
+
+@contextlib.contextmanager
+def deaf_process(p):
+    """A process that asks for 8 MiB, and reads nothing of it."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if not pid:
+        with contextlib.suppress(BaseException):
+            c = p.client()
+            c.send(batch(500))
+            os.write(w, b"x")
+            time.sleep(60)
+        os._exit(0)
+    try:
+        os.close(w)
+        check(os.read(r, 1) == b"x")
+        os.close(r)
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@test
+def who_does_not_read_makes_room_for_who_does(p):
+    p.configure("control.max_backlog = 10M\n")
+    p.start()
+    with deaf_process(p) as deaf, p.client() as reads, p.client() as c:
+        reads.send(batch(250))			# read as it comes
+        got, line = b"", "pid %d is cut off" % deaf
+        deadline = time.monotonic() + 10
+        while not got.endswith(b"\n"):
+            check(c.ask(PING) == PONG)
+            more = reads.s.recv(65536)
+            check(more, "the one who reads was cut off", p.logged())
+            got += more
+            if line not in p.logged() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        check(len(json.loads(got)) == 250 and p.logged().count("is cut off") == 1 and line in p.logged(), p.logged())
+
+
+@test
+def many_that_do_not_read_are_bounded(p):
+    mmd = p.start()
+    with contextlib.ExitStack() as all, p.client() as c:
+        for _ in range(20):
+            deaf = all.enter_context(p.client())
+            deaf.send(batch(500))
+            select.select([deaf.s], [], [], 10)
+            check(c.ask(PING) == PONG)
+        wait_for(lambda: c.ask(PING) == PONG and "is cut off" in p.logged())
+        check(rss(mmd.pid) < 128 << 20 or "san" in MMD, "memory", rss(mmd.pid))
+
+
 @test
 def a_big_batch_is_bounded(p):
     p.start()
