@@ -51,7 +51,7 @@ struct daemon {
 	struct server *server;
 	struct view view;
 	struct mem_host *host;		/* mem/host.h */
-	struct event *reap;
+	struct event *reap, *child;	/* once a second; SIGCHLD */
 	bool pool_failed[CONF_POOLS];
 	struct sampler *sampler;
 	struct costs *costs;		/* costs.h; NULL: none */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* pool.list, pool.drop, pool.release: shared pools that this daemon, or one before it, made for others. */
+/* pool.list, pool.drop: shared pools that this daemon, or one before it, made for others. */
 #include <errno.h>
 #include <string.h>
 
 #include "daemon/hosted.h"
 #include "daemon/pick.h"
+#include "daemon/release.h"
 #include "mem/host.h"
 
 static void pool_row(struct rpc_call *call, struct obs_pool *p)
@@ -57,12 +58,6 @@ static void write_ids(struct rpc_call *call, const char *name, bool still)
 			jw_string(call->out, obs_info(p)->id);
 }
 
-static void no_such(struct rpc_call *call)
-{
-	rpc_fail(call, RPC_NO_POOL, "name", "no hosted pool of that name: see pool.list");
-	rpc_allowed(call, "name of a pool in pool.list");
-}
-
 /* Pools in use drain: their users keep them, and they go with the last. Newcomers get a new one at once. */
 void rpc_pool_drop(struct rpc_call *call)
 {
@@ -75,36 +70,12 @@ void rpc_pool_drop(struct rpc_call *call)
 	write_ids(call, name, false);
 	jw_close(call->out, ']');
 	if (mem_host_drop(d->host, name, true)) {
-		no_such(call);
+		release_no_such(call);
 		return;
 	}
 	hosted_configure(d);
 	jw_key(call->out, "draining"), jw_open(call->out, '[');
 	write_ids(call, name, true);
 	jw_close(call->out, ']');
-	jw_close(call->out, '}');
-}
-
-/* Memory that is in use nowhere, as far as the kernel knows: the operator says so. */
-void rpc_pool_release(struct rpc_call *call)
-{
-	struct daemon *d = daemon_of(call);
-	const char *name = rpc_text(call, "name");
-	uint64_t freed;
-	int rc = hosted_release(d, name, (int64_t)rpc_uint(call, "pid", 0), &freed);
-
-	if (rc == -ENOENT)
-		no_such(call);
-	else if (rc == -EUCLEAN)
-		rpc_fail(call, RPC_DAMAGED, "name", "it is damaged: nothing in it is freed");
-	else if (rc == -EBUSY)
-		rpc_fail(call, RPC_HELD_BACK, "name", "its dead are being reaped just now: try again");
-	else if (rc)
-		rpc_fail(call, RPC_INTERNAL, NULL, "no memory of it was released: %s", strerror(-rc));
-	if (rc)
-		return;
-	jw_open(call->out, '{');
-	jw_key(call->out, "name"), jw_string(call->out, name);
-	row_count(call->out, "released", freed);
 	jw_close(call->out, '}');
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/release.h"
 #include "mem/host.h"
 #include "memapi/memcore.h"
 
@@ -40,7 +41,7 @@ static void want(struct daemon *d, unsigned i)
 /* It has mmd's socket and the lock of it: it ends with mmd, or the next one would wait for it. */
 static pid_t in_child(void (*work)(void *), void *arg)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM };
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGCHLD };
 	pid_t mmd = getpid(), pid = fork();
 
 	if (pid != 0)
@@ -55,9 +56,18 @@ static pid_t in_child(void (*work)(void *), void *arg)
 	_exit(0);
 }
 
-int hosted_release(struct daemon *d, const char *name, int64_t pid, uint64_t *ret_freed)
+int hosted_release_step(struct daemon *d, struct mem_release *r, uint64_t *ret_freed)
 {
-	return mem_host_release(d->host, name, pid, in_child, ret_freed);
+	return mem_release_step(d->host, r, in_child, ret_freed);
+}
+
+static void on_child(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)sig, (void)what;
+	mem_host_bury(d->host);
+	release_look_again();
 }
 
 static void on_reap(evutil_socket_t fd, short what, void *arg)
@@ -67,6 +77,7 @@ static void on_reap(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	(void)mem_host_reap(d->host, in_child);	/* watch.c tells who died, and what came of it */
+	release_look_again();
 	if (++turn % RETRY_S == 0)
 		hosted_configure(d);
 }
@@ -82,16 +93,19 @@ int hosted_open(struct daemon *d)
 	for (unsigned i = 0; i < d->conf.pools; i++)
 		want(d, i);
 	d->reap = event_new(d->base, -1, EV_PERSIST, on_reap, d);
-	return d->reap && !event_add(d->reap, &interval) ? 0 : -ENOMEM;
+	d->child = evsignal_new(d->base, SIGCHLD, on_child, d);
+	return d->reap && d->child && !event_add(d->reap, &interval) && !event_add(d->child, NULL) ? 0 : -ENOMEM;
 }
 
 void hosted_close(struct daemon *d)
 {
 	if (d->reap)
 		event_free(d->reap);
+	if (d->child)
+		event_free(d->child);
 	if (d->host)
 		d->restart ? mem_host_leave(d->host) : mem_host_close(d->host);
-	d->reap = NULL;
+	d->reap = d->child = NULL;
 	d->host = NULL;
 }
 

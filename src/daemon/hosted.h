@@ -2,19 +2,21 @@
 /*
  * Hosted pools: `default` and those of [pool.NAME], which live while mmd lives, with or without users, across a
  * restart, and beyond a kill -9. What they are is mem/host.h's; here is when: at the start, after a SIGHUP, every
- * second, at the end.
+ * second, when a child has ended, at the end.
  */
 #ifndef DAEMON_HOSTED_H
 #define DAEMON_HOSTED_H
 
 #include "daemon/daemon.h"
 
+struct mem_release;
+
 /** Makes or takes over what the configuration names; what cannot be made is told to the log. 0 or -errno. */
 int hosted_open(struct daemon *d);
 /** The end: unused pools without `keep` go, unless it is a restart. */
 void hosted_close(struct daemon *d);
-/** As mem_host_release(). */
-int hosted_release(struct daemon *d, const char *name, int64_t pid, uint64_t *ret_freed);
+/** As mem_release_step(), in children of mmd's. */
+int hosted_release_step(struct daemon *d, struct mem_release *r, uint64_t *ret_freed);
 /** After the configuration changed: pools that are new in it are made. What runs stays on its manager. */
 void hosted_configure(struct daemon *d);
 

@@ -33,6 +33,7 @@ struct hosted {
 struct mem_host {
 	struct hosted *pool[HOSTED_MAX];
 	size_t count;
+	pid_t killed[HOSTED_MAX];	/* reapers of pools that are gone: they end, and are buried then; 0: none */
 };
 
 enum { REAP_REGISTRY_EVERY = 30 };
@@ -96,8 +97,6 @@ static struct crowd crowd_of(const struct pool *p, const struct owner *own)
 
 /* ---- one pool ---- */
 
-static void bury_reaper(struct hosted *x, unsigned ms);
-
 static struct hosted *add(struct mem_host *h)
 {
 	struct hosted *x = h->count < HOSTED_MAX ? calloc(1, sizeof *x) : NULL;
@@ -105,6 +104,29 @@ static struct hosted *add(struct mem_host *h)
 	if (x)
 		h->pool[h->count++] = x;
 	return x;
+}
+
+/* Its reaper has nothing to do any more. Who is not waited for becomes no zombie: see mem_host_bury(). */
+static void dismiss(struct mem_host *h, pid_t reaper)
+{
+	size_t i = 0;
+
+	if (reaper <= 0)
+		return;
+	kill(reaper, SIGKILL);
+	while (i < HOSTED_MAX && h->killed[i])
+		i++;
+	if (i < HOSTED_MAX)
+		h->killed[i] = reaper;
+	else
+		waitpid(reaper, NULL, 0);
+}
+
+static void bury_killed(struct mem_host *h, int how)
+{
+	for (size_t i = 0; i < HOSTED_MAX; i++)
+		if (h->killed[i] && waitpid(h->killed[i], NULL, how))
+			h->killed[i] = 0;
 }
 
 static void let_go(struct mem_host *h, size_t i, bool drop)
@@ -115,9 +137,7 @@ static void let_go(struct mem_host *h, size_t i, bool drop)
 	unsigned shards = x->shards;
 
 	snprintf(name, sizeof name, "%s", x->p->id->name);
-	if (x->reaper > 0)
-		kill(x->reaper, SIGKILL);
-	bury_reaper(x, 1000);
+	dismiss(h, x->reaper);
 	for (unsigned k = 0; k < x->shards; k++)
 		if (whole(&x->p[k]))
 			slot_leave(&x->p[k], &x->o[k]);
@@ -147,6 +167,7 @@ void mem_host_close(struct mem_host *h)
 
 		let_go(h, h->count - 1, !x->p->id->keep && users(x) == 0);
 	}
+	bury_killed(h, 0);
 	free(h);
 }
 
@@ -154,6 +175,7 @@ void mem_host_leave(struct mem_host *h)
 {
 	while (h->count)
 		let_go(h, h->count - 1, false);
+	bury_killed(h, 0);
 	free(h);
 	mem_shm_at_exit();
 	mem_pkg_at_exit();
@@ -329,7 +351,7 @@ int mem_host_drop(struct mem_host *h, const char *name, bool force)
 
 /* ---- reaping ---- */
 
-enum { REAPER_MS = 50, WAITING_EVERY = 10 };
+enum { WAITING_EVERY = 10 };
 
 /* With slots of its own: in a child, whose death others would mend. */
 static void work(void *arg)
@@ -357,28 +379,21 @@ static void damaged(struct hosted *x, const char *why)
 	atomic_store_explicit(&live->state, POOL_DAMAGED, memory_order_release);
 }
 
-/* Waits a little for the child. One that is not done by then is asked for the next time. */
-static void bury_reaper(struct hosted *x, unsigned ms)
+/* If the child has ended. Nobody waits for it: it may hang over what others wrote. */
+static void bury_reaper(struct hosted *x)
 {
+	char why[80];
 	int status;
+	pid_t pid = x->reaper > 0 ? waitpid(x->reaper, &status, WNOHANG) : 0;
 
-	for (unsigned i = 0; x->reaper > 0; i++) {
-		pid_t pid = waitpid(x->reaper, &status, WNOHANG);
-		char why[80];
-
-		if (pid == 0 && i < ms) {
-			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
-			continue;
-		}
-		if (pid == 0)
-			return;
-		x->reaper = 0;
-		if (pid > 0 && WIFSIGNALED(status) && WTERMSIG(status) != SIGALRM && WTERMSIG(status) != SIGKILL &&
-		    WTERMSIG(status) != SIGTERM) {
-			snprintf(why, sizeof why, "META or heap make no sense: who reaped it died of signal %d",
-				 WTERMSIG(status));
-			damaged(x, why);
-		}
+	if (pid == 0)
+		return;
+	x->reaper = 0;
+	if (pid > 0 && WIFSIGNALED(status) && WTERMSIG(status) != SIGALRM && WTERMSIG(status) != SIGKILL &&
+	    WTERMSIG(status) != SIGTERM) {
+		snprintf(why, sizeof why, "META or heap make no sense: who reaped it died of signal %d",
+			 WTERMSIG(status));
+		damaged(x, why);
 	}
 }
 
@@ -387,7 +402,7 @@ static unsigned reap(struct hosted *x, mem_host_child_fn *in_child)
 {
 	unsigned dead = 0, waiting = 0;
 
-	bury_reaper(x, 0);
+	bury_reaper(x);
 	if (x->damaged || x->reaper > 0)
 		return 0;
 	if (!whole(x->p)) {
@@ -408,16 +423,27 @@ static unsigned reap(struct hosted *x, mem_host_child_fn *in_child)
 		work(x);
 	else
 		x->reaper = in_child(work, x);
-	bury_reaper(x, REAPER_MS);
 	return dead;
 }
 
+/* ---- what an operator lets go ---- */
+
 /* What a child is told, and what it answers in memory that both see. */
-struct release { struct hosted *x; int64_t pid; _Atomic uint64_t freed, done; };
+struct order { struct hosted *x; int64_t pid; _Atomic uint64_t freed, done; };
+
+struct mem_release {
+	struct order *order;		/* shared with the child */
+	char name[64];
+	uint32_t last;			/* incarnation that is at work, or was the last one; 0: none yet */
+	pid_t child;
+	uint64_t freed;
+	bool begun, lacking;		/* lacking: a child did not come to its end */
+	int error;
+};
 
 static void release(void *arg)
 {
-	struct release *r = arg;
+	struct order *r = arg;
 	struct owner o;
 
 	for (unsigned k = r->x->shards; k--; ) {
@@ -429,48 +455,128 @@ static void release(void *arg)
 	r->done = 1;
 }
 
-static int release_one(struct hosted *x, int64_t pid, mem_host_child_fn *in_child, uint64_t *freed)
+/* The pool's next incarnation, in the order of their making; NULL: there is none. */
+static struct hosted *next_of(const struct mem_host *h, const char *name, uint32_t after)
 {
-	struct release *r;
+	struct hosted *next = NULL;
 
-	bury_reaper(x, REAPER_MS);
-	if (x->damaged || !whole(x->p))
-		return -EUCLEAN;
-	if (x->reaper > 0)
-		return -EBUSY;
-	r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (r == MAP_FAILED)
-		return -ENOMEM;
-	r->x = x;
-	r->pid = pid;
-	if (in_child)
-		x->reaper = in_child(release, r);
-	else
-		release(r);
-	if (x->reaper < 0) {		/* no child was to be had, and nothing is going on */
-		x->reaper = 0;
-		munmap(r, sizeof *r);
-		return -EAGAIN;
+	for (size_t i = 0; i < h->count; i++) {
+		struct hosted *x = h->pool[i];
+		uint32_t incarnation = x->p->id->incarnation;
+
+		if (strcmp(x->p->id->name, name) == 0 && incarnation > after &&
+		    (!next || incarnation < next->p->id->incarnation))
+			next = x;
 	}
-	bury_reaper(x, REAPER_MS);
-	*freed = r->done && *freed != UINT64_MAX ? *freed + r->freed : UINT64_MAX;
-	munmap(r, sizeof *r);
-	return x->damaged ? -EUCLEAN : 0;
+	return next;
 }
 
-int mem_host_release(struct mem_host *h, const char *name, int64_t pid, mem_host_child_fn *in_child,
-		     uint64_t *ret_freed)
+int mem_release_begin(const struct mem_host *h, const char *name, int64_t pid, struct mem_release **ret_release)
 {
-	int rc = -ENOENT, one;
+	struct mem_release *r;
 
-	*ret_freed = 0;
-	for (size_t i = 0; i < h->count; i++) {
-		if (strcmp(h->pool[i]->p->id->name, name) != 0)
-			continue;
-		one = release_one(h->pool[i], pid, in_child, ret_freed);
-		rc = rc == -ENOENT || one ? one : rc;
+	if (!next_of(h, name, 0))
+		return -ENOENT;
+	r = calloc(1, sizeof *r);
+	if (!r)
+		return -ENOMEM;
+	r->order = mmap(NULL, sizeof *r->order, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r->order == MAP_FAILED) {
+		free(r);
+		return -ENOMEM;
 	}
-	return rc;
+	r->order->pid = pid;
+	snprintf(r->name, sizeof r->name, "%s", name);
+	*ret_release = r;
+	return 0;
+}
+
+/* It is done, or its child is at work no more: what has become of it. */
+static void release_note(struct mem_release *r, const struct hosted *x)
+{
+	r->freed += r->order->freed;
+	r->lacking |= !r->order->done;
+	if (x && x->damaged)
+		r->error = -EUCLEAN;
+	r->child = 0;
+}
+
+/* One incarnation, which has no child at work. */
+static void release_one(struct mem_release *r, struct hosted *x, mem_host_child_fn *in_child)
+{
+	r->last = x->p->id->incarnation;
+	r->begun = true;
+	if (x->damaged || !whole(x->p)) {
+		r->error = -EUCLEAN;
+		return;
+	}
+	r->order->x = x;
+	r->order->freed = r->order->done = 0;
+	if (!in_child)
+		release(r->order);
+	else
+		x->reaper = r->child = in_child(release, r->order);
+	if (x->reaper < 0) {		/* no child was to be had, and nothing is going on */
+		x->reaper = r->child = 0;
+		r->error = -EAGAIN;
+	} else if (!r->child) {
+		release_note(r, x);
+	}
+}
+
+int mem_release_step(struct mem_host *h, struct mem_release *r, mem_host_child_fn *in_child, uint64_t *ret_freed)
+{
+	for (struct hosted *x;;) {
+		if (r->child) {
+			x = next_of(h, r->name, r->last - 1);
+			x = x && x->p->id->incarnation == r->last ? x : NULL;	/* it may be gone */
+			if (x)
+				bury_reaper(x);
+			if (x && x->reaper == r->child)
+				return -EINPROGRESS;
+			release_note(r, x);
+		}
+		x = next_of(h, r->name, r->last);
+		if (!x)
+			break;
+		bury_reaper(x);
+		if (x->reaper > 0)
+			return r->begun ? -EINPROGRESS : -EBUSY;
+		release_one(r, x, in_child);
+	}
+	*ret_freed = r->lacking ? UINT64_MAX : r->freed;
+	return r->error;
+}
+
+void mem_release_end(struct mem_release *r)
+{
+	if (!r)
+		return;
+	munmap(r->order, sizeof *r->order);
+	free(r);
+}
+
+/* ---- once a second ---- */
+
+/* One that drains goes with its last user, and not before its reaper is done. */
+static void end_if_drained(struct mem_host *h, size_t i)
+{
+	struct hosted *x = h->pool[i];
+
+	if (x->draining && x->reaper <= 0 && users(x) == 0)
+		let_go(h, i, true);
+}
+
+void mem_host_bury(struct mem_host *h)
+{
+	bury_killed(h, WNOHANG);
+	for (size_t i = h->count; i-- > 0;) {
+		bool worked = h->pool[i]->reaper > 0;
+
+		bury_reaper(h->pool[i]);
+		if (worked)
+			end_if_drained(h, i);
+	}
 }
 
 unsigned mem_host_reap(struct mem_host *h, mem_host_child_fn *in_child)
@@ -481,11 +587,8 @@ unsigned mem_host_reap(struct mem_host *h, mem_host_child_fn *in_child)
 	int dir;
 
 	for (size_t i = h->count; i-- > 0;) {
-		struct hosted *x = h->pool[i];
-
-		dead += reap(x, in_child);
-		if (x->draining && users(x) == 0)
-			let_go(h, i, true);
+		dead += reap(h->pool[i], in_child);
+		end_if_drained(h, i);
 	}
 	if (now - last >= REAP_REGISTRY_EVERY && registry_open(&dir) == 0) {
 		reap_registry(dir);

@@ -57,23 +57,35 @@ int mem_host_drop(struct mem_host *h, const char *name, bool force);
 /** Calls `work(arg)` in a child that ends with it, within seconds. Returns the child's pid, or -1. */
 typedef pid_t mem_host_child_fn(void (*work)(void *), void *arg);
 /**
- * mem_host_release - an operator's decision: what killed processes left in pool `name` goes, whatever on_death says
+ * mem_release_begin - an operator's decision: what killed processes left in pool `name` goes, whatever on_death says
  * @pid: of the killed one; 0: of all
- * @in_child: as for mem_host_reap()
- * Returns -ENOENT; -EBUSY: a child is still at work on this pool; -EAGAIN: no child could be made; -EUCLEAN: it is
- * damaged; else 0 and in *ret_freed the fragments that went, UINT64_MAX: more of them are still going.
+ *
+ * Nothing is done before the first step. Returns 0, -ENOENT or -ENOMEM.
  */
-int mem_host_release(struct mem_host *h, const char *name, int64_t pid, mem_host_child_fn *in_child,
-		     uint64_t *ret_freed);
+struct mem_release;
+int mem_release_begin(const struct mem_host *h, const char *name, int64_t pid, struct mem_release **ret_release);
+/**
+ * mem_release_step - goes on with it, as far as it comes without waiting
+ * @in_child: as for mem_host_reap()
+ *
+ * Returns -EINPROGRESS: a child of it is at work; -EBUSY: the same, and it has not begun, since that child reaps: again
+ * when a child has ended. Then -EAGAIN: no child could be made; -EUCLEAN: the pool is damaged; else 0, and in
+ * *ret_freed the fragments that went, UINT64_MAX: a child did not come to its end.
+ */
+int mem_release_step(struct mem_host *h, struct mem_release *r, mem_host_child_fn *in_child, uint64_t *ret_freed);
+/** Frees it, done or not; NULL does nothing. */
+void mem_release_end(struct mem_release *r);
 /**
  * mem_host_reap - once a second or so: takes locks from the dead, frees slots, drops drained pools, tidies the registry
  * @in_child: NULL: in this process, which then trusts everybody who may write to its pools
  *
  * META and heap may be noise, and the lock's holder may be stopped: a child may fall or hang over that, and the host
- * goes on. A pool whose reaper dies of a signal of its own is marked as damaged. Waits for a child for 50 ms, and looks
- * for it again the next time. Returns how many owners it found dead.
+ * goes on, since it waits for no child. A pool whose reaper dies of a signal of its own is marked as damaged. Returns
+ * how many owners it found dead.
  */
 unsigned mem_host_reap(struct mem_host *h, mem_host_child_fn *in_child);
+/** When a child has ended: sees what became of it. mem_host_reap() does so, too. */
+void mem_host_bury(struct mem_host *h);
 
 /** i from 0; false: no more. */
 bool mem_host_at(const struct mem_host *h, size_t i, struct mem_host_pool *ret_pool);

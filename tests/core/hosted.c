@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +136,7 @@ static pid_t no_child(void (*work)(void *), void *arg)
 
 static void what_an_operator_lets_go(struct mem_host *h)
 {
+	struct mem_release *r;
 	uint64_t freed;
 	pid_t pid;
 
@@ -143,9 +145,63 @@ static void what_an_operator_lets_go(struct mem_host *h)
 	end(pid);
 	mem_host_reap(h, NULL);
 	EXPECT(used_of("released") > 0);
-	EXPECT(mem_host_release(h, "released", 0, no_child, &freed) == -EAGAIN);
-	EXPECT(mem_host_release(h, "released", 0, NULL, &freed) == 0 && freed >= FRAGMENTS);
+	EXPECT(mem_release_begin(h, "nobody", 0, &r) == -ENOENT);
+	EXPECT(mem_release_begin(h, "released", 0, &r) == 0 && mem_release_step(h, r, no_child, &freed) == -EAGAIN);
+	mem_release_end(r);
+	EXPECT(mem_release_begin(h, "released", 0, &r) == 0 && mem_release_step(h, r, NULL, &freed) == 0);
+	EXPECT(freed >= FRAGMENTS);
+	mem_release_end(r);
 	EXPECT(used_of("released") == 0);
+}
+
+/* A child that takes what time it wants: until its parent lets it go on. */
+static int hold[2];
+
+static pid_t slow_child(void (*work)(void *), void *arg)
+{
+	char byte;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	close(hold[1]);
+	if (read(hold[0], &byte, 1) == 0)
+		work(arg);
+	_exit(0);
+}
+
+static long slept(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return u.ru_nvcsw;
+}
+
+/* Its children hang, and the host neither waits for them nor looks at the clock for them. */
+static void who_is_slow_is_not_waited_for(struct mem_host *h)
+{
+	struct mem_release *r;
+	uint64_t freed;
+	long before;
+	pid_t pid;
+
+	EXPECT(want(h, "slow", 4 << 20, false, 0) == 0);
+	pid = user("slow");
+	end(pid);
+	EXPECT(pipe(hold) == 0);
+	before = slept();
+	EXPECT(mem_host_reap(h, slow_child) >= 1);
+	EXPECT(mem_release_begin(h, "slow", 0, &r) == 0 && mem_release_step(h, r, slow_child, &freed) == -EBUSY);
+	EXPECT(slept() - before < 20);
+	close(hold[1]);
+	while (mem_release_step(h, r, slow_child, &freed) == -EBUSY)
+		usleep(1000);
+	while (mem_release_step(h, r, slow_child, &freed) == -EINPROGRESS)
+		usleep(1000);
+	EXPECT(mem_release_step(h, r, slow_child, &freed) == 0 && freed >= FRAGMENTS && used_of("slow") == 0);
+	mem_release_end(r);
+	close(hold[0]);
 }
 
 /* Another daemon, after a kill -9 of the first: it finds both incarnations, and leaves them where they are. */
@@ -194,6 +250,7 @@ static void life(void)
 	EXPECT(count(h, "b", true) == 0);
 	what_the_dead_left(h);
 	what_an_operator_lets_go(h);
+	who_is_slow_is_not_waited_for(h);
 	mem_host_close(h);
 }
 

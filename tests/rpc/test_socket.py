@@ -1258,6 +1258,25 @@ def what_the_killed_left_is_released(p):
 
 
 @test
+def a_release_that_has_to_wait_lets_others_through(p):
+    p.configure("[pool.apart]\non_death = quarantine\n")
+    p.start()
+    a = p.app("shm=100,40", MEMAPI_SHM_POOL="apart")
+    b = p.app("shm=7,40", "hold-stopped", MEMAPI_SHM_POOL="apart")
+    with p.client() as waits, p.client() as c:
+        a.kill()
+        a.wait()
+        waits.send('{"jsonrpc":"2.0","id":1,"method":"pool.release","params":{"name":"apart","pid":%d}}\n' % a.pid)
+        check(c.ask(PING) == PONG)
+        with p.client() as leaves:
+            leaves.send('{"jsonrpc":"2.0","id":1,"method":"pool.release","params":{"name":"apart"}}\n')
+            leaves.silent()
+        waits.silent(0.3)			# the lock's holder is stopped
+        b.kill()
+        check(waits.reply()["result"] == {"name": "apart", "released": 100})
+
+
+@test
 def another_manager_comes_with_the_restart(p):
     p.configure("[pool.kept]\nkeep = yes\n")
     p.start()
