@@ -119,7 +119,7 @@ static void look(struct visit *v)
 	visit_next(v);
 }
 
-static void finish(struct visit *v)
+static bool finish(struct visit *v)
 {
 	struct failures *s = (struct failures *)(void *)v;
 	struct json_writer *w = v->call->out;
@@ -143,6 +143,7 @@ static void finish(struct visit *v)
 	}
 	jw_close(w, ']');
 	jw_close(w, '}');
+	return true;
 }
 
 static void drop(void *state)

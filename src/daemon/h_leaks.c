@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * leaks: memory that looks lost, each row with its evidence.
- *
- *	owner_dead	shm: the owner of the fragments is dead, by site and owner. What it is, not what it may mean
- *	at_exit		pkg: what a program that ended or crashed still held; what it inherited by fork is not counted
- *	growing		a call site whose bytes rose in each of the last N samples; the figures stand beside it
+ * leaks: memory that looks lost, each row with its evidence (evidence.h).
  *
  * A live cache has none of these and is never named. Ledgers are summed in slices; then the suspects are sorted, the
  * biggest first, and a page of them is written. The cursor counts suspects.
@@ -13,18 +9,19 @@
 #include <string.h>
 
 #include "ctl/memory.h"
+#include "daemon/evidence.h"
 #include "daemon/page.h"
-#include "daemon/sample.h"
 #include "daemon/tally.h"
 #include "daemon/visit.h"
-
-enum evidence { OWNER_DEAD = 1, AT_EXIT = 2, GROWING = 4 };
 
 struct leaks {
 	struct visit v;
 	unsigned wanted, of_pool;	/* evidence: asked for, and what this pool can give of it */
 	uint64_t limit;
 	struct page page;
+	uint64_t concluded, passed,
+		written; /* sums of this pool that are judged; suspects of earlier pages, of this one */
+	bool concluding, opened;
 	struct growth growth;		/* as it was when the call came */
 	bool sharded;
 	struct tally dead, sites;	/* of this pool: by site and owner, by site */
@@ -51,11 +48,8 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 	struct leaks *s = arg;
 
 	if (f->state == OBS_USED) {
-		const struct obs_owner *owner =
-			s->of_pool & OWNER_DEAD ? places_owner(&s->v.view->places, f->slot) : NULL;
-
-		if (owner && owner->pid > 0 && !owner->alive)
-			add_dead(s, f, owner);
+		if (s->of_pool & OWNER_DEAD && evidence_owner_dead(&s->v.view->places, f))
+			add_dead(s, f, places_owner(&s->v.view->places, f->slot));
 		if (s->of_pool & (AT_EXIT | GROWING))
 			tally_add(&s->sites, f->site, f);
 	}
@@ -103,36 +97,27 @@ static void suspect(struct leaks *s, const char *evidence, const struct tally_ro
 	row->text_len = (uint32_t)(w->len - row->text);
 }
 
-static void conclude(struct leaks *s)
+static void conclude_site(struct leaks *s, const struct tally_row *row)
 {
 	const uint64_t *figures;
 
-	for (size_t i = 0; i < s->dead.size; i++)
-		if (s->dead.row[i].used)
-			suspect(s, "owner_dead", &s->dead.row[i], true, NULL);
-	for (size_t i = 0; i < s->sites.size; i++) {
-		const struct tally_row *row = &s->sites.row[i];
-
-		if (!row->used)
-			continue;
-		if (s->of_pool & AT_EXIT)
-			suspect(s, "at_exit", row, false, NULL);
-		else if ((figures = growth_of(&s->growth, visit_id(&s->v), (uint32_t)row->key)))
-			suspect(s, "growing", row, false, figures);
-	}
+	if (s->of_pool & AT_EXIT)
+		suspect(s, "at_exit", row, false, NULL);
+	else if ((figures = growth_of(&s->growth, visit_id(&s->v), (uint32_t)row->key)))
+		suspect(s, "growing", row, false, figures);
 }
 
-static unsigned can_give(struct obs_pool *p)
+/* The next sums are judged; true: all are. */
+static bool conclude(struct leaks *s)
 {
-	struct obs_stats stats;
-	bool live;
+	size_t all = s->dead.count + s->sites.count;
 
-	if (obs_counts(p, &stats))
-		return 0;
-	live = stats.state == OBS_LIVE || stats.state == OBS_DRAINING;
-	if (obs_info(p)->domain == OBS_SHM)
-		return OWNER_DEAD | (live ? GROWING : 0);
-	return live ? GROWING : stats.state == OBS_DAMAGED ? 0 : AT_EXIT;
+	for (unsigned n = 0; n < VISIT_PIECE && s->concluded < all; n++, s->concluded++)
+		if (s->concluded < s->dead.count)
+			suspect(s, "owner_dead", &s->dead.row[s->concluded], true, NULL);
+		else
+			conclude_site(s, &s->sites.row[s->concluded - s->dead.count]);
+	return s->concluded == all;
 }
 
 static void end_pool(struct leaks *s)
@@ -140,6 +125,8 @@ static void end_pool(struct leaks *s)
 	s->suspects.failed |= s->dead.failed | s->sites.failed;
 	tally_free(&s->dead);
 	tally_free(&s->sites);
+	s->concluding = false;
+	s->concluded = 0;
 	visit_next(&s->v);
 }
 
@@ -147,22 +134,24 @@ static void look(struct visit *v)
 {
 	struct leaks *s = (struct leaks *)(void *)v;
 	struct obs_pool *p = visit_pool(v);
-	int error;
+	int error = 0;
 
-	if (p && !v->at) {
-		s->of_pool = can_give(p) & s->wanted;
+	if (p && !v->at && !s->concluding) {
+		s->of_pool = evidence_of_pool(p) & s->wanted;
 		s->sharded = obs_info(p)->shards > 1;
 	}
 	if (!p || !s->of_pool) {
 		end_pool(s);
 		return;
 	}
-	error = obs_records(p, &v->at, VISIT_LOOK, on_record, s);
+	if (!s->concluding)
+		error = obs_records(p, &v->at, VISIT_LOOK, on_record, s);
 	visit_error(v, error);
 	if (!error && v->at)
 		return;
-	conclude(s);
-	end_pool(s);
+	s->concluding = true;
+	if (conclude(s))
+		end_pool(s);
 }
 
 /* ---- the page ---- */
@@ -183,19 +172,13 @@ static void write_suspect(struct leaks *s, const struct tally_row *row)
 	jw_close(w, '}');
 }
 
-static void write_page(struct leaks *s)
+static void write_end(struct leaks *s)
 {
 	struct json_writer *w = s->v.call->out;
-	uint64_t i = s->page.at;
 
-	tally_sort(&s->suspects);
-	jw_open(w, '{');
-	jw_key(w, "suspects"), jw_open(w, '[');
-	for (; i < s->suspects.count && i - s->page.at < s->limit; i++)
-		write_suspect(s, &s->suspects.row[i]);
 	jw_close(w, ']');
-	s->page.at = i;
-	if (i < s->suspects.count)
+	s->page.at += s->written;
+	if (s->page.at < s->suspects.count)
 		page_write(s->v.call, &s->page);
 	else
 		jw_key(w, "next"), jw_null(w);
@@ -205,14 +188,42 @@ static void write_page(struct leaks *s)
 	jw_close(w, '}');
 }
 
-static void finish(struct visit *v)
+/* The next suspects, the biggest first; those of earlier pages are passed over. */
+static bool write_page(struct leaks *s)
+{
+	struct json_writer *w = s->v.call->out;
+
+	if (!s->opened) {
+		jw_open(w, '{');
+		jw_key(w, "suspects"), jw_open(w, '[');
+		s->opened = true;
+	}
+	for (unsigned n = 0; n < VISIT_PIECE; n++) {
+		const struct tally_row *row = s->written < s->limit ? tally_pop(&s->suspects) : NULL;
+
+		if (!row) {
+			write_end(s);
+			return true;
+		}
+		if (s->passed < s->page.at) {
+			s->passed++;
+			continue;
+		}
+		write_suspect(s, row);
+		s->written++;
+	}
+	return false;
+}
+
+static bool finish(struct visit *v)
 {
 	struct leaks *s = (struct leaks *)(void *)v;
 
-	if (s->suspects.failed || s->text.failed)
+	if (s->suspects.failed || s->text.failed) {
 		rpc_fail(v->call, RPC_INTERNAL, NULL, "out of memory");
-	else
-		write_page(s);
+		return true;
+	}
+	return tally_order(&s->suspects) && write_page(s);
 }
 
 static void drop(void *state)
@@ -228,13 +239,6 @@ static void drop(void *state)
 	ctl_free(s);
 }
 
-static unsigned read_evidence(const char *text)
-{
-	if (!text)
-		return OWNER_DEAD | AT_EXIT | GROWING;
-	return !strcmp(text, "owner_dead") ? OWNER_DEAD : !strcmp(text, "at_exit") ? AT_EXIT : GROWING;
-}
-
 void rpc_leaks(struct rpc_call *call)
 {
 	static bool is_long;
@@ -247,7 +251,7 @@ void rpc_leaks(struct rpc_call *call)
 	}
 	s->v.look = look;
 	s->v.finish = finish;
-	s->wanted = read_evidence(rpc_text(call, "evidence"));
+	s->wanted = evidence_read(rpc_text(call, "evidence"));
 	s->limit = rpc_uint(call, "limit", RPC_ROWS);
 	if (page_read(call, &s->page))
 		visit_begin(call, &s->v, drop, &is_long);

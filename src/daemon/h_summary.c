@@ -5,7 +5,7 @@
  *
  *	records ─> tally by number ─(end of a pool)─> tally by name ─(end)─> sorted, cut to `limit`
  *
- * Memory that nobody tracked is one row of its own, `untracked`. Bounded: TALLY_MAX groups; slices of a few ms.
+ * Memory that nobody tracked is one row of its own, `untracked`. Bounded: TALLY_MAX groups; each arrow in slices.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +20,8 @@ struct summary {
 	struct visit v;
 	enum by by;
 	uint64_t limit, count, bytes;	/* count, bytes: of everything */
+	size_t named, written;		/* numbers of this pool that have their name; rows of the answer */
+	bool naming, opened;
 	struct tally numbers, names;
 	struct json_writer text;	/* members of each name's row: "key":…,"site":… */
 };
@@ -104,41 +106,31 @@ static void note_members(struct summary *s, struct tally_row *row, const char *n
 	row->text_len = (uint32_t)(s->text.len - row->text);
 }
 
-static uint64_t hash_of(const char *name)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (; *name; name++)
-		hash = (hash ^ (unsigned char)*name) * 0x100000001b3;
-	return hash;
-}
-
 static struct tally_row *named(struct summary *s, const char *name, const struct obs_site *site)
 {
-	struct tally_row *row = tally_at(&s->names, hash_of(name));
+	struct tally_row *row = tally_at(&s->names, fnv_text(name));
 
 	if (row && !row->text_len)
 		note_members(s, row, row->key ? name : "others", row->key ? site : NULL);	/* 0: TALLY_MAX is reached */
 	return row;
 }
 
-static void fold(struct summary *s)
+/* The next numbers get their names; true: all have. */
+static bool fold(struct summary *s)
 {
 	char name[256];
 
-	for (size_t i = 0; i < s->numbers.size; i++) {
-		const struct tally_row *number = &s->numbers.row[i];
+	for (unsigned n = 0; n < VISIT_PIECE && s->named < s->numbers.count; n++) {
+		const struct tally_row *number = &s->numbers.row[s->named++];
 		struct tally_row *row;
 
-		if (!number->used)
-			continue;
 		name_of(s, number->key, name, sizeof name);
 		row = named(s, name, s->by == BY_SITE ? places_site(&s->v.view->places, (uint32_t)number->key) : NULL);
 		if (row)
 			tally_merge(row, number);
 	}
 	s->names.failed |= s->numbers.failed;
-	tally_free(&s->numbers);
+	return s->named == s->numbers.count;
 }
 
 static void add_untracked(struct summary *s, struct obs_pool *p)
@@ -159,24 +151,48 @@ static void add_untracked(struct summary *s, struct obs_pool *p)
 
 /* ---- slices ---- */
 
-static void write_rows(struct summary *s)
+static void end_pool(struct summary *s)
+{
+	tally_free(&s->numbers);
+	s->naming = false;
+	s->named = 0;
+	visit_next(&s->v);
+}
+
+static void look(struct visit *v)
+{
+	struct summary *s = (struct summary *)(void *)v;
+	struct obs_pool *p = visit_pool(v);
+	int error = p && !s->naming ? obs_records(p, &v->at, VISIT_LOOK, on_record, s) : 0;
+
+	visit_error(v, error);
+	if (p && !error && v->at)
+		return;
+	s->naming = true;
+	if (p && !fold(s))
+		return;
+	if (p)
+		add_untracked(s, p);
+	end_pool(s);			/* or it went away meanwhile */
+}
+
+static void write_row(struct summary *s, const struct tally_row *row)
 {
 	struct json_writer *w = s->v.call->out;
 
 	jw_open(w, '{');
-	jw_key(w, "rows"), jw_open(w, '[');
-	tally_sort(&s->names);
-	for (size_t i = 0; i < s->names.count && i < s->limit; i++) {
-		const struct tally_row *row = &s->names.row[i];
+	jw_raw(w, s->text.text + row->text, row->text_len);
+	jw_key(w, "count"), jw_uint(w, row->count);
+	jw_key(w, "bytes"), jw_uint(w, row->bytes);
+	row_count(w, "largest", row->largest ? row->largest : OBS_UNKNOWN);
+	row_age(w, "oldest", row->oldest);
+	jw_close(w, '}');
+}
 
-		jw_open(w, '{');
-		jw_raw(w, s->text.text + row->text, row->text_len);
-		jw_key(w, "count"), jw_uint(w, row->count);
-		jw_key(w, "bytes"), jw_uint(w, row->bytes);
-		row_count(w, "largest", row->largest ? row->largest : OBS_UNKNOWN);
-		row_age(w, "oldest", row->oldest);
-		jw_close(w, '}');
-	}
+static void write_end(struct summary *s)
+{
+	struct json_writer *w = s->v.call->out;
+
 	jw_close(w, ']');
 	jw_key(w, "total"), jw_open(w, '{');
 	jw_key(w, "count"), jw_uint(w, s->count);
@@ -186,31 +202,38 @@ static void write_rows(struct summary *s)
 	jw_close(w, '}');
 }
 
-static void look(struct visit *v)
+/* The next rows, the biggest first. */
+static bool write_rows(struct summary *s)
 {
-	struct summary *s = (struct summary *)(void *)v;
-	struct obs_pool *p = visit_pool(v);
-	int error = p ? obs_records(p, &v->at, VISIT_LOOK, on_record, s) : 0;
+	struct json_writer *w = s->v.call->out;
 
-	visit_error(v, error);
-	if (p && !error && v->at)
-		return;
-	if (p) {
-		fold(s);
-		add_untracked(s, p);
+	if (!s->opened) {
+		jw_open(w, '{');
+		jw_key(w, "rows"), jw_open(w, '[');
+		s->opened = true;
 	}
-	tally_free(&s->numbers);	/* of a pool that went away meanwhile */
-	visit_next(v);
+	for (unsigned n = 0; n < VISIT_PIECE; n++) {
+		const struct tally_row *row = s->written < s->limit ? tally_pop(&s->names) : NULL;
+
+		if (!row) {
+			write_end(s);
+			return true;
+		}
+		write_row(s, row);
+		s->written++;
+	}
+	return false;
 }
 
-static void finish(struct visit *v)
+static bool finish(struct visit *v)
 {
 	struct summary *s = (struct summary *)(void *)v;
 
-	if (s->names.failed || s->text.failed)
+	if (s->names.failed || s->text.failed) {
 		rpc_fail(v->call, RPC_INTERNAL, NULL, "out of memory");
-	else
-		write_rows(s);
+		return true;
+	}
+	return tally_order(&s->names) && write_rows(s);
 }
 
 static void drop(void *state)

@@ -1,53 +1,58 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/tally.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/memory.h"
 
-/* The place of a key: its row, or the empty one where it belongs. There is always an empty one. */
-static struct tally_row *place(const struct tally *t, uint64_t key)
+enum { PIECE = 128 };
+
+/* The place of a key in the index: that of its row, or the free one where it belongs. There is always a free one. */
+static uint32_t *place(const struct tally *t, uint64_t key)
 {
 	size_t at = (size_t)((key * 0x9e3779b97f4a7c15) >> 20) & (t->size - 1);
 
-	while (t->row[at].used && t->row[at].key != key)
+	while (t->index[at] && t->row[t->index[at] - 1].key != key)
 		at = (at + 1) & (t->size - 1);
-	return &t->row[at];
+	return &t->index[at];
 }
+
+static size_t room(size_t size) { return size / 4 * 3; }
 
 static bool grow(struct tally *t)
 {
-	struct tally old = *t;
+	size_t size = t->size ? t->size * 2 : 64;
+	uint32_t *index = ctl_zalloc(size * sizeof *index);
+	struct tally_row *row = index ? ctl_resize(t->row, room(size) * sizeof *row) : NULL;
 
-	t->size = old.size ? old.size * 2 : 64;
-	t->row = ctl_zalloc(t->size * sizeof *t->row);
-	if (!t->row) {
-		*t = old;
+	if (!row) {
+		ctl_free(index);
 		t->failed = true;
 		return false;
 	}
-	for (size_t i = 0; i < old.size; i++)
-		if (old.row[i].used)
-			*place(t, old.row[i].key) = old.row[i];
-	ctl_free(old.row);
+	ctl_free(t->index);
+	t->row = row;
+	t->index = index;
+	t->size = size;
+	for (uint32_t i = 0; i < t->count; i++)
+		*place(t, row[i].key) = i + 1;
 	return true;
 }
 
 struct tally_row *tally_at(struct tally *t, uint64_t key)
 {
-	struct tally_row *row;
+	uint32_t *at;
 
-	if (t->count * 4 >= t->size * 3 && !grow(t))
+	if (t->count >= room(t->size) && !grow(t))
 		return NULL;
-	row = place(t, key);
-	if (row->used)
-		return row;
+	at = place(t, key);
+	if (*at)
+		return &t->row[*at - 1];
 	if (t->count >= TALLY_MAX && key)
 		return tally_at(t, 0);
-	*row = (struct tally_row){ .key = key, .oldest = OBS_UNKNOWN, .used = true };
-	t->count++;
-	return row;
+	t->row[t->count] = (struct tally_row){ .key = key, .oldest = OBS_UNKNOWN };
+	*at = (uint32_t)++t->count;
+	return &t->row[t->count - 1];
 }
 
 void tally_add(struct tally *t, uint64_t key, const struct obs_fragment *f)
@@ -78,28 +83,55 @@ void tally_merge(struct tally_row *to, const struct tally_row *from)
 		to->oldest = from->oldest;
 }
 
-static int bigger(const void *a, const void *b)
+static bool bigger(const struct tally_row *x, const struct tally_row *y)
 {
-	const struct tally_row *x = a, *y = b;
-
-	if (x->bytes != y->bytes)
-		return x->bytes < y->bytes ? 1 : -1;
-	return x->key < y->key ? -1 : x->key > y->key;
+	return x->bytes != y->bytes ? x->bytes > y->bytes : x->key < y->key;
 }
 
-void tally_sort(struct tally *t)
+static void swap(struct tally_row *x, struct tally_row *y)
 {
-	size_t n = 0;
+	struct tally_row was = *x;
 
-	for (size_t i = 0; i < t->size; i++)
-		if (t->row[i].used)
-			t->row[n++] = t->row[i];
-	if (n)
-		qsort(t->row, n, sizeof *t->row, bigger);
+	*x = *y;
+	*y = was;
+}
+
+/* Row `at` goes down to where no child of it is bigger. */
+static void sink(struct tally *t, size_t at)
+{
+	for (size_t child; (child = 2 * at + 1) < t->left; at = child) {
+		if (child + 1 < t->left && bigger(&t->row[child + 1], &t->row[child]))
+			child++;
+		if (!bigger(&t->row[child], &t->row[at]))
+			return;
+		swap(&t->row[at], &t->row[child]);
+	}
+}
+
+bool tally_order(struct tally *t)
+{
+	if (!t->ordered) {
+		t->ordered = true;
+		t->left = t->count;
+		t->unordered = t->count / 2;
+	}
+	for (unsigned i = 0; i < PIECE && t->unordered; i++)
+		sink(t, --t->unordered);
+	return !t->unordered;
+}
+
+const struct tally_row *tally_pop(struct tally *t)
+{
+	if (!t->left)
+		return NULL;
+	swap(&t->row[0], &t->row[--t->left]);
+	sink(t, 0);
+	return &t->row[t->left];
 }
 
 void tally_free(struct tally *t)
 {
 	ctl_free(t->row);
+	ctl_free(t->index);
 	*t = (struct tally){ 0 };
 }

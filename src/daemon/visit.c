@@ -19,8 +19,9 @@ static void step(struct rpc_call *call)
 		if (rpc_late(call))
 			return;
 	}
-	if (!call->error.code)
-		v->finish(v);
+	while (!call->error.code && !v->finish(v))
+		if (rpc_late(call))
+			return;
 	rpc_done(call);
 }
 

@@ -18,24 +18,26 @@ Test(tally, sums_are_told_the_biggest_first)
 {
 	struct tally t = { 0 };
 	struct obs_fragment f;
+	uint64_t n = 0, last = UINT64_MAX;
 
 	for (uint64_t i = 1; i <= 1000; i++)
-		for (uint64_t n = 0; n < i % 7 + 1; n++) {
-			f = fragment(i * 100 + n, i, 5000 - n);
+		for (uint64_t k = 0; k < i % 7 + 1; k++) {
+			f = fragment(i * 100 + k, i, 5000 - k);
 			tally_add(&t, i, &f);
 		}
 	cr_assert_eq(t.count, 1000);
-	tally_sort(&t);
-	for (size_t i = 0; i < t.count; i++) {
-		const struct tally_row *row = &t.row[i];
-
+	while (!tally_order(&t))
+		;
+	for (const struct tally_row *row; (row = tally_pop(&t)); n++) {
 		cr_assert_eq(row->count, row->key % 7 + 1);
 		cr_assert_eq(row->bytes, row->count * row->key);
 		cr_assert_eq(row->largest, row->key);
 		cr_assert_eq(row->oldest, 5000 - row->count + 1);
 		cr_assert_eq(row->example[0], row->key * 100);
-		cr_assert(!i || t.row[i - 1].bytes >= row->bytes);
+		cr_assert(row->bytes <= last);
+		last = row->bytes;
 	}
+	cr_assert_eq(n, 1000);
 	tally_free(&t);
 }
 
