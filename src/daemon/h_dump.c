@@ -3,7 +3,8 @@
  * dump: fragments one by one, in slices, in pages.
  *
  * Where the ledger knows every fragment in use, those come from it, and a walk of the heap adds the free ones; where it
- * does not (tracking was off), the walk gives all. Of a process that is gone there is only the ledger.
+ * does not (tracking was off), the walk gives all. Of a process that is gone there is only the ledger, and for what is
+ * suspected there is evidence in the ledger alone.
  *
  *	for each pool:	LEDGER ─> FREE		or	HEAP		a page may end anywhere in between
  *
@@ -18,6 +19,7 @@
 
 #include "ctl/memory.h"
 #include "daemon/aside.h"
+#include "daemon/evidence.h"
 #include "daemon/page.h"
 #include "daemon/pick.h"
 
@@ -30,6 +32,7 @@ struct filter {
 	char site[256];			/* "": any */
 	int64_t owner;			/* 0: any */
 	uint64_t min_size, latest;	/* latest: time of the youngest, OBS_UNKNOWN: any */
+	unsigned evidence;		/* only suspects, with this; 0: all */
 };
 
 struct dump {
@@ -47,7 +50,9 @@ struct dump {
 	struct view *view;
 	const char *id;
 	uint32_t match_site;		/* the last one that was asked, + 1 */
-	bool matches;
+	bool matches, grows;
+	unsigned of_pool, found;	/* evidence: that the pool can give, that there is for this fragment */
+	struct growth growth;		/* as it was when the call came */
 };
 
 /* ---- which ---- */
@@ -72,13 +77,28 @@ static bool site_matches(const struct obs_site *s, const char *want)
 
 static bool wants_site(struct dump *s, uint32_t site)
 {
-	if (!*s->filter.site)
+	if (!*s->filter.site && !(s->of_pool & GROWING))
 		return true;
 	if (s->match_site != site + 1) {
 		s->match_site = site + 1;
-		s->matches = site_matches(places_site(&s->view->places, site), s->filter.site);
+		s->matches = !*s->filter.site || site_matches(places_site(&s->view->places, site), s->filter.site);
+		s->grows = s->of_pool & GROWING && growth_of(&s->growth, s->id, site);
 	}
 	return s->matches;
+}
+
+/* After wants_site(). */
+static bool is_suspected(struct dump *s, const struct obs_fragment *f)
+{
+	if (!s->filter.evidence)
+		return true;
+	s->found = 0;
+	if (f->state != OBS_USED)
+		return false;
+	if (s->of_pool & OWNER_DEAD && evidence_owner_dead(&s->view->places, f))
+		s->found |= OWNER_DEAD;
+	s->found |= (s->of_pool & AT_EXIT) | (s->of_pool & GROWING && s->grows ? GROWING : 0);
+	return s->found;
 }
 
 static bool wants(struct dump *s, const struct obs_fragment *f)
@@ -93,7 +113,7 @@ static bool wants(struct dump *s, const struct obs_fragment *f)
 		return false;
 	if (want->latest != OBS_UNKNOWN && (f->time == OBS_UNKNOWN || f->time > want->latest))
 		return false;
-	if (!wants_site(s, f->state == OBS_FREE ? 0 : f->site))
+	if (!wants_site(s, f->state == OBS_FREE ? 0 : f->site) || !is_suspected(s, f))
 		return false;
 	return !want->owner ||
 	       (f->state != OBS_FREE && places_owner(&s->view->places, f->slot)->pid == want->owner);
@@ -120,6 +140,8 @@ static void write_fragment(struct dump *s, const struct obs_fragment *f)
 	row_owner(w, known || (is_pkg && f->state != OBS_FREE) ? places_owner(&s->view->places, f->slot) : &no_owner);
 	row_age(w, "age", known ? f->time : OBS_UNKNOWN);
 	row_count(w, "stamp", known ? f->stamp : OBS_UNKNOWN);
+	if (s->filter.evidence)
+		jw_key(w, "evidence"), evidence_write(w, s->found);
 	jw_close(w, '}');
 }
 
@@ -150,7 +172,8 @@ static enum phase first_phase(const struct dump *s, struct obs_pool *p)
 {
 	struct obs_stats stats;
 
-	if (obs_counts(p, &stats) || !stats.untracked || (stats.state != OBS_LIVE && stats.state != OBS_DRAINING))
+	if (s->filter.evidence || obs_counts(p, &stats) || !stats.untracked ||
+	    (stats.state != OBS_LIVE && stats.state != OBS_DRAINING))
 		return LEDGER;
 	return s->filter.state == OBS_FREE ? FREE : HEAP;
 }
@@ -176,7 +199,8 @@ static void next_pool(struct dump *s)
 static void next_phase(struct dump *s, struct obs_pool *p)
 {
 	s->at.at = 0;
-	if (s->at.phase == LEDGER && !s->no_heap && (s->filter.state < 0 || s->filter.state == OBS_FREE) && has_free(p))
+	if (s->at.phase == LEDGER && !s->no_heap && !s->filter.evidence &&
+	    (s->filter.state < 0 || s->filter.state == OBS_FREE) && has_free(p))
 		s->at.phase = FREE;
 	else
 		next_pool(s);
@@ -218,6 +242,11 @@ static void look(struct dump *s)
 	if (s->view->places.pool != p) {
 		places_of(&s->view->places, p);
 		s->match_site = 0;
+		s->of_pool = s->filter.evidence ? evidence_of_pool(p) & s->filter.evidence : 0;
+	}
+	if (s->filter.evidence && !s->of_pool) {
+		next_pool(s);
+		return;
 	}
 	if (!s->began) {
 		s->at.phase = first_phase(s, p);
@@ -283,6 +312,7 @@ static void drop(void *state)
 
 	pick_free(&s->pick);
 	jw_free(&s->errors);
+	growth_free(&s->growth);
 	ctl_free(s);
 }
 
@@ -290,7 +320,7 @@ static void drop(void *state)
 
 static void read_filter(struct rpc_call *call, struct filter *f)
 {
-	const char *state = rpc_text(call, "state"), *site = rpc_text(call, "site");
+	const char *state = rpc_text(call, "state"), *site = rpc_text(call, "site"), *evidence = rpc_text(call, "evidence");
 	double older = rpc_seconds(call, "older_than", -1);
 
 	f->quarantined = state && !strcmp(state, "quarantined");
@@ -300,6 +330,7 @@ static void read_filter(struct rpc_call *call, struct filter *f)
 							 OBS_CACHED;
 	snprintf(f->site, sizeof f->site, "%s", site ? site : "");
 	f->owner = (int64_t)rpc_uint(call, "owner", 0);
+	f->evidence = evidence ? evidence_read(evidence) : 0;
 	f->min_size = rpc_uint(call, "min_size", 0);
 	f->latest = older < 0 ? OBS_UNKNOWN : (double)time(NULL) > older ? (uint64_t)((double)time(NULL) - older) : 0;
 }
@@ -326,12 +357,14 @@ void rpc_dump(struct rpc_call *call)
 	static bool is_long;
 	struct dump *s = ctl_zalloc(sizeof *s);
 
-	if (!s) {
+	if (s)
+		read_filter(call, &s->filter);
+	if (!s || (s->filter.evidence & GROWING && !sampler_growth(daemon_of(call)->sampler, &s->growth))) {
 		rpc_fail(call, RPC_INTERNAL, NULL, "out of memory");
+		ctl_free(s);
 		return;
 	}
 	s->left = rpc_uint(call, "limit", RPC_ROWS);
-	read_filter(call, &s->filter);
 	if (!pick_pools(call, OBS_PKG | OBS_SHM, &s->pick) || !resume(call, s)) {
 		drop(s);
 		return;

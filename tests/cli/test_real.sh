@@ -110,7 +110,7 @@ says 'No such pool'
 run leaks pkg -o ndjson
 holds 10 '"evidence":"at_exit".*"count":3'
 run dump pkg --leaks -o json
-holds 10 '"evidence":"at_exit"'
+holds 10 '"evidence":\["at_exit"\]'
 python3 -c 'import json,sys; assert len(json.load(open(sys.argv[1]))["fragments"]) == 3' "$T/out" || bad 'no JSON of 3 fragments'
 
 # A leak that grows under the eyes of mmd.

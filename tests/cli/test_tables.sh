@@ -266,29 +266,27 @@ leaks {"evidence":"owner_dead","domain":"shm","limit":1000}
 leaks {"domain":"pkg","limit":1000}
 END
 
-# dump --leaks: the suspects' fragments, and no others.
-other=$(frag 0x350000004000 64 '{"file":"src/main.c","function":"other","line":120,"module":"reg"}' "$dead")
-mine=$(frag 0x350000005000 64 "$site" "$dead")
+# dump --leaks: one dump, however many are suspected.
+suspected() { frag "$1" 64 "$site" "$dead" | sed 's/}$/,"evidence":['"$2"']}/'; }
 serve <<END
-leaks {"suspects":[$s1],"next":null}
-dump {"fragments":[$f1,$mine,$other],"next":null,"pause_us":4}
-leaks {"suspects":[$s1],"next":null}
-dump {"fragments":[$other],"next":null,"pause_us":4}
+dump {"fragments":[$(suspected 0x350000005000 '"owner_dead"')],"next":"2","pause_us":4}
+dump {"fragments":[$(suspected 0x350000006000 '"owner_dead","growing"')],"next":null,"pause_us":3}
+dump {"fragments":[],"next":null,"pause_us":4}
 END
 run dump shm --leaks --min-size 10
 gives 10 <<'END'
-EVIDENCE    POOL     ADDRESS         SIZE  REQUESTED  STATE   AGE  OWNER                SITE
-owner_dead  shm:a:1  0x350000005000    64         64  used   12.5  98 registrar (dead)  src/main.c:120 save
+EVIDENCE             POOL     ADDRESS         SIZE  REQUESTED  STATE   AGE  OWNER                SITE
+owner_dead           shm:a:1  0x350000005000    64         64  used   12.5  98 registrar (dead)  src/main.c:120 save
+owner_dead, growing  shm:a:1  0x350000006000    64         64  used   12.5  98 registrar (dead)  src/main.c:120 save
 END
-run dump shm --leaks -o json
+run dump shm --evidence growing -o json
 gives 0 <<'END'
 {"fragments":[],"next":null,"pause_us":4}
 END
 sent <<'END'
-leaks {"domain":"shm","limit":1000}
-dump {"min_size":10,"domain":"shm","state":"used","pool":"shm:a:1","owner":98,"site":"src/main.c:120","limit":1000}
-leaks {"domain":"shm","limit":1000}
-dump {"domain":"shm","state":"used","pool":"shm:a:1","owner":98,"site":"src/main.c:120","limit":1000}
+dump {"min_size":10,"domain":"shm","evidence":"any","limit":1000}
+dump {"min_size":10,"domain":"shm","evidence":"any","limit":1000,"cursor":"2"}
+dump {"evidence":"growing","domain":"shm","limit":1000}
 END
 
 # check: what differs is shown twice; exit 10.

@@ -2,8 +2,7 @@
 /*
  * Fragments and who made them: dump, summary, leaks.
  *
- * `dump --leaks` asks for the suspects first and then for the fragments of each: those of its pool that are used, of
- * its site and of its owner. A fragment for which there are two kinds of evidence is two rows.
+ * `dump --leaks` is a dump of what leaks suspects: the daemon knows of each fragment whether it does, in one pass.
  */
 #include "mmctl.h"
 
@@ -26,7 +25,7 @@
 static const struct column fragment_columns[] = { FRAGMENT_COLUMNS };
 
 static const struct column suspected_columns[] = {
-	{ .head = "EVIDENCE", .member = "evidence", .kind = TEXT_OF },
+	{ .head = "EVIDENCE", .member = "evidence", .kind = WORDS_OF },
 	FRAGMENT_COLUMNS,
 };
 
@@ -230,86 +229,27 @@ enum exit_code verb_leaks(struct mmctl *m)
 
 /* ---- dump ---- */
 
-struct suspects { struct mmctl *m; struct render *r; uint64_t left; struct json_object *tail; enum exit_code code; };
-
-/* The filter that is sent only narrows; what belongs to the suspect is decided here. */
-static bool belongs(struct json_object *row, void *arg)
-{
-	struct json_object *suspect = arg, *owner = get(suspect, "owner");
-
-	if (!json_object_equal(get(row, "site"), get(suspect, "site")) ||
-	    (owner && !json_object_equal(get(row, "owner.pid"), get(owner, "pid"))))
-		return false;
-	json_object_object_add(row, "evidence", json_object_get(get(suspect, "evidence")));
-	return true;
-}
-
-static void narrow_site(struct json_object *params, struct json_object *suspect)
-{
-	struct json_object *file = get(suspect, "site.file"), *line = get(suspect, "site.line"), *value;
-	struct text t = { 0 };
-
-	if (json_object_is_type(file, json_type_string) && json_object_is_type(line, json_type_int)) {
-		text_format(&t, "%s:%jd", json_object_get_string(file), (intmax_t)json_object_get_int64(line));
-		value = t.failed ? NULL : json_object_new_string(t.at);
-	} else {
-		value = json_object_get(get(suspect, "site.address"));
-	}
-	narrow(params, "site", value);
-	json_object_put(value);
-	text_free(&t);
-}
-
-/* A page_fn over suspects: prints their fragments, never themselves. */
-static bool dump_suspect(struct json_object *suspect, void *arg)
-{
-	struct suspects *s = arg;
-	struct json_object *params;
-
-	if (s->code || !s->left)
-		return false;
-	params = copy_params(s->m);
-	json_object_object_del(params, "evidence");
-	json_object_object_add(params, "state", json_object_new_string("used"));
-	narrow(params, "pool", get(suspect, "pool"));
-	narrow(params, "owner", get(suspect, "owner.pid"));
-	narrow_site(params, suspect);
-	s->code = pages(s->m, s->r, "dump", params, &s->left, belongs, suspect, s->tail);
-	json_object_put(params);
-	return false;
-}
-
-static struct json_object *leaks_params(const struct mmctl *m)
-{
-	static const char *const names[] = { "domain", "evidence", "pid", "pool" };
-	struct json_object *params = json_object_new_object();
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		narrow(params, names[i], get(m->cmd.params, names[i]));
-	return params;
-}
-
+/* What is suspected, and why. */
 static enum exit_code dump_leaks(struct mmctl *m)
 {
-	struct json_object *state = get(m->cmd.params, "state"), *params;
-	struct render r, unused;
-	struct suspects s = { m, &r, limit_of(m), json_object_new_object(), RC_OK };
+	struct json_object *state = get(m->cmd.params, "state"), *params, *tail;
+	struct render r;
 	enum exit_code code;
-	uint64_t all = UINT64_MAX;
+	uint64_t left = limit_of(m);
 
 	if (state && strcmp(json_object_get_string(state), "used")) {
-		json_object_put(s.tail);
 		say("dump: --leaks is about used fragments, not about %s ones", json_object_get_string(state));
 		return RC_USAGE;
 	}
-	params = leaks_params(m);
+	params = copy_params(m);
+	tail = json_object_new_object();
+	if (!get(params, "evidence"))
+		json_object_object_add(params, "evidence", json_object_new_string("any"));
 	render_open(&r, &m->style, "fragments", suspected_columns);
-	unused = (struct render){ .member = "suspects" };
-	code = pages(m, &unused, "leaks", params, &all, dump_suspect, &s, NULL);
-	code = finish(m, &r, code ? code : s.code, s.tail);
-	say_errors(get(s.tail, "errors"));
+	code = finish(m, &r, pages(m, &r, "dump", params, &left, NULL, NULL, tail), tail);
+	say_errors(get(tail, "errors"));
 	json_object_put(params);
-	json_object_put(s.tail);
+	json_object_put(tail);
 	if (!code && !r.rows)
 		say_nothing(m, "no fragment is suspected");
 	return !code && r.rows ? RC_FOUND : code;
