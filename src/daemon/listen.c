@@ -214,6 +214,34 @@ int listen_start(struct listen_place *p, gid_t group, char *why, size_t bytes)
 	return 0;
 }
 
+/* The directory of `path`: whoever may open the socket must come to it. */
+static bool is_as_made(const char *dir, gid_t group)
+{
+	struct stat st;
+
+	return !lstat(dir, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 07777) == 0750 &&
+	       st.st_gid == group;
+}
+
+int listen_give(const struct listen_place *p, gid_t group, char *why, size_t bytes)
+{
+	char dir[sizeof p->path];
+	struct stat st;
+
+	if (group == (gid_t)-1)
+		group = getegid();
+	if (lstat(p->path, &st) || !S_ISSOCK(st.st_mode))
+		return fail(why, bytes, -ENOTSOCK, "%s: the socket is gone", p->path);
+	if (st.st_gid == group)
+		return 0;
+	snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(p->path, '/') - p->path), p->path);
+	if (is_as_made(dir, st.st_gid) && lchown(dir, (uid_t)-1, group))
+		return fail(why, bytes, -errno, "%s: cannot give it to its group: %s", dir, strerror(errno));
+	if (lchown(p->path, (uid_t)-1, group))
+		return fail(why, bytes, -errno, "%s: cannot give it to its group: %s", p->path, strerror(errno));
+	return 0;
+}
+
 void listen_hand_over(const struct listen_place *p)
 {
 	char text[64];

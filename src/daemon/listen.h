@@ -31,6 +31,13 @@ int listen_open(const char *path, gid_t group, struct listen_place *ret_place, c
 /** Makes the socket, for `group` or -1, and listens, unless that was handed over. 0, or -errno with a line in `why`. */
 int listen_start(struct listen_place *place, gid_t group, char *why, size_t bytes);
 
+/**
+ * listen_give - the socket of a place that listens goes to another group; (gid_t)-1: to mmd's own
+ *
+ * So does its directory when it is as mmd makes it, and had the socket's group. 0, or -errno with a line in `why`.
+ */
+int listen_give(const struct listen_place *place, gid_t group, char *why, size_t bytes);
+
 /** Both descriptors survive exec, and the program that follows in this process finds them. */
 void listen_hand_over(const struct listen_place *place);
 

@@ -150,6 +150,11 @@ static struct server_limits limits_of(const struct conf *c)
 	return limits;
 }
 
+static gid_t group_of(const struct roles *roles)
+{
+	return roles->readers != (gid_t)-1 ? roles->readers : roles->operators;
+}
+
 static void reload(struct daemon *d)
 {
 	struct conf_error error;
@@ -158,7 +163,9 @@ static void reload(struct daemon *d)
 	struct server_limits limits;
 
 	notify_reloading();
-	if (daemon_next_conf(d, &conf, &error) || roles_load(&conf, &roles, error.text, sizeof error.text)) {
+	if (daemon_next_conf(d, &conf, &error) || roles_load(&conf, &roles, error.text, sizeof error.text) ||
+	    (group_of(&roles) != group_of(&d->roles) &&
+	     listen_give(&d->place, group_of(&roles), error.text, sizeof error.text))) {
 		log_line(LOG_ERR, "%s; the configuration stays as it was", error.text);
 	} else {
 		if (*error.text)
@@ -287,11 +294,6 @@ static int socket_path(const struct daemon *d, char ret_path[CLIENT_PATH])
 	return snprintf(ret_path, CLIENT_PATH, "%s/%s", cwd, path) < CLIENT_PATH ? 0 : -ENAMETOOLONG;
 }
 
-static gid_t group_of(const struct daemon *d)
-{
-	return d->roles.readers != (gid_t)-1 ? d->roles.readers : d->roles.operators;
-}
-
 static int own_socket(struct daemon *d)
 {
 	char path[CLIENT_PATH], why[512];
@@ -300,7 +302,7 @@ static int own_socket(struct daemon *d)
 		log_line(LOG_ERR, "the path of the socket is longer than %d bytes", CLIENT_PATH - 1);
 		return -ENAMETOOLONG;
 	}
-	if (listen_open(path, group_of(d), &d->place, why, sizeof why)) {
+	if (listen_open(path, group_of(&d->roles), &d->place, why, sizeof why)) {
 		log_line(LOG_ERR, "%s", why);
 		return -EADDRINUSE;
 	}
@@ -326,11 +328,13 @@ static int make_parts(struct daemon *d, struct event *signals[3])
 	    !add_signal(d, &signals[2], SIGHUP, on_hangup))
 		return -ENOMEM;
 	/* not before: who finds the socket finds the pools */
-	error = listen_start(&d->place, group_of(d), why, sizeof why);
+	error = listen_start(&d->place, group_of(&d->roles), why, sizeof why);
 	if (error) {
 		log_line(LOG_ERR, "%s", why);
 		return error;
 	}
+	if (group_of(&d->roles) != (gid_t)-1 && listen_give(&d->place, group_of(&d->roles), why, sizeof why))
+		log_line(LOG_WARNING, "%s", why);	/* one that was taken over: better to go on than to go */
 	return server_new(d->base, d->place.fd, &server, &d->server);
 }
 

@@ -746,6 +746,30 @@ def roles_come_from_the_kernel(p):
     check("track by uid 65534 pid" in log and "manager.set by uid 0 pid %d" % os.getpid() in log and "Role missing" in log, log)
 
 
+@test
+def a_hangup_gives_the_socket_to_its_group(p):
+    if os.geteuid():
+        print("    (not root: no other group to give it to)")
+        return
+    mmd = p.start()
+    directory = os.path.dirname(p.path)
+    games, users = grp.getgrnam("games").gr_gid, grp.getgrnam("users").gr_gid
+    for text, gid in (("control.group = games\n", games), ("control.group = users\ncontrol.operators = games\n", users),
+                      ("control.operators = games\n", games), ("", os.getegid())):
+        p.configure(text)
+        before = p.logged().count("read again")
+        mmd.send_signal(signal.SIGHUP)
+        wait_for(lambda: p.logged().count("read again") > before)
+        check(os.stat(p.path).st_gid == os.stat(directory).st_gid == gid, text, os.stat(p.path).st_gid)
+        check(as_user(p, 65534, [gid], "ping", {}) == 0 or not gid, text)
+        check(oct(os.stat(p.path).st_mode)[-3:] == "660", "socket")
+    p.configure("control.group = games\n")
+    with p.client() as c:
+        c.call("restart")
+        check(c.line() is None)
+    wait_for(lambda: as_user(p, 65534, [games], "ping", {}) == 0)	# a restart in place, too
+
+
 # ---- the choice ----
 
 @test
