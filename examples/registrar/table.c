@@ -41,34 +41,59 @@ static int table_check(const struct table *t)
 	return 0;
 }
 
-int table_open(size_t buckets, struct table **ret_table)
+/* A table that nobody knows yet. */
+static struct table *table_make(size_t buckets)
 {
-	struct table *t = shm_root_get(TABLE_ROOT);
+	struct table *t;
 	size_t bytes;
-	int err;
 
-	if (t) {
-		err = table_check(t);
-		if (!err)
-			*ret_table = t;
-		return err;
-	}
 	for (bytes = 1; bytes < buckets; bytes *= 2)
 		;
 	buckets = bytes;
 	bytes = sizeof *t + buckets * sizeof(struct bucket);
 	t = shm_memalign(64, bytes);
 	if (!t)
-		return -ENOMEM;
+		return NULL;
 	memset(t, 0, bytes);
 	t->magic = TABLE_MAGIC;
 	t->buckets = buckets;
 	if (getrandom(&t->secret, sizeof t->secret, 0) == -1)
 		t->secret = (uintptr_t)t;
-	err = shm_root_set(TABLE_ROOT, t);
-	if (err)
-		shm_free(t);
-	else
+	return t;
+}
+
+/* The first one who comes makes his table the pool's; *t is the pool's then. */
+static int table_publish(struct table **t)
+{
+	struct table *first;
+	int err = 0;
+
+	shm_lock();
+	first = shm_root_get(TABLE_ROOT);
+	if (!first)
+		err = shm_root_set(TABLE_ROOT, *t);
+	shm_unlock();
+	if (!first && !err)
+		return 0;
+	shm_free(*t);
+	*t = first;
+	return err;
+}
+
+int table_open(size_t buckets, struct table **ret_table)
+{
+	struct table *t = shm_root_get(TABLE_ROOT);
+	int err = 0;
+
+	if (!t) {
+		t = table_make(buckets);
+		if (!t)
+			return -ENOMEM;
+		err = table_publish(&t);
+	}
+	if (!err)
+		err = table_check(t);
+	if (!err)
 		*ret_table = t;
 	return err;
 }

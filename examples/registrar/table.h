@@ -34,7 +34,7 @@ struct table {
 };
 
 /**
- * table_open - the pool's table, made when there is none
+ * table_open - the pool's table, made when there is none; of several that make one at once the first one's
  *
  * Returns 0; -EPROTO: the root is not a table of this program; -ENOMEM; or what shm_root_set() says.
  */

@@ -75,7 +75,7 @@ def unnamed(daemon, living):
     bad = [] if used == sum(f["size"] for f in fragments) else [f"{used} bytes are used, fragments have not as many"]
     for f in fragments:
         key = (f["site"]["file"], f["site"]["function"], f["site"]["line"], f["owner"]["pid"])
-        if f["site"]["function"] == "table_open" or (f["site"]["function"] == "forget_shared" and f["owner"]["pid"] in living):
+        if f["site"]["function"] == "table_make" or (f["site"]["function"] == "forget_shared" and f["owner"]["pid"] in living):
             continue
         if f["owner"]["alive"] is not False or key not in named or not f["site"]["line"]:
             bad.append(f)
@@ -110,9 +110,9 @@ def main():
             wait_for(lambda: count(registrar, "records") == 0, EXPIRES + 30, 0.5)
             check("all contacts have expired", True)
             fragments = daemon.ask("dump", "shm", "--used")["fragments"]
-            left = [f for f in fragments if f["site"]["function"] not in ("table_open", "forget_shared")]
+            left = [f for f in fragments if f["site"]["function"] not in ("table_make", "forget_shared")]
             check(f"nothing is left but the table and the deliberate leak {left[:3]}",
-                  not left and any(f["site"]["function"] == "table_open" for f in fragments))
+                  not left and any(f["site"]["function"] == "table_make" for f in fragments))
             for pid in registrar.children():
                 os.kill(pid, signal.SIGKILL)
             bad, suspects = unnamed(daemon, worker_pids(registrar))
