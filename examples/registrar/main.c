@@ -156,10 +156,12 @@ static void child(struct server *s, unsigned row, pid_t parent)
 	s->self = row;
 	if (getppid() != parent)
 		stop = 1;
-	if (row < s->opt.workers)
+	if (row < s->opt.workers) {
 		worker_run(s, &stop);
-	else
+	} else {
+		prctl(PR_SET_NAME, "registrar-sweep");		/* to tell it from workers: 15 bytes at most */
 		sweeper_run(s, &stop);
+	}
 	exit(0);
 }
 

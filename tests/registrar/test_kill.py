@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Workers are killed with SIGKILL under load.
+"""Workers are killed with SIGKILL under load, and now and then the sweeper, too.
 
-    test_kill.py REGISTRAR MMD MMCTL [KILLS]
+    test_kill.py REGISTRAR MMD MMCTL [KILLS]		KILLS: of workers
 
 What must hold afterwards: every contact that was answered 200 is there; every worker answers; the pool is whole; and when
 all contacts have expired, every byte that is still used is the registrar's table, or was lost on purpose: these are
@@ -30,14 +30,34 @@ def check(what, true):
         sys.exit(1)
 
 
+def is_sweeper(pid):
+    with open(f"/proc/{pid}/comm") as f:
+        return f.read() == "registrar-sweep\n"
+
+
+def children(registrar):
+    """Workers and sweeper, when all of them are there and say who they are."""
+    pids = registrar.children()
+    try:
+        sweepers = [pid for pid in pids if is_sweeper(pid)]
+    except OSError:
+        return None
+    return (set(pids) - set(sweepers), sweepers[0]) if len(pids) == WORKERS + 1 and len(sweepers) == 1 else None
+
+
 def kill_some(registrar, kills, rng):
-    for turn in range(kills):
-        children = wait_for(lambda: (lambda c: len(c) == WORKERS + 1 and c)(registrar.children()))
+    """So many workers; told are those, and the sweepers that were killed beside."""
+    killed = {"workers": 0, "sweepers": 0}
+    while killed["workers"] < kills:
+        workers, sweeper = wait_for(lambda: children(registrar))
+        who = "sweepers" if rng.random() < 0.1 else "workers"
         try:
-            os.kill(rng.choice(children), signal.SIGKILL)
+            os.kill(rng.choice(sorted(workers)) if who == "workers" else sweeper, signal.SIGKILL)
+            killed[who] += 1
         except ProcessLookupError:
             pass
         time.sleep(rng.uniform(0.03, 0.12))
+    return killed
 
 
 def worker_pids(registrar):
@@ -88,7 +108,7 @@ def main():
     seed = int(os.environ.get("SEED", random.randrange(1 << 32)))
     rng = random.Random(seed)
     directory = tempfile.mkdtemp(prefix="registrar-kill-")
-    print(f"seed {seed}, {kills} kills", flush=True)
+    print(f"seed {seed}, {kills} workers to be killed", flush=True)
     try:
         with Daemon(mmd, mmctl, directory, CONF) as daemon, \
              Registrar(program, "--workers", str(WORKERS), "--min-expires", "1", "--remember", "5",
@@ -96,10 +116,10 @@ def main():
                        environment=daemon.environment) as registrar:
             fleet = Fleet(registrar.port, expires=EXPIRES)
             try:
-                kill_some(registrar, kills, rng)
+                killed = kill_some(registrar, kills, rng)
             finally:
                 done, answers, again, wrong = fleet.stop()
-            print(f"        {len(done)} users, {answers} answers, {again} retransmissions, "
+            print(f"        {killed['workers']} workers and {killed['sweepers']} sweepers were killed; {len(done)} users, {answers} answers, {again} retransmissions, "
                   f"{count(registrar, 'repairs')} buckets repaired")
             check(f"every request was answered as it must be {wrong[:3]}", not wrong and answers > 10 * kills)
             bad = lost(registrar.port, done)
