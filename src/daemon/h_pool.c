@@ -35,8 +35,12 @@ static void pool_row(struct rpc_call *call, struct obs_pool *p)
 void rpc_pool_list(struct rpc_call *call)
 {
 	struct obs_pool *p;
+	int error = pick_scan(view_of(call), NULL, NULL);
 
-	pick_scan(view_of(call), NULL, NULL);
+	if (error) {
+		pick_unread(call, error);
+		return;
+	}
 	jw_open(call->out, '{');
 	jw_key(call->out, "pools"), jw_open(call->out, '[');
 	for (size_t i = 0; (p = obs_at(view_of(call)->obs, i)); i++)

@@ -72,8 +72,9 @@ void rpc_status(struct rpc_call *call)
 	struct json_writer *w = call->out, skipped = { 0 };
 	char held_back[1200];
 	struct obs_pool *p;
+	int unread;
 
-	pick_scan(&d->view, row_skip, &skipped);
+	unread = pick_scan(&d->view, row_skip, &skipped);
 	jw_open(w, '{');
 	jw_key(w, "schema"), jw_uint(w, RPC_SCHEMA);
 	jw_key(w, "version"), jw_string(w, MMD_VERSION);
@@ -88,12 +89,9 @@ void rpc_status(struct rpc_call *call)
 		pool_row(w, d, p);
 	jw_close(w, ']');
 	costs_write(d->costs, w);
-	jw_key(w, "skipped"), jw_open(w, '[');
-	if (skipped.len)
-		jw_raw(w, skipped.text, skipped.len);
-	jw_close(w, ']');
+	row_skipped(w, &skipped);
+	row_text(w, "unread", unread ? strerror(-unread) : "");
 	jw_close(w, '}');
-	jw_free(&skipped);
 }
 
 void rpc_ping(struct rpc_call *call) { jw_string(call->out, "pong"); }

@@ -48,6 +48,12 @@ run status
 says nothing
 grep -qx 'costs    libc 10 ns, off 7 ns (0.74), no magazines 80 ns (8.00)' "$T/out" || bad "no costs: $(cat "$T/out")"
 
+serve <<END
+status ${status/'"skipped"'/'"unread":"Too many open files","skipped"'}
+END
+run status
+says 'mmd cannot read the registry: Too many open files; pools may be missing'
+
 dead='{"schema":1,"version":"0.1.0","build":{},"daemon":{"pid":1,"uptime":1,"socket":"s","config":null},"managers":{"pkg":{"now":"fm","next":"fm","from":"default"},"shm":{"now":"fm","next":"fm","from":"default"}},"pools":[{"pool":"shm:a:1","domain":"shm","name":"a","pid":1,"command":"mmd","manager":"fm","shards":1,"incarnation":1,"state":"live","held_back":null,"users":3,"dead":1,"reaped":7,"takeovers":5,"rollbacks":4,"lock":{"pid":77,"turn":9,"held":12.5}},{"pool":"shm:b:1","domain":"shm","name":"b","pid":1,"command":"mmd","manager":"fm","shards":1,"incarnation":1,"state":"live","held_back":null,"users":3,"dead":0,"reaped":0,"takeovers":0,"rollbacks":0,"lock":null}],"skipped":[]}'
 serve <<END
 status $dead

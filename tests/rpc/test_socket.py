@@ -818,7 +818,7 @@ MEMBERS = {				# design: what each result must have; a list: of rows
                "daemon": {"pid", "uptime", "socket", "config"}, "managers": {"pkg", "shm"},
                "pools": [{"pool", "domain", "name", "pid", "command", "manager", "shards", "incarnation", "state",
                           "held_back"}],
-               "costs": [{"mode", "ns", "ratio"}], "skipped": [{"file", "reason"}]},
+               "costs": [{"mode", "ns", "ratio"}], "skipped": [{"file", "reason"}], "unread": None},
     "stats": {"pools": [{"pool", "domain", "name", "pid", "command", "manager", "shards", "size", "used", "real_used",
                          "max_used", "free", "cached", "fragments", "free_fragments", "largest_free", "failures", "untracked", "tracking"}],
               "total": {"size", "used", "real_used", "max_used", "free", "cached", "fragments", "free_fragments",
@@ -1182,14 +1182,24 @@ def a_registry_that_cannot_be_read_is_an_error(p):
         check(c.call("summary", domain="shm")["total"]["count"] == 100)
         limit = resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE)
         p.app("shm=100,40")
-        for method in ("summary", "leaks", "dump"):
+
+        def not_one_more():
             there = {int(fd) for fd in os.listdir("/proc/%d/fd" % mmd.pid)}
-            lowest = min(set(range(len(there) + 1)) - there)	# not one more
+            lowest = min(set(range(len(there) + 1)) - there)
             resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, (lowest, limit[1]))
-            e = c.error(method, domain="shm")
+
+        def refused(method, params):
+            not_one_more()
+            return c.ask(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})).get("error")
+
+        for method, params in (("summary", {"domain": "shm"}), ("leaks", {"domain": "shm"}), ("dump", {"domain": "shm"}),
+                               ("pool.list", {})):
+            e = wait_for(lambda: refused(method, params))	# another thread of mmd's may have closed one just then
             check(e["code"] == -32603 and "registry cannot be read" in e["data"]["reason"], e)
+        wait_for(lambda: not_one_more() or "open files" in (c.call("status")["unread"] or ""))
         resource.prlimit(mmd.pid, resource.RLIMIT_NOFILE, limit)
         check(c.call("summary", domain="shm")["total"]["count"] == 200)
+        check(c.call("status")["unread"] is None)
 
 
 # ---- hosted pools ----

@@ -192,6 +192,19 @@ static enum exit_code show_status(struct mmctl *m, struct json_object *status)
 	return show_rows(m, status, "skipped", status_skipped, NULL);
 }
 
+/* Then pools may be missing, which nobody sees in a table. */
+static void say_unread(struct json_object *status)
+{
+	struct json_object *unread = NULL;
+	struct text t = { 0 };
+
+	if (!json_at(status, "unread", &unread) || !json_object_is_type(unread, json_type_string))
+		return;
+	text_safe(&t, json_object_get_string(unread), (size_t)json_object_get_string_len(unread));
+	say("mmd cannot read the registry: %s; pools may be missing", t.at ? t.at : "");
+	text_free(&t);
+}
+
 enum exit_code verb_status(struct mmctl *m)
 {
 	struct json_object *status;
@@ -200,6 +213,7 @@ enum exit_code verb_status(struct mmctl *m)
 	if (code)
 		return code;
 	code = show_status(m, status);
+	say_unread(status);
 	json_object_put(status);
 	return code;
 }
