@@ -150,9 +150,6 @@ uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain)
 	bool debugs = ops->flags & MEM_DEBUGS;
 	uint64_t features = 0;
 
-#ifdef DBG_SR_MEMORY
-	debugs = true;
-#endif
 	if (c->track == 2)
 		features |= FEATURE_STACKS | FEATURE_SITES;
 	else if (c->track == 1 || domain == MEM_SHM || (debugs && !c->track_set))
