@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 struct scan {
 	const char *at, *end;
 	unsigned depth;			/* levels that are left */
@@ -74,26 +76,14 @@ static bool word(struct scan *s, const char *text)
 	return true;
 }
 
-/* One character of two bytes or more: neither overlong, nor a surrogate, nor above U+10FFFF. */
+/* One character of two bytes or more. */
 static bool utf8(struct scan *s)
 {
-	const unsigned char *c = (const unsigned char *)s->at;
-	size_t left = (size_t)(s->end - s->at), len = c[0] >= 0xf0 ? 4 : c[0] >= 0xe0 ? 3 : 2;
-	unsigned char low = 0x80, high = 0xbf;
+	uint32_t c;
+	size_t len = utf8_char(s->at, (size_t)(s->end - s->at), &c);
 
-	if (c[0] < 0xc2 || c[0] > 0xf4 || left < len)
+	if (!len)
 		return wrong(s, "not UTF-8");
-	if (c[0] == 0xe0)
-		low = 0xa0;
-	else if (c[0] == 0xed)
-		high = 0x9f;
-	else if (c[0] == 0xf0)
-		low = 0x90;
-	else if (c[0] == 0xf4)
-		high = 0x8f;
-	for (size_t i = 1; i < len; i++, low = 0x80, high = 0xbf)
-		if (c[i] < low || c[i] > high)
-			return wrong(s, "not UTF-8");
 	s->at += len;
 	return true;
 }

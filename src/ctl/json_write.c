@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "ctl/memory.h"
 
 void jw_free(struct json_writer *w)
@@ -115,22 +116,6 @@ void jw_address(struct json_writer *w, uint64_t address)
 	jw_raw(w, text, (size_t)snprintf(text, sizeof text, "\"0x%" PRIx64 "\"", address));
 }
 
-/* Bytes of the valid UTF-8 character at `c`, 0: none. ASCII is not asked for. */
-static size_t valid_utf8(const unsigned char *c, size_t left)
-{
-	size_t len = c[0] >= 0xf0 ? 4 : c[0] >= 0xe0 ? 3 : 2;
-
-	if (c[0] < 0xc2 || c[0] > 0xf4 || left < len)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((c[i] & 0xc0) != 0x80)
-			return 0;
-	if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) || (c[0] == 0xf0 && c[1] < 0x90) ||
-	    (c[0] == 0xf4 && c[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 static void escaped(struct json_writer *w, unsigned char c)
 {
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
@@ -162,7 +147,7 @@ void jw_bytes(struct json_writer *w, const char *text, size_t len)
 			escaped(w, c[i++]);
 			continue;
 		}
-		n = valid_utf8(c + i, len - i);
+		n = utf8_char(c + i, len - i, &(uint32_t){ 0 });
 		jw_plain(w, n ? text + i : "\xef\xbf\xbd", n ? n : 3);
 		i += n ? n : 1;
 	}

@@ -88,12 +88,8 @@ void rpc_manager_list(struct rpc_call *call)
 		manager_row(w, m);
 	jw_close(w, ']');
 	row_text(w, "left_out", mem_managers_left_out());
-	jw_key(w, "skipped"), jw_open(w, '[');
-	if (skipped.len)
-		jw_raw(w, skipped.text, skipped.len);
-	jw_close(w, ']');
+	row_skipped(w, &skipped);
 	jw_close(w, '}');
-	jw_free(&skipped);
 }
 
 /* ---- the choice ---- */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fnv.h"
 #include "ctl/memory.h"
 #include "daemon/tally.h"
 #include "daemon/visit.h"

@@ -6,19 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fnv.h"
+
 static uint64_t mix(uint64_t hash, const void *bytes, size_t len)
 {
-	const unsigned char *b = bytes;
-
-	while (len--)
-		hash = (hash ^ *b++) * 0x100000001b3;
+	hash = fnv_bytes(hash, bytes, len);
 	return hash ^ hash >> 29;
 }
 
 /* Over the method and its parameters but for `cursor` and `limit`, in the order of the row. */
 static uint64_t question(const struct rpc_call *call, const struct page *page)
 {
-	uint64_t hash = mix(0xcbf29ce484222325, call->method->name, strlen(call->method->name));
+	uint64_t hash = mix(FNV_START, call->method->name, strlen(call->method->name));
 
 	for (const struct rpc_param *const *p = call->method->params; *p; p++) {
 		struct json_object *value;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fnv.h"
 #include "ctl/behind.h"
 #include "ctl/memory.h"
 #include "daemon/daemon.h"
@@ -19,14 +20,7 @@
 
 enum { LOOK = 4096, LOOK_LATE = 256 };	/* records a call, and between two looks whether mmd ends */
 
-uint64_t round_pool(const char *id)
-{
-	uint64_t hash = 0xcbf29ce484222325;
-
-	for (; *id; id++)
-		hash = (hash ^ (unsigned char)*id) * 0x100000001b3;
-	return hash;
-}
+uint64_t round_pool(const char *id) { return fnv_text(id); }
 
 size_t round_place(const struct round_row *rows, uint64_t pool, uint32_t site)
 {

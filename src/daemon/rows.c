@@ -124,6 +124,15 @@ const struct obs_owner *places_owner(struct places *pl, uint32_t slot)
 	return &pl->owner[at];
 }
 
+void row_skipped(struct json_writer *w, struct json_writer *skipped)
+{
+	jw_key(w, "skipped"), jw_open(w, '[');
+	if (skipped->len)
+		jw_raw(w, skipped->text, skipped->len);
+	jw_close(w, ']');
+	jw_free(skipped);
+}
+
 void row_skip(const char *file, const char *reason, void *arg)
 {
 	struct json_writer *w = arg;

@@ -17,6 +17,8 @@ void row_text(struct json_writer *w, const char *key, const char *text);
 void row_bool(struct json_writer *w, const char *key, bool value);
 /** {file, reason} of what was skipped; `arg` is the writer. */
 void row_skip(const char *file, const char *reason, void *arg);
+/** "skipped": of what row_skip() wrote, which is freed. */
+void row_skipped(struct json_writer *w, struct json_writer *skipped);
 /** "site": {file, function, line, module, address}, or null */
 void row_site(struct json_writer *w, const struct obs_site *site);
 /** "owner": {pid, command, alive}, or null */

@@ -12,7 +12,8 @@ import sys
 # layer: the layers below it that it may include, and libraries besides C's
 LAYERS = {
 	"include/memapi": ((), ()),
-	"src/mem/base": ((), ()),
+	"src/base": ((), ()),
+	"src/mem/base": (("src/base",), ()),
 	"src/mem/region": (("src/mem/base",), ()),
 	"src/mem/meta": (("src/mem/base", "src/mem/region", "include/memapi"), ("elf.h",)),
 	"src/mem/mgr": (("src/mem/base", "include/memapi"), ()),
@@ -24,7 +25,7 @@ LAYERS = {
 	"src/mem/host.h": (("include/memapi",), ()),
 	"src/mem": (("src/mem/front", "src/mem/reap", "src/mem/observe", "src/mem/host.h", "src/conf"), ()),
 	"src/conf": ((), ("ini.h",)),
-	"src/ctl": (("include/memapi",), ("json-c", "event2")),
+	"src/ctl": (("src/base", "include/memapi"), ("json-c", "event2")),
 	"src/daemon": (("src/ctl", "src/conf", "include/memapi", "src/mem/host.h"), ("json-c", "event2", "argp.h")),
 	"tools": (("src/ctl", "src/conf", "tools"), ("json-c", "argp.h", "ncurses.h", "curses.h", "elf.h")),
 }

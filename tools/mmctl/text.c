@@ -9,6 +9,8 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "base/utf8.h"
+
 void text_free(struct text *t)
 {
 	free(t->at);
@@ -61,26 +63,6 @@ void text_format(struct text *t, const char *format, ...)
 	free(out);
 }
 
-/* One UTF-8 character: its length in bytes, or 0 when it is not valid (overlong and surrogates are not). */
-static size_t decode(const unsigned char *s, size_t len, uint32_t *ret_char)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
-	uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
-
-	if (!n || n > len || s[0] >= 0xf5)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-		return 0;
-	*ret_char = c;
-	return n;
-}
-
 /* C0, DEL, C1; line and paragraph separators; marks and overrides of direction; byte order mark. */
 static bool obeyed(uint32_t c)
 {
@@ -114,7 +96,7 @@ size_t text_safe(struct text *t, const char *bytes, size_t len)
 	uint32_t c;
 
 	for (size_t i = 0; i < len; i += n) {
-		n = decode((const unsigned char *)bytes + i, len - i, &c);
+		n = utf8_char(bytes + i, len - i, &c);
 		if (!n) {
 			width += escape(t, (unsigned char)bytes[i]);
 			n = 1;
@@ -134,7 +116,7 @@ size_t text_fit(const char *bytes, size_t len, size_t columns)
 	uint32_t c = 0;
 
 	for (size_t used = 0; at < len; at += n) {
-		n = decode((const unsigned char *)bytes + at, len - at, &c);
+		n = utf8_char(bytes + at, len - at, &c);
 		if (!n)
 			break;
 		used += columns_of(c);

@@ -2,6 +2,7 @@
 /* Interning of sites: a hash table of chains in META, append only. */
 #include <string.h>
 
+#include "base/fnv.h"
 #include "mem/base/compiler.h"
 #include "mem/meta/store.h"
 
@@ -16,13 +17,6 @@ void DOMAIN(known_sites_forget)(void)
 		if (atomic_load_explicit(known, memory_order_relaxed))
 			atomic_store_explicit(known, 0, memory_order_relaxed);
 	}
-}
-
-static uint64_t hash_bytes(uint64_t h, const void *from, size_t bytes)
-{
-	for (const unsigned char *c = from; bytes--; c++)
-		h = (h ^ *c) * 0x100000001b3ull; /* FNV-1a */
-	return h;
 }
 
 static bool same_site(const struct meta_site *a, const struct meta_site *b)
@@ -42,9 +36,9 @@ COLD uint32_t DOMAIN(site_intern)(struct pool *p, struct meta_site *fresh)
 	uint64_t number;
 	uint64_t *chain;
 
-	fresh->hash = hash_bytes(0xcbf29ce484222325ull, fresh->file,
+	fresh->hash = fnv_bytes(FNV_START, fresh->file,
 				 sizeof fresh->file + sizeof fresh->function + sizeof fresh->module);
-	fresh->hash = hash_bytes(fresh->hash, &fresh->address, 2 * sizeof fresh->address); /* and line */
+	fresh->hash = fnv_bytes(fresh->hash, &fresh->address, 2 * sizeof fresh->address); /* and line */
 	if (!p->live->sites_committed && sites_grow(p))
 		return 0;
 	chain = &p->sites->chain[fresh->hash % SITE_CHAINS];

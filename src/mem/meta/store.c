@@ -9,6 +9,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
+#include "base/fnv.h"
 #include "mem/base/compiler.h"
 #include "mem/meta/process.h"
 #include "mem/meta/symbols.h"
@@ -155,7 +156,7 @@ COLD bool stack_take(struct call_stack *ret_stack, const void *caller)
 {
 	enum { OWN = 8 };		/* frames of ours below the application's, at most */
 	void *frame[STACK_DEPTH + OWN];
-	uint64_t key = 0xcbf29ce484222325ull;
+	uint64_t key = FNV_START;
 	unsigned depth, from = 0;
 
 	if (unwinding)
@@ -170,7 +171,7 @@ COLD bool stack_take(struct call_stack *ret_stack, const void *caller)
 	ret_stack->depth = depth - from < STACK_DEPTH ? depth - from : STACK_DEPTH;
 	memcpy(ret_stack->frame, frame + from, ret_stack->depth * sizeof *frame);
 	for (unsigned i = 0; i < ret_stack->depth; i++)
-		key = (key ^ (uintptr_t)ret_stack->frame[i]) * 0x100000001b3ull;
+		key = fnv_word(key, (uintptr_t)ret_stack->frame[i]);
 	ret_stack->key = (const void *)(uintptr_t)(key & 0x7fffffffffffull);
 	return true;
 }
