@@ -336,6 +336,7 @@ managers='"pkg":{"now":"fm","next":"qm","from":"choice"},"shm":{"now":"fm","next
 serve <<END
 summary {"rows":[{"key":"src/main.c:120","site":$site,"count":3,"bytes":192,"largest":64,"oldest":3600},{"key":"untracked","site":null,"count":1,"bytes":8,"largest":null,"oldest":null}],"total":{"count":4,"bytes":200}}
 summary {"rows":[{"key":"reg","site":null,"count":3,"bytes":192,"largest":64,"oldest":null}],"total":{"count":3,"bytes":192}}
+summary {"rows":[{"key":"reg","site":null,"count":3,"bytes":192,"largest":64,"oldest":null}],"total":{"count":3,"bytes":192}}
 failures {"failures":[{"time":1700000000,"pool":"shm:a:1","pid":99,"site":$site,"requested":4096,"free":8192,"largest_free":2048,"verdict":"fragmented"}]}
 failures {"failures":[{"time":1700000000,"pool":"shm:a:1","pid":99,"site":$site,"requested":4096,"free":8192,"largest_free":2048,"verdict":"fragmented"}]}
 track {"pools":[{"pool":"pkg:99:1","tracking":"sites"},{"pool":"pkg:98:1","tracking":null,"reason":"No such process"}]}
@@ -361,6 +362,12 @@ run summary shm --by module -o csv -n 5
 gives 0 <<'END'
 bytes,count,largest,oldest,key
 192,3,64,,reg
+END
+run summary shm --by module
+gives 0 <<'END'
+BYTES  COUNT  LARGEST  OLDEST  MODULE
+  192      3       64       -  reg
+  192      3        -       -  total
 END
 run failures shm -n 3
 gives 0 <<'END'
@@ -433,6 +440,7 @@ END
 sent <<'END'
 summary {"domain":"shm","limit":10000}
 summary {"by":"module","domain":"shm","limit":5}
+summary {"by":"module","domain":"shm","limit":10000}
 failures {"domain":"shm","limit":3}
 failures {}
 track {"pid":99,"mode":"sites","domain":"pkg"}

@@ -54,13 +54,20 @@ static const struct column growing_columns[] = {
 	{ 0 },
 };
 
-static const struct column summary_columns[] = {
-	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
-	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
-	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
-	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
-	{ .head = "KEY", .member = "key", .kind = ANY_OF, .elastic = 24 },
-	{ 0 },
+#define SUMMARY_COLUMNS(key_head) \
+	{ \
+		{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF }, \
+		{ .head = "COUNT", .member = "count", .kind = COUNT_OF }, \
+		{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true }, \
+		{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true }, \
+		{ .head = (key_head), .member = "key", .kind = ANY_OF, .elastic = 24 }, \
+		{ 0 }, \
+	}
+
+static const struct { const char *by; struct column columns[6]; } summaries[] = {
+	{ "module", SUMMARY_COLUMNS("MODULE") },
+	{ "size", SUMMARY_COLUMNS("SIZE") },
+	{ "owner", SUMMARY_COLUMNS("OWNER") },
 };
 
 static const struct column site_columns[] = {
@@ -282,9 +289,12 @@ enum exit_code verb_dump(struct mmctl *m)
 enum exit_code verb_summary(struct mmctl *m)
 {
 	struct json_object *by = get(m->cmd.params, "by");
-	bool site = !by || !strcmp(json_object_get_string(by), "site");
+	const struct column *columns = site_columns;
 	uint64_t limit = m->cmd.limit && m->cmd.limit < 10000 ? m->cmd.limit : 10000;
 
 	json_object_object_add(m->cmd.params, "limit", json_object_new_int64((int64_t)limit));
-	return show(m, "rows", site ? site_columns : summary_columns, "total", "nothing is in use there");
+	for (size_t i = 0; by && i < sizeof summaries / sizeof summaries[0]; i++)
+		if (!strcmp(json_object_get_string(by), summaries[i].by))
+			columns = summaries[i].columns;
+	return show(m, "rows", columns, "total", "nothing is in use there");
 }
