@@ -2,6 +2,8 @@
 /*
  * Sums over fragments by a number: a hash table that never grows beyond TALLY_MAX rows; what comes after that is summed
  * in row 0. Cost: O(1) a fragment.
+ *
+ * A fragment that was sampled counts as often as it stands for: then the sums are estimates.
  */
 #ifndef DAEMON_TALLY_H
 #define DAEMON_TALLY_H
@@ -15,7 +17,10 @@
 enum { TALLY_MAX = 1 << 15, TALLY_EXAMPLES = 3 };
 
 struct tally_row {
-	uint64_t key, count, bytes;
+	uint64_t key, count, bytes;	/* of fragments, each for itself */
+	double more_count, more_bytes;	/* what sampled ones stand for beyond themselves */
+	uint64_t sampled;		/* of `count` */
+	bool estimated;			/* some were, or it is a rest that was not */
 	uint64_t largest, oldest;	/* oldest: CLOCK_REALTIME, OBS_UNKNOWN: not known */
 	uint64_t example[TALLY_EXAMPLES];	/* addresses, the first ones */
 	uint32_t text, text_len;	/* the user's: where its name lies */
@@ -31,6 +36,11 @@ struct tally {
 /** The row of a key, made with zeros; NULL: no memory. Valid until the next call. */
 struct tally_row *tally_at(struct tally *t, uint64_t key);
 void tally_add(struct tally *t, uint64_t key, const struct obs_fragment *f);
+/** Of a row, with what its sampled ones stand for. */
+uint64_t tally_count(const struct tally_row *row);
+uint64_t tally_bytes(const struct tally_row *row);
+/** The same into one row, which is nobody's. */
+void tally_row_add(struct tally_row *row, const struct obs_fragment *f);
 /** Adds a row's sums to another. */
 void tally_merge(struct tally_row *to, const struct tally_row *from);
 /** The biggest first, in row[0] to row[count - 1]. The end of adding. */

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "mem/front/own_fast.h"
+#include "mem/front/sampled.h"
 
 /* Bytes of a first batch: two threads shall not write into one cache line again and again. */
 enum { BATCH_FIRST = 256, RESERVE_SHARE = 8, BEYOND_SHARE = 8, BEYOND_SHARE_FIRST = 32 };
@@ -72,6 +73,12 @@ static uint64_t places_of(const struct pool *p)
 					 : 0;
 }
 
+/* Of takes: what is followed, unless a sample is due. */
+static void set_key(struct magazines *m)
+{
+	set_word(&m->in.key, m->features == UNFOLLOWED || magazine_due(m) ? 0 : m->features | MEM_INLINE_OPEN);
+}
+
 static void open_gate(const struct pool *p, struct magazines *m)
 {
 	bool sealed = p->ops->flags & MEM_SEALED;
@@ -80,7 +87,7 @@ static void open_gate(const struct pool *p, struct magazines *m)
 	close_gate(m);
 	if (!m->owned || !m->open || m->recorded)
 		return;
-	set_word(&m->in.key, m->features == UNFOLLOWED ? 0 : m->features | MEM_INLINE_OPEN);
+	set_key(m);
 	set_word(&m->in.from, (uintptr_t)p->heap.base + (sealed ? 16 : 0));
 	set_word(sealed ? &m->in.steps : &m->gate.starts, places);
 	set_word(&m->gate.limit, MAGAZINE_STEPS);
@@ -112,6 +119,12 @@ static void shelf_open(const struct pool *p, struct magazines *m)
 	__atomic_store_n(&m->shelf.most, open ? shelf_first(p) + m->shelf.lent : 0, __ATOMIC_RELAXED);
 }
 
+void pkg_magazines_sampled(struct magazines *m)
+{
+	if (m->owned && m->open && !m->recorded)
+		set_key(m);
+}
+
 void pkg_magazines_grown(const struct pool *p)
 {
 	for (struct magazines *m = depot.next; m; m = m->next) {
@@ -138,7 +151,7 @@ void pkg_magazines_let_go(const struct pool *p)
 /** What is inside is of the kind that these features want. */
 static bool followed(const struct magazines *m, uint64_t features)
 {
-	return !((m->features ^ features) & ~(uint64_t)FEATURE_ABORT);
+	return !((m->features ^ features) & ~(uint64_t)(FEATURE_ABORT | FEATURE_SAMPLED));
 }
 
 /* ---- to the manager ---- */
@@ -416,7 +429,7 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 		starts_set(p, ptr, usable);
 	}
 	magazine_push(m, i, magazine_top(m, i) + 1, ptr);
-	signal_add64(&m->in.told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
+	signal_add64(&magazine_told(m)->start, 1);	/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
 
@@ -577,7 +590,7 @@ static void clear(struct magazines *m, uint32_t most)
 	}
 	shelf_clear(&m->shelf);
 	OWN_SET(magazine_told(m)->shelf, 0);
-	m->in.told->taken = 0;
+	m->in.told->taken = magazine_told(m)->start = TAKEN_FIRST;
 }
 
 /* ---- whose thread has ended ---- */
@@ -675,6 +688,7 @@ static void adopt(const struct pool *p, struct magazines *m)
 		    (!keeps_own(p) || p->lean);
 
 	m->recorded = features & (FEATURE_SITES | FEATURE_STACKS);
+	pkg_sample_follow(p, m, open && features & FEATURE_SAMPLED);
 	m->head = p->ops->flags & MEM_HEAD8;
 	m->shelf.one = CACHED_ONE(m->head);
 	m->shelf.up = 15 - m->head;
@@ -816,8 +830,8 @@ COLD void pkg_magazines_release(struct pool *p, struct magazines *m)
 {
 	enter(p, NULL, 0);
 	close_gate(m);
-	p->counters.stamp += m->in.told->taken;
-	m->in.told->taken = 0;
+	p->counters.stamp += magazine_taken(m);
+	magazine_told(m)->start = m->in.told->taken;
 	if (!leave_to_next(p, m))
 		retire(p, m);
 	m->owned = false;
@@ -856,6 +870,7 @@ bool pkg_magazines_inherit(struct pool *p, bool lost)
 	bool outside = !mem_pkg_self.inside && magazine_quiet(own);
 
 	beyond = 0;
+	pkg_sample_forget();
 	for (struct magazines *m = &depot; m; m = m->next) {
 		tell(m, &nobody);
 		m->in.wanted = &nothing;
