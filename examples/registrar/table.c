@@ -15,18 +15,8 @@
 #define PUBLISH(word, value) atomic_store_explicit(&(word), (value), memory_order_release)
 #define PEEK(word) atomic_load_explicit(&(word), memory_order_relaxed)	/* under the lock, or a hint */
 
-static bool in_pool(const void *p, size_t bytes)
-{
-	const sr_shm_api_t *api = shm_api();
-	struct mem_info info;
-	uintptr_t off;
-
-	if (!api)
-		return false;
-	shm_info(&info);
-	off = (uintptr_t)p - (uintptr_t)api->mem_pool;
-	return off % 8 == 0 && off < info.total_size && info.total_size - off >= bytes;
-}
+/* A fragment in use of that many bytes, in whichever of the pool's heaps. */
+static bool in_pool(const void *p, size_t bytes) { return (uintptr_t)p % 8 == 0 && shm_usable(p) >= bytes; }
 
 static int table_check(const struct table *t)
 {

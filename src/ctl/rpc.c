@@ -196,13 +196,20 @@ static void end_call(struct rpc_session *s)
 	s->in_call = false;
 }
 
+static void tell(const struct rpc_session *s)
+{
+	const struct rpc_call *call = &s->call;
+
+	if (call->method && call->method->role > ROLE_READ && s->program->audit)
+		s->program->audit(call);
+}
+
 /* The handler is done, or was never asked: the reply is finished, or taken back. s->id without text: a notification. */
 static void answer(struct rpc_session *s)
 {
 	struct rpc_call *call = &s->call;
 
-	if (call->method && call->method->role > ROLE_READ && s->program->audit)
-		s->program->audit(call);
+	tell(s);
 	if (!s->id.at) {
 		jw_cut(&s->out, s->reply_at, !s->first);
 	} else {
@@ -446,8 +453,11 @@ void rpc_sent(struct rpc_session *s)
 
 void rpc_end(struct rpc_session *s)
 {
-	if (s->in_call)
+	if (s->in_call) {
+		rpc_fail(&s->call, RPC_INTERNAL, NULL, "its client was gone before it was answered: what it began may be done");
+		tell(s);
 		end_call(s);
+	}
 	jw_free(&s->out);
 	jw_free(&s->text);
 	s->batch = (struct json_span){ 0 };

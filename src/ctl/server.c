@@ -86,6 +86,7 @@ static void peer_free(struct peer *p)
 	s->count--;
 	s->pending -= p->pending;
 	rpc_end(&p->session);
+	shutdown(bufferevent_getfd(p->bev), SHUT_RDWR);	/* now: a child of the daemon's may have it, too, for seconds */
 	bufferevent_free(p->bev);	/* closes the socket */
 	ctl_free(p);
 }

@@ -134,7 +134,7 @@ static void look(struct visit *v)
 {
 	struct leaks *s = (struct leaks *)(void *)v;
 	struct obs_pool *p = visit_pool(v);
-	int error = 0;
+	int error;
 
 	if (p && !v->at && !s->concluding) {
 		s->of_pool = evidence_of_pool(p) & s->wanted;
@@ -144,12 +144,13 @@ static void look(struct visit *v)
 		end_pool(s);
 		return;
 	}
-	if (!s->concluding)
+	if (!s->concluding) {
 		error = obs_records(p, &v->at, VISIT_LOOK, on_record, s);
-	visit_error(v, error);
-	if (!error && v->at)
-		return;
-	s->concluding = true;
+		visit_error(v, error);
+		if (!error && v->at)
+			return;
+		s->concluding = true;	/* after an error, too: `at` stays where that was */
+	}
 	if (conclude(s))
 		end_pool(s);
 }

@@ -21,10 +21,10 @@ struct releasing {
 	struct mem_release *release;
 	struct rpc_call *call;
 	uint64_t until;
-	LIST_ENTRY(releasing) next;
+	TAILQ_ENTRY(releasing) next;
 };
 
-static LIST_HEAD(, releasing) waiting = LIST_HEAD_INITIALIZER(waiting);
+static TAILQ_HEAD(, releasing) waiting = TAILQ_HEAD_INITIALIZER(waiting);	/* who came first is first */
 
 void release_no_such(struct rpc_call *call)
 {
@@ -70,7 +70,7 @@ static void drop(void *state)
 {
 	struct releasing *w = state;
 
-	LIST_REMOVE(w, next);
+	TAILQ_REMOVE(&waiting, w, next);
 	mem_release_end(w->release);
 	ctl_free(w);
 }
@@ -79,9 +79,10 @@ void release_look_again(void)
 {
 	struct releasing *w;
 
-	LIST_FOREACH(w, &waiting, next)
-	if (w->call->waiting)
-		rpc_wake(w->call); /* its turn comes later: nothing leaves the list meanwhile */
+	TAILQ_FOREACH(w, &waiting, next) {
+		if (w->call->waiting)
+			rpc_wake(w->call);	/* its turn comes later: nothing leaves the list meanwhile */
+	}
 }
 
 void rpc_pool_release(struct rpc_call *call)
@@ -101,7 +102,7 @@ void rpc_pool_release(struct rpc_call *call)
 	}
 	w->call = call;
 	w->until = rpc_now() + GIVE_UP_NS;
-	LIST_INSERT_HEAD(&waiting, w, next);
+	TAILQ_INSERT_TAIL(&waiting, w, next);
 	rpc_later(call, step, w, drop);
 	step(call);
 }

@@ -164,12 +164,15 @@ static void look(struct visit *v)
 {
 	struct summary *s = (struct summary *)(void *)v;
 	struct obs_pool *p = visit_pool(v);
-	int error = p && !s->naming ? obs_records(p, &v->at, VISIT_LOOK, on_record, s) : 0;
+	int error;
 
-	visit_error(v, error);
-	if (p && !error && v->at)
-		return;
-	s->naming = true;
+	if (p && !s->naming) {
+		error = obs_records(p, &v->at, VISIT_LOOK, on_record, s);
+		visit_error(v, error);
+		if (!error && v->at)
+			return;
+		s->naming = true;	/* after an error, too: `at` stays where that was */
+	}
 	if (p && !fold(s))
 		return;
 	if (p)

@@ -169,12 +169,25 @@ int jobs_open(struct event_base *base)
 	return readable && look && !event_add(readable, NULL) ? 0 : -ENOMEM;
 }
 
+static bool wait_for(struct pollfd *done)
+{
+	uint64_t until = rpc_now() + CLOSE_MS * 1000000ull, now;
+	int rc = -1;
+
+	while (rc == -1 && (now = rpc_now()) < until) {	/* a child's end interrupts */
+		rc = poll(done, 1, (int)((until - now) / 1000000) + 1);
+		if (rc == -1 && errno != EINTR)
+			break;
+	}
+	return rc > 0;
+}
+
 void jobs_close(void)
 {
 	struct pollfd done = { .fd = ends[0], .events = POLLIN };
 	struct try *t;
 
-	while (threads && poll(&done, 1, CLOSE_MS) > 0 && read(ends[0], &t, sizeof t) == (ssize_t)sizeof t)
+	while (threads && wait_for(&done) && read(ends[0], &t, sizeof t) == (ssize_t)sizeof t)
 		take_one(t);
 	if (readable)
 		event_free(readable);

@@ -2,6 +2,7 @@
 /* Lock, then look, then unlink and bind: in this order nobody can take a live daemon's socket away. */
 #include "daemon/listen.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -215,16 +216,34 @@ int listen_start(struct listen_place *p, gid_t group, char *why, size_t bytes)
 }
 
 /* The directory of `path`: whoever may open the socket must come to it. */
-static bool is_as_made(const char *dir, gid_t group)
+static bool is_for_it_alone(const char *dir, const char *name)
+{
+	size_t len = strlen(name);
+	const struct dirent *e;
+	DIR *d = opendir(dir);
+	bool alone = d;
+
+	while (alone && (e = readdir(d)))
+		alone = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+			(strncmp(e->d_name, name, len) == 0 &&
+			 (!e->d_name[len] || strcmp(e->d_name + len, ".lock") == 0));
+	if (d)
+		closedir(d);
+	return alone;
+}
+
+/* It is as mmd, or systemd for it, makes one, of another group, and nothing but the socket is there: nobody's home. */
+static bool is_to_give(const char *dir, const char *name, gid_t group)
 {
 	struct stat st;
 
 	return !lstat(dir, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 07777) == 0750 &&
-	       st.st_gid == group;
+	       st.st_gid != group && is_for_it_alone(dir, name);
 }
 
 int listen_give(const struct listen_place *p, gid_t group, char *why, size_t bytes)
 {
+	const char *name = strrchr(p->path, '/') + 1;
 	char dir[sizeof p->path];
 	struct stat st;
 
@@ -232,13 +251,11 @@ int listen_give(const struct listen_place *p, gid_t group, char *why, size_t byt
 		group = getegid();
 	if (lstat(p->path, &st) || !S_ISSOCK(st.st_mode))
 		return fail(why, bytes, -ENOTSOCK, "%s: the socket is gone", p->path);
-	if (st.st_gid == group)
-		return 0;
-	snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(p->path, '/') - p->path), p->path);
-	if (is_as_made(dir, st.st_gid) && lchown(dir, (uid_t)-1, group))
-		return fail(why, bytes, -errno, "%s: cannot give it to its group: %s", dir, strerror(errno));
-	if (lchown(p->path, (uid_t)-1, group))
+	if (st.st_gid != group && lchown(p->path, (uid_t)-1, group))
 		return fail(why, bytes, -errno, "%s: cannot give it to its group: %s", p->path, strerror(errno));
+	snprintf(dir, sizeof dir, "%.*s", (int)(name - 1 - p->path), p->path);
+	if (is_to_give(dir, name, group) && lchown(dir, (uid_t)-1, group))
+		return fail(why, bytes, -errno, "%s: cannot give it to its group: %s", dir, strerror(errno));
 	return 0;
 }
 

@@ -69,10 +69,18 @@ static bool whole(const struct pool *p)
 	       fstat(p->data_file.fd, &st) == 0 && (uint64_t)st.st_size >= p->data_size;
 }
 
-/* The living but for ourselves; those whom the kernel calls dead, and nobody yet; slots that wait to be freed. */
+/* The living but for ourselves and our own reaper; those whom the kernel calls dead, and nobody yet; slots that wait to
+ * be freed. */
 struct crowd { unsigned living, dead, waiting; };
 
-static struct crowd crowd_of(const struct pool *p, const struct owner *own)
+static bool is_child(uint64_t state, const struct owner *own, pid_t child)
+{
+	uint64_t ours = atomic_load_explicit(&own->slot->state, memory_order_relaxed);
+
+	return child > 0 && SLOT_PID(state) == child && SLOT_SPACE(state) == SLOT_SPACE(ours);
+}
+
+static struct crowd crowd_of(const struct pool *p, const struct owner *own, pid_t reaper)
 {
 	struct crowd c = { 0 };
 	struct meta_live live;
@@ -87,6 +95,8 @@ static struct crowd crowd_of(const struct pool *p, const struct owner *own)
 		    !read_meta(p, META_SLOTS + (uint64_t)i * SLOT_BYTES, &s, offsetof(struct meta_slot, log)))
 			continue;
 		state = s.state;
+		if (is_child(state, own, reaper))
+			continue;
 		if (SLOT_STATE(state) == SLOT_LIVE || SLOT_STATE(state) == SLOT_CLAIMING)
 			++*(slot_certified(&s, state) ? &c.dead : &c.living);
 		else if (SLOT_STATE(state) != SLOT_FREE)
@@ -148,7 +158,7 @@ static void let_go(struct mem_host *h, size_t i, bool drop)
 	h->pool[i] = h->pool[--h->count];
 }
 
-static unsigned users(const struct hosted *x) { return crowd_of(x->p, x->o).living; }
+static unsigned users(const struct hosted *x) { return crowd_of(x->p, x->o, x->reaper).living; }
 
 static void set_state(struct hosted *x, enum pool_state state)
 {
@@ -410,7 +420,7 @@ static unsigned reap(struct hosted *x, mem_host_child_fn *in_child)
 		return 0;
 	}
 	for (unsigned k = 0; k < x->shards; k++) {
-		struct crowd c = crowd_of(&x->p[k], &x->o[k]);
+		struct crowd c = crowd_of(&x->p[k], &x->o[k], x->reaper);
 
 		waiting += c.waiting;
 		dead = c.dead > dead ? c.dead : dead;

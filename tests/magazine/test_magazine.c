@@ -203,7 +203,7 @@ static void what_is_taken_is_recorded_anew(void)
 /* From one byte of guards to as many as there are. */
 static void an_overrun_of_what_has_waited_is_found(void)
 {
-	static const size_t sizes[] = { 0, 1, 7, 9, 15, 16, 17, 23, 25, 31, 33, 55, 57, 64, 1001, 1015 };
+	static const size_t sizes[] = { 0, 1, 7, 9, 15, 16, 17, 23, 25, 31, 33, 55, 57, 64, 1001, 1015, 1017, 1024 };
 	unsigned before;
 	char *p;
 

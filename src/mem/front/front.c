@@ -131,9 +131,9 @@ static inline bool give_back(const struct front_call *call) { return slot_give_b
 static inline bool give_back_rather(const struct front_call *call) { (void)call; return false; }
 
 /* With the lock, before anything is begun: from the other chain or the depot. */
-static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
-	return LIKELY(align <= 16) && slot_find(call, size) ? take_ready(call, align, size, site, true) : NULL;
+	return LIKELY(align <= 16) && slot_find(call, size) ? take_ready(call, align, size, site, record) : NULL;
 }
 
 /* The transaction before is done: what follows are others. */
@@ -200,9 +200,9 @@ static inline bool make_room(const struct front_call *call, uint64_t usable)
 }
 
 /* With the lock: what kept it waiting may be that its thread had taken so many without being counted. */
-static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site)
+static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
-	return take_ready(call, align, size, site, site);
+	return take_ready(call, align, size, site, record);
 }
 
 #endif
@@ -243,7 +243,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	if (ptr)
 		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
 	enter(p, call->o, call->flags);
-	ptr = find_ready(call, align, size, site);
+	ptr = find_ready(call, align, size, site, record);
 	if (ptr) {
 		leave(p, call->o, call->flags);
 		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;

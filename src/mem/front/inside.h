@@ -267,7 +267,8 @@ static inline bool guard_intact(const void *ptr, uint64_t requested, uint64_t us
 	const uint64_t *tail = tail_of(ptr, usable);
 	uint64_t n = usable - TAIL_BYTES - requested;
 
-	if (LIKELY(n < 16) && LIKELY(usable >= TAIL_BYTES + 16)) /* the last n bytes of two words */
+	/* the last n bytes of two words: the upper ones */
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && LIKELY(n < 16) && LIKELY(usable >= TAIL_BYTES + 16))
 		return !(((unsigned __int128)(tail[-1] ^ GUARD_WORD) << 64 | (tail[-2] ^ GUARD_WORD)) >>
 			 (120 - 8 * n) >> 8);
 	for (uint64_t i = requested; i < usable - TAIL_BYTES; i++)

@@ -39,8 +39,8 @@
  * long way and finds out. There the magazines of threads that are not there go back to the heap, but one whose thread
  * was inside just then: what it holds stays in use, and is untracked.
  *
- * Open only while the manager knows its own fragments (owns); with call sites, recorded.c's short way is. In front of
- * one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each free,
+ * Open only while the manager knows its own fragments (owns). The short way to what has records is recorded.c. In front
+ *of one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each free,
  * by own_fast.h, which sizes there are is learned from what the manager gives, and nothing has a tag: a fragment that
  * has left the cache is touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
  */

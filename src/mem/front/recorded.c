@@ -84,10 +84,10 @@ APART void free_rarely(void *ptr, const struct mem_site *site, const void *calle
 		i = recorded_size(m, ptr, step);
 		index = i < MAGAZINE_SIZES ? recorded_one(m, p, ptr, i, true) : UINT64_MAX;
 	}
-	if (index == UINT64_MAX ||
-	    !(recorded_push(m, p, index, ptr, i, number) ||
-	      (pkg_magazine_grow(m, i) && recorded_push(m, p, index, ptr, i, number))))
-		otherwise(ptr, site, caller);
+	if (index != UINT64_MAX && (recorded_push(m, p, index, ptr, i, number) ||
+				    (pkg_magazine_grow(m, i) && recorded_push(m, p, index, ptr, i, number))))
+		return;
+	otherwise(ptr, site, caller);
 }
 
 static inline bool put(void *ptr, const struct mem_site *site, const void *caller, bool guards)

@@ -50,13 +50,14 @@ static inline void *recorded_take(struct magazines *m, const struct pool *p, uin
 				  uint64_t now, bool guards)
 {
 	uint64_t usable = recorded_usable(m, i), owner = site, index, taken;
-	struct meta_thread *told = magazine_told(m);
+	struct meta_thread *told;
 	struct meta_record *r;
 	uint32_t top;
 	void *ptr;
 
+	/* told: inside, so that no handler takes it away any more */
 	if (UNLIKELY(!magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) || UNLIKELY(!m->in.at[top]) ||
-	    UNLIKELY((int64_t)(taken = told->taken) >= TAKEN_MOST)) {
+	    UNLIKELY((int64_t)(taken = (told = magazine_told(m))->taken) >= TAKEN_MOST)) {
 		magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
 		return NULL;
 	}
@@ -73,7 +74,7 @@ static inline void *recorded_take(struct magazines *m, const struct pool *p, uin
 		guard_fill_fresh(ptr, size, usable);
 		owner |= (uint64_t)RECORD_GUARDED << 48;
 	}
-	show(&r->owner, owner);
+	__atomic_store_n(&r->owner, owner, __ATOMIC_RELEASE); /* who finds it in use finds the rest of it */
 	magazine_leave_kind(m, i, MAGAZINE_RECORDED, top - 1);
 	return ptr;
 }
@@ -88,7 +89,7 @@ static inline bool recorded_push(struct magazines *m, const struct pool *p, uint
 
 	if (LIKELY(room)) {
 		UPPER(r->owner) = (uint32_t)RECORD_CACHED << 16;
-		UPPER(r->time) = site;
+		__atomic_store_n(&UPPER(r->time), site, __ATOMIC_RELEASE);	/* CACHED is there before */
 		top++;
 		m->record[top] = (uint32_t)index;
 		OWN_SET(m->in.at[top], (uint64_t)(uintptr_t)ptr);

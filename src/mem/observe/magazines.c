@@ -19,23 +19,23 @@
 
 /** CACHED_ONE of the fragment's size when it is told as cached but in no chain, the negative of it the other way round.
  */
-static uint64_t on_its_way(struct obs_pool *p, const struct meta_magazines *m, uint64_t head)
+static uint64_t on_its_way(struct obs_pool *p, const struct meta_magazines *m)
 {
 	uint64_t index = OP_RECORD(m->op), class;
 	struct meta_record r;
 	bool cached, in_chain;
 
 	if ((OP_KIND(m->op) != OP_ALLOC && OP_KIND(m->op) != OP_FREE) || peek_record(p, index, &r) < 0 || !r.address ||
-	    r.address & RECORD_FREE || RECORD_USABLE(r.sizes) < 16 || RECORD_USABLE(r.sizes) > CACHED_MOST)
+	    r.address & RECORD_FREE || RECORD_USABLE(r.sizes) < 16)
 		return 0;
 	class = RECORD_USABLE(r.sizes) / 16 - 1;
 	cached = r.owner >> 48 & RECORD_CACHED;
 	in_chain = false;
-	for (unsigned x = 0; x < MAGAZINE_PAIR; x++)
+	for (unsigned x = 0; x < MAGAZINE_PAIR && class < MAGAZINE_CLASSES; x++) /* else it is in none */
 		in_chain |= MAGAZINE_COUNT(m->of[class][x]) && MAGAZINE_HEAD(m->of[class][x]) == index;
 	return cached == in_chain ? 0
-	       : cached		  ? CACHED_ONE(16 * class + 16 + head)
-				  : -CACHED_ONE(16 * class + 16 + head);
+	       : cached		  ? CACHED_ONE(RECORD_USABLE(r.sizes))
+				  : -CACHED_ONE(RECORD_USABLE(r.sizes));
 }
 
 static uint64_t magazines_at(uint64_t slot) { return META_SLOTS + slot * SLOT_BYTES + SLOT_MAGAZINES; }
@@ -67,7 +67,7 @@ static uint64_t sum(struct obs_pool *p, const struct meta_live *live, uint64_t s
 	uint64_t cached = live->cached, head = head_of(p);
 
 	for (uint64_t i = 0; i < slots; i++)
-		cached += magazines_cached(&p->o->magazines[i], head) + on_its_way(p, &p->o->magazines[i], head);
+		cached += magazines_cached(&p->o->magazines[i], head) + on_its_way(p, &p->o->magazines[i]);
 	return cached;
 }
 
