@@ -40,9 +40,9 @@
  * was inside just then: what it holds stays in use, and is untracked.
  *
  * Open only while the manager knows its own fragments (owns). The short way to what has records is recorded.c. In front
- *of one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each free,
- * by own_fast.h, which sizes there are is learned from what the manager gives, and nothing has a tag: a fragment that
- * has left the cache is touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
+ * of one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each
+ * free, by own_fast.h, which sizes there are is learned from what the manager gives, and nothing has a tag: a fragment
+ * that has left the cache is touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
  */
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
