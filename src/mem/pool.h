@@ -129,7 +129,8 @@ static inline void pool_reaches(struct pool *p)
 {
 	bool quick = p->magazine_quick && p->size_mask && !(p->features & POOL_REAP_DUE);
 
-	p->first = (uintptr_t)p->heap.base + 16;
+	if (p->first != (uintptr_t)p->heap.base + 16)	/* other threads look at it without the lock */
+		p->first = (uintptr_t)p->heap.base + 16;
 	atomic_store_explicit(&p->reach, quick && p->heap.len > CACHED_MOST + 16 ? p->heap.len - CACHED_MOST - 16 : 0,
 			      memory_order_relaxed); /* the mapping is there before */
 }

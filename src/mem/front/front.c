@@ -117,14 +117,24 @@ static inline void *take_ready(const struct front_call *call, size_t align, size
 		       : NULL;
 }
 
+/* What the manager says of it, without the lock; 0: not of a small fragment's place. Record and tail have to agree. */
+static inline uint64_t told_usable(const struct pool *p, const void *ptr)
+{
+	uint64_t at = (uintptr_t)ptr - p->first, usable;
+
+	RACY_READS_BEGIN();
+	usable = p->magazine_most && at % 16 == 0 && at < p->heap.len - CACHED_MOST - 16 ?
+			 p->ops->usable(&p->heap, ptr) :
+			 0;
+	RACY_READS_END();
+	return usable;
+}
+
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
 {
-	const struct pool *p = call->p;
-	uint64_t at = (uintptr_t)ptr - p->first;
+	uint64_t usable = LIKELY(!(call->flags & FRONT_HELD) && !call->to) ? told_usable(call->p, ptr) : 0;
 
-	return LIKELY(!(call->flags & FRONT_HELD) && !call->to) && p->magazine_most && at % 16 == 0 &&
-	       at < p->heap.len - CACHED_MOST - 16 &&
-	       slot_put(p, call->o, ptr, p->ops->usable(&p->heap, ptr) - 16, site);
+	return usable && slot_put(call->p, call->o, ptr, usable - 16, site);
 }
 
 static inline bool give_back(const struct front_call *call) { return slot_give_back(call); }

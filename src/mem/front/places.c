@@ -9,9 +9,13 @@ COLD uint32_t DOMAIN(front_site_slow)(const struct front_call *call)
 	struct meta_site site;
 	int saved = errno;		/* free() must not change it */
 	uint32_t number;
+	bool full;
 
+	RACY_READS_BEGIN();
+	full = COUNTERS(p)->sites_used >= SITES_MAX;
+	RACY_READS_END();
 	/* of a full table nothing is learned by asking the loader at each call; a place with a name costs less */
-	if (!call->site && COUNTERS(p)->sites_used >= SITES_MAX)
+	if (!call->site && full)
 		return 0;
 	site_describe(call->site, call->caller, !(call->flags & FRONT_HELD), &site);
 	enter(p, o, call->flags);

@@ -99,12 +99,14 @@ static inline bool slot_take(const struct pool *p, struct owner *o, size_t size,
 	return true;
 }
 
-/* The same address, wherever it is. */
+/* At whatever address; of the neighbours' managers, too, whose bits in it nobody believes here. */
 static inline uint64_t load_word(const void *at)
 {
 	uint64_t word;
 
+	RACY_READS_BEGIN();
 	memcpy(&word, at, sizeof word);
+	RACY_READS_END();
 	return word;
 }
 
