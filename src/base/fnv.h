@@ -8,8 +8,10 @@
 
 #define FNV_START 0xcbf29ce484222325ull
 
+/** `hash` with one word more. */
 static inline uint64_t fnv_word(uint64_t hash, uint64_t word) { return (hash ^ word) * 0x100000001b3ull; }
 
+/** The same, byte by byte. */
 static inline uint64_t fnv_bytes(uint64_t hash, const void *from, size_t bytes)
 {
 	for (const unsigned char *c = from; bytes--; c++)
@@ -17,6 +19,7 @@ static inline uint64_t fnv_bytes(uint64_t hash, const void *from, size_t bytes)
 	return hash;
 }
 
+/** Of a whole text, from FNV_START. */
 static inline uint64_t fnv_text(const char *text)
 {
 	uint64_t hash = FNV_START;

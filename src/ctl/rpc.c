@@ -196,7 +196,8 @@ static void end_call(struct rpc_session *s)
 	s->in_call = false;
 }
 
-static void tell(const struct rpc_session *s)
+/* Who changes something, or may have, is told of. */
+static void audit(const struct rpc_session *s)
 {
 	const struct rpc_call *call = &s->call;
 
@@ -209,7 +210,7 @@ static void answer(struct rpc_session *s)
 {
 	struct rpc_call *call = &s->call;
 
-	tell(s);
+	audit(s);
 	if (!s->id.at) {
 		jw_cut(&s->out, s->reply_at, !s->first);
 	} else {
@@ -455,7 +456,7 @@ void rpc_end(struct rpc_session *s)
 {
 	if (s->in_call) {
 		rpc_fail(&s->call, RPC_INTERNAL, NULL, "its client was gone before it was answered: what it began may be done");
-		tell(s);
+		audit(s);
 		end_call(s);
 	}
 	jw_free(&s->out);

@@ -34,7 +34,8 @@ int listen_start(struct listen_place *place, gid_t group, char *why, size_t byte
 /**
  * listen_give - the socket of a place that listens goes to another group; (gid_t)-1: to mmd's own
  *
- * So does its directory when it is as mmd makes it, and had the socket's group. 0, or -errno with a line in `why`.
+ * So does its directory, if that is as mmd or systemd makes it, mmd's own and 0750, and nothing but the socket and its
+ * lock is in it. 0, or -errno with a line in `why`.
  */
 int listen_give(const struct listen_place *place, gid_t group, char *why, size_t bytes);
 

@@ -56,13 +56,13 @@ int mem_host_want(struct mem_host *h, const struct mem_host_wish *wish, char *wh
 int mem_host_drop(struct mem_host *h, const char *name, bool force);
 /** Calls `work(arg)` in a child that ends with it, within seconds. Returns the child's pid, or -1. */
 typedef pid_t mem_host_child_fn(void (*work)(void *), void *arg);
+struct mem_release;
 /**
  * mem_release_begin - an operator's decision: what killed processes left in pool `name` goes, whatever on_death says
  * @pid: of the killed one; 0: of all
  *
  * Nothing is done before the first step. Returns 0, -ENOENT or -ENOMEM.
  */
-struct mem_release;
 int mem_release_begin(const struct mem_host *h, const char *name, int64_t pid, struct mem_release **ret_release);
 /**
  * mem_release_step - goes on with it, as far as it comes without waiting

@@ -16,7 +16,7 @@ static inline uint64_t step_for(size_t size) { return (size - 1) / TAIL_BYTES + 
 _Static_assert(TAIL_BYTES == 8, "a tail is a step");
 
 /* As site_known(), in one compare; SITES_MAX or more: it is not known. */
-static inline uint64_t known(const struct pool *p, const struct mem_site *site, const void *caller)
+static inline uint64_t site_number(const struct pool *p, const struct mem_site *site, const void *caller)
 {
 	uint64_t number;
 
@@ -35,7 +35,7 @@ static inline void *take(size_t size, const struct mem_site *site, const void *c
 
 	if (UNLIKELY(step >= GATE(m->gate.recorded)) || UNLIKELY(!magazine_follows(m)))
 		return NULL;
-	number = known(p, site, caller);
+	number = site_number(p, site, caller);
 	return LIKELY(number < SITES_MAX) ?
 		       recorded_take(m, p, m->in.size_of[step], size, (uint32_t)number, now, guards) :
 		       NULL;
@@ -98,7 +98,7 @@ static inline bool put(void *ptr, const struct mem_site *site, const void *calle
 
 	if (UNLIKELY(step >= GATE(m->gate.places)) || UNLIKELY(!magazine_follows(m)))
 		return false;
-	number = known(p, site, caller);
+	number = site_number(p, site, caller);
 	i = recorded_size(m, ptr, step);
 	if (UNLIKELY(number >= SITES_MAX) || UNLIKELY(i >= MAGAZINE_SIZES))
 		return false;
