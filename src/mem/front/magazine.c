@@ -591,11 +591,19 @@ static void shelf_clear(struct shelf *s)
 	memset(s->count, 0, sizeof s->count);
 }
 
+/* Of a small heap, the magazines of a thread, all full, are a small part. */
+static uint32_t first_depth(const struct pool *p, unsigned i)
+{
+	uint64_t places = p->id->size / MAGAZINES_SHARE / (MAGAZINE_SIZES * 16ull * i);
+
+	return places < MAGAZINE_DEPTH_FIRST ? (uint32_t)places + !places : MAGAZINE_DEPTH_FIRST;
+}
+
 /* Nothing is in them, and their line says so. */
-static void clear(struct magazines *m, uint32_t most)
+static void clear(const struct pool *p, struct magazines *m)
 {
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++) {
-		m->in.end[i] = magazine_bottom(i) + (i ? most : 0);
+		m->in.end[i] = magazine_bottom(i) + (!i ? 0 : m == &depot ? MAGAZINE_MOST : first_depth(p, i));
 		magazine_set_top(m, i, magazine_bottom(i));
 	}
 	shelf_clear(&m->shelf);
@@ -613,7 +621,7 @@ static bool retire(struct pool *p, struct magazines *m)
 	take_over(m);
 	beyond -= m->lent + m->shelf.lent;
 	m->lent = m->shelf.lent = 0;
-	clear(m, MAGAZINE_DEPTH_FIRST);
+	clear(p, m);
 	leave_line(p, m);
 	return any;
 }
@@ -806,12 +814,14 @@ static struct magazines *any_free(void)
 	return m;
 }
 
-static void begin_anew(struct magazines *m)
+static void begin_anew(const struct pool *p, struct magazines *m)
 {
-	clear(m, MAGAZINE_DEPTH_FIRST);
+	uint64_t share = p->id->size / MAGAZINES_SHARE;
+
+	clear(p, m);
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
 		m->batch[i] = (uint8_t)(BATCH_FIRST / (16 * i + 16));
-	m->may_grow = MAGAZINES_GROW;
+	m->may_grow = share < MAGAZINES_GROW ? share : MAGAZINES_GROW;
 	m->lent = m->shelf.lent = 0;
 }
 
@@ -830,7 +840,7 @@ COLD struct magazines *pkg_magazines_claim(struct pool *p)
 		if (m->left)
 			take_over(m);
 		else
-			begin_anew(m);
+			begin_anew(p, m);
 		adopt(p, m);
 	}
 	leave(p, NULL, 0);
@@ -860,13 +870,13 @@ void pkg_magazines_attach(struct pool *p)
 	tell(&mem_pkg_none, &nobody);
 	mem_pkg_none.in.wanted = &nothing;
 	tell(&depot, line(p, 0));
-	clear(&depot, MAGAZINE_MOST);
+	clear(p, &depot);
 	adopt_shared(p);
 	if (!m)
 		return;
 	tell(m, line(p, 1));
 	line_taken[1] = true;
-	begin_anew(m);
+	begin_anew(p, m);
 	adopt(p, m);
 }
 

@@ -23,7 +23,8 @@
  * Threads: take and put touch what is the thread's own, by plain stores. What is in there may be looked at by others,
  * with the lock (magazine_holds). A miss, with several threads, brings a batch that doubles each time; a full one sends
  * half of itself away. A magazine has 8 places, twice as many when it was full or its thread had to wait for the lock,
- * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. Where that is what
+ * up to 64, and as long as all of them have room for 520 KiB; above 256 KiB nothing is brought. In heaps below 16 MiB
+ * large ones have fewer places, and all together room for a 32nd of the heap, and as much more. Where that is what
  * makes a thread wait, both become 128 KiB more, up to 1 MiB more. A request that finds no memory empties those of its
  * thread and the depot; other threads follow when they next come by with the lock. While the process has one thread
  * nothing is brought: there is no lock to be spared.
@@ -55,7 +56,7 @@
 #include "mem/front/shelf.h"
 #include "mem/pool.h"
 
-enum { MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
+enum { MAGAZINES_SHARE = 32, MAGAZINES_GROW = 256 << 10, MAGAZINES_ENOUGH = 256 << 10 };
 enum { MAGAZINES_LEND = 128 << 10, MAGAZINES_LENT_MOST = 1 << 20, MAGAZINES_BEYOND = 4 << 20 };
 enum { MAGAZINE_STEPS = MEM_INLINE_STEPS };	/* of 8 bytes; sizes from MAGAZINE_SIZES on have no places */
 /* Of top[i]: a place, how often its thread is inside, and what is in there: PLAIN fragments, or ones with records. */
