@@ -297,7 +297,7 @@ static bool grow(struct magazines *m, unsigned i)
 	uint32_t most = most_of(m, i);
 	uint64_t bytes = most * (16ull * i + m->head);
 
-	if (most >= MAGAZINE_MOST || m->may_grow < bytes)
+	if (2 * most > MAGAZINE_MOST || m->may_grow < bytes)
 		return false;
 	m->may_grow -= bytes;
 	m->in.end[i] += most;
@@ -387,7 +387,7 @@ static bool look_after(struct pool *p, struct magazines *m, uint64_t bytes)
 /* Who waits for the lock shall need it more rarely. */
 static void grow_waited(const struct pool *p, struct magazines *m, unsigned i)
 {
-	if (m->waited && !grow(m, i) && most_of(m, i) < MAGAZINE_MOST && lend(p, m))
+	if (m->waited && !grow(m, i) && 2 * most_of(m, i) <= MAGAZINE_MOST && lend(p, m))
 		grow(m, i);
 	if (m->waited && m->enough)
 		m->enough = !lend(p, m);
@@ -591,12 +591,15 @@ static void shelf_clear(struct shelf *s)
 	memset(s->count, 0, sizeof s->count);
 }
 
-/* Of a small heap, the magazines of a thread, all full, are a small part. */
+/* Of a small heap, the magazines of a thread, all full, are a small part. A power of two: it doubles up to 64. */
 static uint32_t first_depth(const struct pool *p, unsigned i)
 {
-	uint64_t places = p->id->size / MAGAZINES_SHARE / (MAGAZINE_SIZES * 16ull * i);
+	uint64_t bytes = p->id->size / MAGAZINES_SHARE / MAGAZINE_SIZES;
+	uint32_t places = MAGAZINE_DEPTH_FIRST;
 
-	return places < MAGAZINE_DEPTH_FIRST ? (uint32_t)places + !places : MAGAZINE_DEPTH_FIRST;
+	while (places > 1 && places * 16ull * i > bytes)
+		places /= 2;
+	return places;
 }
 
 /* Nothing is in them, and their line says so. */
