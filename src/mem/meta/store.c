@@ -77,12 +77,22 @@ static void describe_site(const struct mem_site *site, struct meta_site *to)
 
 struct named { const char *file; char function[41]; uint64_t from_start; };
 
-/* The program itself, whatever its argv[0] says. */
+/* The program itself, whatever its argv[0] says: that may have been written over by now. */
+static bool is_program(const Dl_info *info)
+{
+	return (getauxval(AT_PHDR) & ~4095ull) == (uintptr_t)info->dli_fbase;
+}
+
 static const char *file_to_read(const Dl_info *info)
 {
-	uint64_t program = getauxval(AT_PHDR) & ~4095ull;
+	return is_program(info) ? "/proc/self/exe" : info->dli_fname;
+}
 
-	return program == (uintptr_t)info->dli_fbase ? "/proc/self/exe" : info->dli_fname;
+static const char *file_to_tell(const Dl_info *info)
+{
+	const char *name = is_program(info) ? (const char *)getauxval(AT_EXECFN) : NULL;
+
+	return name ? name : info->dli_fname;
 }
 
 /* A return address: the program or library it lies in, and the function, or "" and the distance from the file's start. A
@@ -93,7 +103,7 @@ static bool name_address(const void *address, struct named *ret)
 
 	if (!dladdr((const char *)address - 1, &info) || !info.dli_fname)
 		return false;
-	ret->file = info.dli_fname;
+	ret->file = file_to_tell(&info);
 	ret->function[0] = 0;
 	ret->from_start = (uintptr_t)address - (uintptr_t)info.dli_fbase;
 	if (info.dli_sname) {
