@@ -303,7 +303,8 @@ enum { TURN_BATCHES = 10 };
 static double median(uint64_t *took, size_t n)
 {
 	qsort(took, n, sizeof *took, ascending);
-	return (double)took[n / 2];
+	n /= 2;
+	return (double)took[n];
 }
 
 static const char *run_in_turns(struct state s[2], const struct job *job, double ns[2])

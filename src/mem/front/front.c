@@ -3,6 +3,7 @@
 #ifdef MEM_DOMAIN_SHM
 #include "mem/front/slot_magazine.h"
 #else
+#include "mem/front/own_fast.h"
 #include "mem/front/recorded.h"
 #endif
 
@@ -505,6 +506,9 @@ void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t siz
 		old.bytes = call->p->abandoned.len - (uint64_t)((unsigned char *)ptr - call->p->abandoned.base);
 		return fresh ? memcpy(fresh, ptr, size < old.bytes ? size : old.bytes) : NULL;
 	}
+	fresh = UNLIKELY(call->p->lean) && own_alone() ? own_again(call->p, ptr, size) : NULL;
+	if (fresh)
+		return fresh;
 #endif
 	old = resize_here(call, ptr, size);
 	if (old.now)
