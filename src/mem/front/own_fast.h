@@ -138,6 +138,15 @@ static inline bool own_put(struct pool *p, void *ptr, uint64_t usable)
 	return true;
 }
 
+static inline void own_grown(struct pool *p, uint64_t bytes)
+{
+	uint64_t used = p->counters.used + bytes;
+
+	if (UNLIKELY(used > p->counters.max_used))
+		*(volatile uint64_t *)&p->live->counters.max_used = p->counters.max_used = used;
+	own_count(p, used, p->counters.fragments, p->counters.stamp);
+}
+
 /*
  * The same fragment with `size` bytes, here or where the manager moves it; NULL: ask the front end. The caller is
  * own_alone().
@@ -151,19 +160,19 @@ static inline void *own_again(struct pool *p, void *ptr, size_t size)
 	own_inside(1);
 	/* as in own_take() */
 	was = need && LIKELY(p->lean) && own_may_ask(p, ptr) ? ops->usable(&p->heap, ptr) : 0;
-	if (LIKELY(was >= 16 && was <= p->counters.used) && !magazine_put_before(mem_pkg_self.own, ptr, was)) {
-		own_ended(p, ptr);
-		at = ops->resize(&p->heap, ptr, need) ? ptr : ops->realloc ? ops->realloc(&p->heap, ptr, need) : NULL;
-		now = at ? ops->usable(&p->heap, at) : was;
-		own_began(p, at ? at : ptr, now);
-		if (now != was) {
-			uint64_t used = p->counters.used + now - was;
-
-			if (UNLIKELY(used > p->counters.max_used))
-				*(volatile uint64_t *)&p->live->counters.max_used = p->counters.max_used = used;
-			own_count(p, used, p->counters.fragments, p->counters.stamp);
-		}
+	if (UNLIKELY(was < 16 || was > p->counters.used) || UNLIKELY(magazine_put_before(mem_pkg_self.own, ptr, was))) {
+		own_inside(0);
+		return NULL;
 	}
+	if (LIKELY(need <= was && need >= was / 2)) {	/* half empty: it may move */
+		own_inside(0);
+		return ptr;
+	}
+	own_ended(p, ptr);
+	at = ops->resize(&p->heap, ptr, need) ? ptr : ops->realloc ? ops->realloc(&p->heap, ptr, need) : NULL;
+	now = at ? ops->usable(&p->heap, at) : was;
+	own_began(p, at ? at : ptr, now);
+	own_grown(p, now - was);
 	own_inside(0);
 	return at;
 }
