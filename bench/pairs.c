@@ -11,6 +11,9 @@
  * forked child: a manager is chosen once a process. Time for one is the median of short batches, since what stops a
  * virtual CPU lasts longer than some of them; for two it is all the time, as they stop each other. The first word of
  * each fragment is written. Ratios are to glibc's and Boost's figure of the same round.
+ *
+ * What a module adds to its library is measured by itself: both in one process, a few batches each in turns, since two
+ * processes differ by more than a few ns in where their pages came to lie.
  */
 #include "bench.h"
 #include "rows.h"
@@ -122,6 +125,7 @@ struct job {
 	const struct workload *work;
 	enum how how;
 	uint64_t run_ns;
+	const struct row *beside;	/* in turns with `row`; or NULL */
 };
 
 /* Between the participants of a measurement, in shared memory. */
@@ -292,6 +296,61 @@ static void measure(const void *arg, struct bench_result *result)
 	result->value[0] = ns / pairs;
 }
 
+/* ---- two in turns ---- */
+
+enum { TURN_BATCHES = 10 };
+
+static double median(uint64_t *took, size_t n)
+{
+	qsort(took, n, sizeof *took, ascending);
+	n /= 2;
+	return (double)took[n];
+}
+
+static const char *run_in_turns(struct state s[2], const struct job *job, double ns[2])
+{
+	static uint64_t took[2][BATCHES_MAX];
+	uint64_t from = bench_ns(CLOCK_MONOTONIC), last = from, now;
+	size_t n = 0;
+
+	for (unsigned turn = 0; (last - from < 2 * job->run_ns || turn % 2) && n < BATCHES_MAX; turn++)
+		for (unsigned i = 0; i < TURN_BATCHES; i++) {
+			if (!job->work->pairs(&s[turn % 2], job->work->step))
+				return "out of memory";
+			now = bench_ns(CLOCK_MONOTONIC);
+			took[turn % 2][n + i] = now - last;
+			last = now;
+			n += turn % 2 && i == TURN_BATCHES - 1 ? TURN_BATCHES : 0;
+		}
+	for (unsigned k = 0; k < 2; k++)
+		ns[k] = median(took[k], n) / job->work->step;
+	return NULL;
+}
+
+/* value[0], value[1]: ns a pair of job->row, of what is beside it. */
+static void measure_in_turns(const void *arg, struct bench_result *result)
+{
+	const struct job *job = arg;
+	const struct row *of[2] = { job->row, job->beside };
+	struct state s[2] = { { .row = of[0], .random = 88172645463325252u },
+			      { .row = of[1], .random = 88172645463325252u } };
+	const char *error = NULL;
+
+	alarm(120);
+	bench_pin(0);
+	for (unsigned k = 0; k < 2 && !error; k++)
+		error = of[k]->setup(of[k], POOL_BYTES);
+	for (unsigned k = 0; k < 2 && !error; k++) {
+		struct job one = { .row = of[k], .work = job->work };
+
+		error = warm_up(&s[k], &one);
+	}
+	if (!error)
+		error = run_in_turns(s, job, result->value);
+	if (error)
+		snprintf(result->error, sizeof result->error, "%s", error);
+}
+
 /* ---- the rounds ---- */
 
 static struct row rows[ROWS_MAX];
@@ -300,6 +359,7 @@ static unsigned row_count;
 /* What is known of one allocator under one workload. */
 static struct cell {
 	struct bench_series ns, to_glibc, to_boost;
+	struct bench_series added;	/* ns a call to the library alone, of its module */
 	double now;			/* this round's, 0: none */
 	char error[160];
 } cells[WORKLOADS][HOWS][ROWS_MAX];
@@ -319,7 +379,7 @@ static bool wanted(const struct bench_options *o, unsigned w, enum how how, unsi
 static void measure_cell(const struct bench_options *o, unsigned w, enum how how, unsigned r)
 {
 	struct cell *c = &cells[w][how][r];
-	struct job job = { &rows[r], &workloads[w], how, (uint64_t)(60e6 * o->scale) };
+	struct job job = { &rows[r], &workloads[w], how, (uint64_t)(60e6 * o->scale), NULL };
 	struct bench_result result = { .error = "" };
 
 	c->now = 0;
@@ -332,6 +392,19 @@ static void measure_cell(const struct bench_options *o, unsigned w, enum how how
 	}
 	c->now = result.value[0];
 	bench_add(&c->ns, c->now);
+}
+
+/* A module's row follows its library's. */
+static void measure_added(const struct bench_options *o, unsigned w, unsigned r)
+{
+	struct job job = { &rows[r], &workloads[w], ONE, (uint64_t)(60e6 * o->scale), &rows[r + 1] };
+	struct bench_result result = { .error = "" };
+
+	if (strncmp(rows[r].name, "bare ", 5) != 0 || workloads[w].alone || !wanted(o, w, ONE, r + 1))
+		return;
+	bench_in_child(measure_in_turns, &job, &result);
+	if (!result.error[0])
+		bench_add(&cells[w][ONE][r + 1].added, (result.value[1] - result.value[0]) / 2);
 }
 
 static void ratios(struct cell *row)
@@ -351,6 +424,8 @@ static void one_round(const struct bench_options *o, unsigned round)
 			for (unsigned i = 0; i < row_count; i++)
 				measure_cell(o, w, how, round % 2 ? row_count - 1 - i : i);
 			ratios(cells[w][how]);
+			for (unsigned r = 0; how == ONE && r < row_count; r++)
+				measure_added(o, w, r);
 		}
 }
 
@@ -439,7 +514,9 @@ static bool adds_goal(const struct bench_options *o, const char *off, const char
 
 	if (o->only && !b->ns.n)
 		return true;			/* not asked for */
-	for (unsigned i = 0; i < a->ns.n && i < b->ns.n; i++)
+	if (b->added.n)
+		added = b->added;
+	for (unsigned i = 0; !b->added.n && i < a->ns.n && i < b->ns.n; i++)
 		bench_add(&added, (b->ns.v[i] - a->ns.v[i]) / 2);
 	snprintf(goal, sizeof goal, "%s, %s: <= %g ns a call more than %s", on, workloads[w].name, limit, off);
 	return bench_goal(o, "pairs", goal, &added, limit);

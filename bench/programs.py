@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What does a manager cost a real program?
 
-    programs.py [-r ROUNDS] [-s SCALE] [-o json] [--write FILE] [--program NAME ...] [--manager NAME ...]
+    programs.py [-r ROUNDS] [-s SCALE] [-o json] [--keep FILE] [--write FILE] [--program NAME ...] [--manager NAME ...]
 
 The programs of tests/programs, on each manager and on glibc, one after the other in each round; ratios are to glibc in the
 same round, and what is printed is their median. time: user and system time of the program and its children. memory: its
-peak. --write puts the table into the Markdown FILE, between its <!-- table --> marks.
+peak. A time whose rounds differ by more than a quarter of it has a ~. --write puts the table into the Markdown FILE, between its
+<!-- table --> marks. --keep: rounds are added to those in FILE, and the table is of all of them, so that it can be made in
+pieces, a program or a round at a time; with -r 0 of nothing else.
 """
 import argparse
 import json
@@ -45,18 +47,37 @@ def measure(build, names, managers, rounds, scale):
     return found
 
 
+def keep(file, found):
+    """Adds what was found to the lines of the file: what is in it now, all rounds."""
+    everything = {}
+    if os.path.exists(file):
+        with open(file, encoding="utf-8") as f:
+            for line in f:
+                name, manager, rounds = json.loads(line)
+                everything[name, manager] = [r and (r[0], r[1], p.Cost(*r[2])) for r in rounds]
+    for key, rounds in found.items():
+        everything.setdefault(key, []).extend(rounds)
+    with open(file, "w", encoding="utf-8") as f:
+        f.writelines(json.dumps([*key, rounds]) + "\n" for key, rounds in everything.items())
+    return everything
+
+
 def cell(rounds):
+    if not rounds:
+        return "-"
     if None in rounds:
         return "FAILED"
-    return " / ".join(f"{statistics.median(r[i] for r in rounds):.2f}" for i in (0, 1))
+    times = [r[0] for r in rounds]
+    noisy = "~" if max(times) - min(times) > statistics.median(times) / 4 else ""
+    return f"{statistics.median(times):.2f}{noisy} / {statistics.median(r[1] for r in rounds):.2f}"
 
 
 def table(found, names, managers):
     rows = [["program", "glibc: s, MiB", *managers]]
     for name in names:
-        base = [r[2] for r in found[name, p.GLIBC] if r]
+        base = [r[2] for r in found.get((name, p.GLIBC), []) if r]
         first = f"{statistics.median(c.cpu for c in base):.2f}, {statistics.median(c.peak for c in base) / 1024:.0f}" if base else "FAILED"
-        rows.append([name, first, *(cell(found[name, m]) for m in managers)])
+        rows.append([name, first, *(cell(found.get((name, m))) for m in managers)])
     return rows
 
 
@@ -65,6 +86,7 @@ def main():
     a.add_argument("-r", "--rounds", type=int, default=5)
     a.add_argument("-s", "--scale", type=int, default=2)
     a.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    a.add_argument("--keep")
     a.add_argument("--write")
     a.add_argument("--program", action="append", choices=list(p.PROGRAMS))
     a.add_argument("--manager", action="append")
@@ -73,19 +95,24 @@ def main():
     lack = p.missing()
     if lack:
         sys.exit("missing: apt-get install " + " ".join(lack))
-    names, managers, where = o.program or list(p.PROGRAMS), o.manager or p.managers(build), machine()
+    names, managers, where = o.program or list(p.PROGRAMS), o.manager or p.everything(build), machine()
     found = measure(build, names, managers, o.rounds, o.scale)
-    rows = table(found, names, managers)
+    if o.keep:
+        found = keep(o.keep, found)
+        names = [name for name in p.PROGRAMS if (name, p.GLIBC) in found]
+        managers = o.manager or [m for m in p.everything(build) if any(key[1] == m for key in found)]
+    rows, counts = table(found, names, managers), sorted(map(len, found.values()))
+    of = f"{counts[0]} rounds" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]} rounds"
     if o.output == "json":
         for (name, manager), rounds in found.items():
             good = [r for r in rounds if r]
             print(json.dumps({"bench": "programs", "program": name, "allocator": manager, "works": str(len(good) == len(rounds)),
                               "time_to_glibc": series([r[0] for r in good]), "memory_to_glibc": series([r[1] for r in good])}))
     else:
-        print(where + f"; {o.rounds} rounds; time / memory, x glibc\n")
+        print(f"{where}; {of}; time / memory, x glibc\n")
         print_table(rows)
     if o.write:
-        write(o.write, f"{where}; medians of {o.rounds} rounds.\n\n{markdown(rows)}\n")
+        write(o.write, f"{where}; medians of {of}.\n\n{markdown(rows)}\n")
     sys.exit(any(None in r for r in found.values()))
 
 

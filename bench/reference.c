@@ -14,12 +14,12 @@
  * Pairs: one of so many live fragments is replaced by one of another size, its first word is written. The three sides
  * take turns of 20 ms within one process; a ratio is of one process, a round is a process for each row.
  * "apart": each pair ends before the next one begins; told, and not judged.
- * Calls: each single call is timed in LATENCY_RUNS runs that are alike, after one that has touched all memory they
+ * Calls: each single call is timed in 8 or 32 runs that are alike, after one that has touched all memory they
  * need and given it back; of each call the shortest counts, for what interrupted it (the clock, another guest of the
- * machine) does not come back at the same call. Two bytes a call are stored: the caches are the allocator's. Page
- * faults and context switches of one run are told, by getrusage. Footprint: bytes of private memory that a side has
- * touched at its peak, heap and bookkeeping, by smaps_rollup; each fragment is written whole. It depends on nothing but
- * the allocator, so one run tells it.
+ * machine that takes the cache) does not come back at the same call. Two bytes a call are stored: the caches are the
+ * allocator's. Page faults and context switches of one run are told, by getrusage. Footprint: bytes of private memory
+ * that a side has touched at its peak, heap and bookkeeping, by smaps_rollup; each fragment is written whole. It
+ * depends on nothing but the allocator, so one run tells it.
  */
 #include "bench.h"
 #include "reference.h"
@@ -36,15 +36,15 @@
 #include <unistd.h>
 
 enum { REFERENCES_MAX = 16, TURN_NS = 20000000, TURNS = 4, STEP = 1000, PAGE = 4096 };
-enum { LATENCY_CALLS = 10000000, LATENCY_RUNS = 8, TICKS_MAX = 1 << 16 };
+enum { LATENCY_CALLS = 10000000, TICKS_MAX = 1 << 16 };
 enum { BUCKETS = 32 };			/* of a histogram: two for each doubling, from 8 ns on */
 #define REGION_BYTES ((size_t)2 << 30)
 #define LATENCY_REGION ((size_t)1 << 30)
 
 /* Half of so many places are held on average. */
-static const struct { const char *name; unsigned places; } latencies[] = {
-	{ "single calls, 1k live", 2000 },	/* in the caches, but for what is touched at peaks alone */
-	{ "single calls, 100k live", 200000 },	/* out of them */
+static const struct { const char *name; unsigned places, runs; } latencies[] = {
+	{ "single calls, 1k live", 2000, 32 },	/* in the caches, but for what is touched at peaks alone */
+	{ "single calls, 100k live", 200000, 8 },	/* out of them */
 };
 enum { LATENCIES = sizeof latencies / sizeof *latencies };
 
@@ -376,7 +376,7 @@ static void measure_calls(const void *arg, struct bench_result *result)
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	l.took = region(l.calls * sizeof *l.took, true);
 	error = side_open(job->side, job->manager, job->path, LATENCY_REGION, true);
-	for (unsigned run = 0; run <= LATENCY_RUNS && !error; run++) {
+	for (unsigned run = 0; run <= latencies[job->work].runs && !error; run++) {
 		struct rusage before, after;
 
 		if (run <= 1)		/* the first run only touches what the others will */
@@ -792,8 +792,11 @@ static bool goals(const struct bench_options *o, const struct against *a)
 	for (unsigned n = 0; n < LATENCIES; n++) {
 		if (strcmp(a->manager, "tlsf") || !wanted(o, a, latencies[n].name))
 			continue;
-		snprintf(goal, sizeof goal, "tlsf, %s: worst <= 2 x the 99.9 percentile", latencies[n].name);
-		ok &= bench_goal(o, "reference", goal, &a->calls[n][ALGORITHM].ratio, 2);
+		for (enum side i = 0; i < REFERENCE; i++) {
+			snprintf(goal, sizeof goal, "tlsf %s, %s: worst <= 2 x the 99.9 percentile", side_name[i],
+				 latencies[n].name);
+			ok &= bench_goal(o, "reference", goal, &a->calls[n][i].ratio, 2);
+		}
 	}
 	return ok;
 }

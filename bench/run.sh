@@ -3,7 +3,7 @@
 # run.sh [--against FILE] [NAME ...] [-- OPTIONS]: runs the benchmarks NAME (all but programs and peers, which take a quarter
 # of an hour each, and reference, which wants foreign allocators), tables on stdout.
 #	peers -- --write docs/performance.md		managers beside glibc, jemalloc, tcmalloc, mimalloc: renews that table
-#	programs -- --write docs/programs.md		renews that table
+#	programs -- --write docs/programs.md		renews that table; in pieces by --keep FILE
 #	reference -- --against tlsf=ADAPTER.so		beside a reference implementation, see bench/reference.h
 # BENCH_BIN: where they are built. With --json FILE the figures are kept for a later --against.
 set -u

@@ -265,6 +265,7 @@ static int open_own_heap(struct pool *p)
 	p->counters = (struct meta_counters){ 0 };
 	p->data_size = mem_conf()->pkg_size ? mem_conf()->pkg_size : PTRDIFF_MAX;
 	p->heap = (struct mem_heap){ .roots = roots, .tally = &p->counters.tally, .cursors = &p->pkg_cursors };
+	pkg_own_sizes_open(p);
 	return 0;
 }
 
@@ -356,6 +357,7 @@ static void unmake(struct pool *p)
 		if (p[k].heap.base)
 			region_release(p[k].heap.base, p[k].data_size);
 		pkg_starts_close(&p[k]);
+		pkg_own_sizes_close(&p[k]);
 		p[k] = (struct pool){ .data_file = { .fd = -1 }, .meta_file = { .fd = -1 } };
 	}
 }
@@ -743,7 +745,7 @@ void mem_pkg_free(void *p, const struct mem_site *site)
 		return;
 	if (LIKELY(i >= MAGAZINE_SIZES))	/* NULL has no size */
 		pkg_shelf_free(p, i, site, __builtin_return_address(0), free_front);
-	else if (!p)
+	else if (!p || magazine_put_own_known(p))
 		return;
 	else if (UNLIKELY(magazine_records(mem_pkg_self.own)))
 		pkg_recorded_free(p, site, __builtin_return_address(0), free_front);

@@ -90,6 +90,7 @@ struct pool {
 	struct meta_counters counters;	/* the truth; META has a copy, since a child shares META but not the heap */
 	_Atomic uint32_t mutex;		/* 0 free, 1 held, 2 held and waited for */
 	struct starts starts;
+	struct own_leaf **own_sizes;	/* front/own_sizes.h, or NULL */
 	bool lean;			/* own_fast.h */
 	bool at_fork;			/* the mutex is held by our own atfork handler */
 	struct {

@@ -16,7 +16,7 @@
 
 #include "must.h"
 
-enum { SIZES = 1100, TURNS = 3, SHARED = 3000, THREADS = 4 };
+enum { SIZES = 1100, TURNS = 3, SHARED = 3000, THREADS = 4, MIXED = 20000 };
 
 static struct obs *o;
 
@@ -102,6 +102,57 @@ static void a_second_free_that_follows_at_once_is_told(void)
 	pkg_free(b);
 	pkg_free(other);
 	MUST(stats().faults == faults + 1);
+}
+
+static uint32_t below(uint32_t n)
+{
+	static uint64_t random = 88172645463325252u;
+
+	random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+	return (uint32_t)((random >> 32) * n >> 32);
+}
+
+/* As any program mixes them: pages that held one size hold another, or several, as aligned ones do in mimalloc. */
+static void *another(void *p, size_t size)
+{
+	switch (below(4)) {
+	case 0:
+		return pkg_realloc(p, size);
+	case 1:
+		pkg_free(p);
+		return pkg_memalign((size_t)16 << below(9), size);
+	default:
+		pkg_free(p);
+		return pkg_malloc(size);
+	}
+}
+
+/* Sizes come and go, so that pages do, too. */
+static void used_is_right_whatever_sizes_a_page_has_had(void)
+{
+	static void *p[MIXED];
+	static size_t usable[MIXED];
+	struct obs_stats before = stats();
+	uint64_t bytes = 0;
+
+	for (unsigned turn = 0; turn < 12 * MIXED; turn++) {
+		size_t least = (size_t)16 << turn / MIXED % 6, i = below(MIXED);
+
+		bytes -= usable[i];
+		p[i] = another(p[i], least + below((uint32_t)(least + 200)));
+		MUST(p[i]);
+		bytes += usable[i] = pkg_usable(p[i]);
+		memset(p[i], (int)i, usable[i]);
+		MUST(turn % 512 || stats().used == before.used + bytes);
+	}
+	for (unsigned i = 0; i < MIXED; i++) {
+		MUST(!usable[i] || pkg_usable(p[i]) == usable[i]);
+		MUST(!usable[i] || ((unsigned char *)p[i])[usable[i] - 1] == (unsigned char)i);
+		pkg_free(p[i]);
+		p[i] = NULL;
+		usable[i] = 0;
+	}
+	MUST(stats().used == before.used && stats().fragments == before.fragments);
 }
 
 static void *shared[THREADS][SHARED];
@@ -208,9 +259,11 @@ int main(int argc, char **argv)
 	pkg_free(pkg_malloc(1));
 	what_is_freed_serves_the_next_request_of_its_size();
 	used_is_what_the_holders_may_use();
+	used_is_right_whatever_sizes_a_page_has_had();
 	a_second_free_that_follows_at_once_is_told();
 	a_child_has_what_its_parent_had_in_use();
 	other_threads_free_it_as_well();
+	used_is_right_whatever_sizes_a_page_has_had();
 	a_child_has_what_its_parent_had_in_use();
 	what_is_tracked_does_not_wait();
 	obs_close(o);

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Programs that know nothing of memapi, at work on every private manager, with a check of what they did.
 
-    programs.py BUILD [PROGRAM ...]    each PROGRAM (all) on each manager of BUILD; exit status 1: one did not work
+    programs.py BUILD [PROGRAM ...]    each PROGRAM (all) on each manager and module of BUILD; exit status 1: one did not work
 
 A program is a function that does some work in an empty directory, raises Fault when a result is wrong, and returns a Cost.
-The managers are asked of the preload library itself. bench/programs.py takes the same functions for its figures.
+The built-in managers are asked of the preload library itself. bench/programs.py takes the same functions for its figures.
 """
 import hashlib
 import os
@@ -143,6 +143,13 @@ def managers(build):
     said = subprocess.run([os.path.join(build, "bin/mmctl"), "run", "--manager", "?", "true"], stderr=subprocess.PIPE, text=True, check=False,
                           env={"PATH": os.environ["PATH"], "MEMAPI_CONFIG": "/dev/null"}).stderr
     return re.search(r"available: (.*)", said).group(1).split()
+
+
+def everything(build):
+    """The same, and the modules of the build."""
+    directory = os.path.join(build, "lib/memapi")
+    files = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    return managers(build) + ["module:" + file[:-3] for file in files if file.endswith(".so")]
 
 
 def wait_until(what, seconds=20):
@@ -372,7 +379,7 @@ def main():
     if lack:
         sys.exit("missing, and no reason to skip anything: apt-get install " + " ".join(lack))
     for name in names:
-        for manager in managers(build):
+        for manager in everything(build):
             try:
                 with Run(build, manager) as run:
                     cost = PROGRAMS[name](run)

@@ -3,6 +3,7 @@
 #ifdef MEM_DOMAIN_SHM
 #include "mem/front/slot_magazine.h"
 #else
+#include "mem/front/own_fast.h"
 #include "mem/front/recorded.h"
 #endif
 
@@ -274,6 +275,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	}
 	usable = p->ops->usable(&p->heap, ptr);
 	count_in(p, usable);
+	own_note(p, ptr, usable);
 	if (record)
 		record_put(call, ptr, usable, size, site);
 	else
@@ -341,6 +343,7 @@ void DOMAIN(front_free)(const struct front_call *call, void *ptr)
 	}
 	large_freed(p, ptr, usable);
 	start_drop(p, ptr);
+	own_drop(p, ptr);
 	p->ops->free(h, ptr);
 	trim_freed(p);
 	leave(p, call->o, call->flags);
@@ -440,11 +443,13 @@ static struct front_old resize_here(const struct front_call *call, void *ptr, si
 		old.bytes = usable_of(r, usable);
 		old.owned = r && r->owner >> 48 & RECORD_OWNED;
 		if (need && !(r && (overrun(r, ptr, usable) || r->owner >> 48 & RECORD_QUARANTINED))) {
+			own_drop(p, ptr);
 			old.now = p->ops->resize(&p->heap, ptr, need) ? ptr : NULL;
 			if (old.now)
 				resized(call, r, ptr, usable, size);
 			else
 				old.now = moved(call, r, ptr, usable, need, size);
+			own_note_again(p, old.now ? old.now : ptr);
 		}
 	}
 	leave(p, call->o, call->flags);
@@ -501,6 +506,9 @@ void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t siz
 		old.bytes = call->p->abandoned.len - (uint64_t)((unsigned char *)ptr - call->p->abandoned.base);
 		return fresh ? memcpy(fresh, ptr, size < old.bytes ? size : old.bytes) : NULL;
 	}
+	fresh = UNLIKELY(call->p->lean) && own_alone() ? own_again(call->p, ptr, size) : NULL;
+	if (fresh)
+		return fresh;
 #endif
 	old = resize_here(call, ptr, size);
 	if (old.now)

@@ -9,6 +9,7 @@
  *	recorded.c	pkg: fragments that wait with their records
  *	shelf.h		pkg: larger fragments that wait for their thread
  *	starts.c	pkg: where fragments begin, for managers that do not say so beside them
+ *	own_sizes.c	pkg: how large they are in which page, for managers that keep their own memory
  */
 #ifndef FRONT_INSIDE_H
 #define FRONT_INSIDE_H
@@ -25,6 +26,7 @@
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
 #include "mem/front/starts.h"
+#include "mem/front/own_sizes.h"
 #include "mem/meta/lock.h"
 #include "mem/meta/process.h"
 #include "mem/meta/store.h"
@@ -504,6 +506,13 @@ static inline void tail_forget(struct pool *p, void *ptr, uint64_t usable, uint6
 /* Of a fragment without a record that is new, or has another size; before the manager has any back. */
 static inline void start_note(struct pool *p, const void *ptr, uint64_t usable) { starts_set(p, ptr, usable); }
 static inline void start_drop(struct pool *p, const void *ptr) { starts_clear(p, ptr); }
+static inline void own_note(struct pool *p, const void *ptr, uint64_t usable) { own_began(p, ptr, usable); }
+static inline void own_drop(struct pool *p, const void *ptr) { own_ended(p, ptr); }
+static inline void own_note_again(struct pool *p, const void *ptr)
+{
+	if (UNLIKELY(p->own_sizes != NULL))
+		pkg_own_began(p, ptr, p->ops->usable(&p->heap, ptr));
+}
 
 /* memory.pkg.size, which a region would end at. */
 static inline bool above_limit(const struct pool *p, uint64_t more)
@@ -523,6 +532,9 @@ static inline void tail_forget(struct pool *p, void *ptr, uint64_t usable, uint6
 }
 static inline void start_note(struct pool *p, const void *ptr, uint64_t usable) { (void)p, (void)ptr, (void)usable; }
 static inline void start_drop(struct pool *p, const void *ptr) { (void)p, (void)ptr; }
+static inline void own_note(struct pool *p, const void *ptr, uint64_t usable) { (void)p, (void)ptr, (void)usable; }
+static inline void own_drop(struct pool *p, const void *ptr) { (void)p, (void)ptr; }
+static inline void own_note_again(struct pool *p, const void *ptr) { (void)p, (void)ptr; }
 static inline bool above_limit(const struct pool *p, uint64_t more) { (void)p, (void)more; return false; }
 #endif
 /* Of a fragment that is owned and has no record: 50 instructions less a pair. */

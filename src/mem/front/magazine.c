@@ -65,6 +65,7 @@ static void close_gate(struct magazines *m)
 	set_word(&m->gate.shelf, 0);
 	set_word(&m->gate.recorded, 0);
 	set_word(&m->gate.places, 0);
+	set_word(&m->gate.own_sizes, 0);
 }
 
 /* Of the heap: places where a fragment may begin. A payload has a head before it, or there are starts from the base on;
@@ -106,6 +107,7 @@ static void open_gate(const struct pool *p, struct magazines *m)
 	set_word(sealed ? &m->in.steps : &m->gate.starts, places);
 	set_word(&m->gate.limit, MAGAZINE_STEPS);
 	set_word(&m->gate.shelf, sealed && places ? SHELF_LARGEST - SHELF_LEAST + 1 : 0);
+	set_word(&m->gate.own_sizes, (uintptr_t)p->own_sizes);
 }
 
 /* Less where there is more: fragments on the shelf are more, too, and so nearer to what is wanted. */
@@ -178,6 +180,7 @@ static void give_one(struct pool *p, void *ptr, struct meta_record *r)
 	p->counters.used -= usable;
 	p->counters.fragments--;
 	starts_clear(p, ptr);
+	own_ended(p, ptr);
 	p->ops->free(&p->heap, ptr);
 }
 
@@ -427,6 +430,7 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 		return false;
 	}
 	count_in(p, usable);
+	own_began(p, ptr, usable);
 	tell_counters(p);
 	if (m->recorded) {
 		record_put(call, ptr, usable, usable - TAIL_BYTES, 0);

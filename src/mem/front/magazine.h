@@ -41,9 +41,10 @@
  * was inside just then: what it holds stays in use, and is untracked.
  *
  * Open only while the manager knows its own fragments (owns). The short way to what has records is recorded.c. In front
- * of one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: the size is asked for at each
- * free, by own_fast.h, which sizes there are is learned from what the manager gives, and nothing has a tag: a fragment
- * that has left the cache is touched by who gets it, not by who frees it. After Bonwick, "Magazines and Vmem", 2001.
+ * of one that keeps its own memory and is MEM_CACHEABLE, while nothing has a record: a free knows the size by its page
+ * (own_sizes.h), or asks (own_fast.h), which sizes there are is learned from what the manager gives, and nothing has a
+ * tag: a fragment that has left the cache is touched by who gets it, not by who frees it. After Bonwick, "Magazines and
+ * Vmem", 2001.
  */
 #ifndef FRONT_MAGAZINE_H
 #define FRONT_MAGAZINE_H
@@ -53,6 +54,7 @@
 #include <sys/single_threaded.h>
 
 #include "mem/base/compiler.h"
+#include "mem/front/own_sizes.h"
 #include "mem/front/shelf.h"
 #include "mem/pool.h"
 
@@ -75,6 +77,7 @@ struct magazine_gate {
 	uint64_t shelf;			/* take: of bytes - SHELF_LEAST */
 	uint64_t recorded;		/* recorded.c. take: of (bytes + 7) / 8 */
 	uint64_t places;		/* put: as in.steps */
+	uint64_t own_sizes;		/* put: the directory of own_sizes.h, or 0 */
 };
 
 /*
@@ -336,27 +339,46 @@ static inline uint64_t magazine_learned(const struct magazines *m, uint64_t need
 }
 
 /**
- * The same as magazine_put(), of a manager that keeps its own memory, with the size that it told. No tag is looked at,
- * which would wait for memory: of a second free that alone is seen which follows at once.
+ * The same as magazine_put(), of a manager that keeps its own memory, of a size that has a magazine. No tag is looked
+ * at, which would wait for memory: of a second free that alone is seen which follows at once.
  */
-static inline bool magazine_put_own(struct magazines *m, void *ptr, uint64_t usable)
+static inline bool magazine_put_own_sized(struct magazines *m, void *ptr, uint64_t i)
 {
-	uint64_t i = magazine_of(m, usable);
 	struct mem_inline_told *told;
 	uint32_t top;
 
-	if (UNLIKELY(i >= MAGAZINE_SIZES))
-		return false;
 	(void)magazine_enter(m, i, &top);	/* in there already: behind all ends, too */
 	if (UNLIKELY(top >= m->in.end[i]) || UNLIKELY(m->in.at[top] == (uintptr_t)ptr)) {
 		magazine_leave(m, i, top);
 		return false;
 	}
+	__builtin_prefetch(ptr, 1);	/* for who gets it next, and whose stores would wait one behind the other */
 	told = m->in.told;
 	OWN_SET(m->in.at[top + 1], (uint64_t)(uintptr_t)ptr);
 	OWN_SET(told->top[i], (uint16_t)(top + 1));
 	magazine_leave(m, i, top + 1);
 	return true;
+}
+
+/** With the usable bytes that the manager told. */
+static inline bool magazine_put_own(struct magazines *m, void *ptr, uint64_t usable)
+{
+	uint64_t i = magazine_of(m, usable);
+
+	return LIKELY(i < MAGAZINE_SIZES) && magazine_put_own_sized(m, ptr, i);
+}
+
+/** Where its page tells its size, and nothing need be asked. `ptr` may be anything. */
+static inline bool magazine_put_own_known(void *ptr)
+{
+	struct magazines *m = mem_pkg_self.own;
+	struct own_leaf *const *directory = (struct own_leaf *const *)(uintptr_t)GATE(m->gate.own_sizes);
+	uint64_t i;
+
+	if (!directory || UNLIKELY(!magazine_follows(m)))
+		return false;
+	i = own_size(directory, ptr);
+	return LIKELY(i - 1 < MAGAZINE_SIZES - 1) && magazine_put_own_sized(m, ptr, i);
 }
 
 /** It was the last one that this thread freed of its size: magazine_put_own() says no to it. */
@@ -416,7 +438,7 @@ static inline void magazine_free(void *ptr, const struct mem_site *site, const v
 		return;
 	if (i >= MAGAZINE_SIZES)
 		pkg_shelf_free(ptr, i, site, caller, otherwise);
-	else if (!ptr)
+	else if (!ptr || magazine_put_own_known(ptr))
 		return;
 	else if (UNLIKELY(magazine_records(mem_pkg_self.own)))
 		pkg_recorded_free(ptr, site, caller, otherwise);

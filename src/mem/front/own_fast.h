@@ -2,10 +2,10 @@
 /*
  * The short way to a manager that keeps its own memory, while nothing is tracked.
  *
- * Where it is MEM_CACHEABLE threads' magazines are before it: what is freed is asked for its usable size, and waits
- * there for the next request. What they do not serve goes on to the manager while the process has one thread, and else
- * the long way. There is no heap of ours that a call could leave half changed: no lock is taken, and META is touched
- * only to publish three words.
+ * Where it is MEM_CACHEABLE threads' magazines are before it: what is freed waits there for the next request. How large
+ * it is its page tells (own_sizes.h), or the manager is asked. What they do not serve goes on to the manager while the
+ * process has one thread, and else the long way. There is no heap of ours that a call could leave half changed: no lock
+ * is taken, and META is touched only to publish three words.
  *
  * Invariant: p->lean says that no fragment has a record, none shall get one, and there is no limit. Every doubt (no
  * memory, a pointer that cannot be) goes the long way, which knows what to do.
@@ -74,6 +74,7 @@ static inline void *own_take(struct pool *p, size_t size)
 		usable = ops->usable(&p->heap, ptr);
 		magazine_learn(mem_pkg_self.own, need, usable);
 	}
+	own_began(p, ptr, usable);
 	used = p->counters.used + usable;
 	if (UNLIKELY(used > p->counters.max_used))
 		*(volatile uint64_t *)&p->live->counters.max_used = p->counters.max_used = used;
@@ -131,9 +132,49 @@ static inline bool own_put(struct pool *p, void *ptr, uint64_t usable)
 		return false;
 	}
 	own_count(p, p->counters.used - usable, p->counters.fragments - 1, p->counters.stamp);
+	own_ended(p, ptr);
 	p->ops->free(&p->heap, ptr);
 	own_inside(0);
 	return true;
+}
+
+static inline void own_grown(struct pool *p, uint64_t bytes)
+{
+	uint64_t used = p->counters.used + bytes;
+
+	if (UNLIKELY(used > p->counters.max_used))
+		*(volatile uint64_t *)&p->live->counters.max_used = p->counters.max_used = used;
+	own_count(p, used, p->counters.fragments, p->counters.stamp);
+}
+
+/*
+ * The same fragment with `size` bytes, here or where the manager moves it; NULL: ask the front end. The caller is
+ * own_alone().
+ */
+static inline void *own_again(struct pool *p, void *ptr, size_t size)
+{
+	const struct mem_manager_ops *ops = p->ops;
+	uint64_t need = size && size <= PTRDIFF_MAX - 64 ? mem_round(ops, size) : 0, was, now;
+	void *at = NULL;
+
+	own_inside(1);
+	/* as in own_take() */
+	was = need && LIKELY(p->lean) && own_may_ask(p, ptr) ? ops->usable(&p->heap, ptr) : 0;
+	if (UNLIKELY(was < 16 || was > p->counters.used) || UNLIKELY(magazine_put_before(mem_pkg_self.own, ptr, was))) {
+		own_inside(0);
+		return NULL;
+	}
+	if (LIKELY(need <= was && need >= was / 2)) {	/* half empty: it may move */
+		own_inside(0);
+		return ptr;
+	}
+	own_ended(p, ptr);
+	at = ops->resize(&p->heap, ptr, need) ? ptr : ops->realloc ? ops->realloc(&p->heap, ptr, need) : NULL;
+	now = at ? ops->usable(&p->heap, at) : was;
+	own_began(p, at ? at : ptr, now);
+	own_grown(p, now - was);
+	own_inside(0);
+	return at;
 }
 
 /** Twice as many places for its size, if there may be, and into one of them. */
