@@ -67,6 +67,7 @@ static const struct mode modes[] = {
 	{ .name = "off", .track = "off", .pairs = pkg_pairs },
 	{ .name = "sites", .track = "sites", .pairs = pkg_pairs },
 	{ .name = "stacks", .track = "stacks", .pairs = pkg_pairs },
+	{ .name = "sampled stacks", .track = "sampled", .pairs = pkg_pairs },
 	{ .name = "guards", .track = "sites", .debug = "yes", .pairs = pkg_pairs },
 	{ .name = "no magazines", .track = "off", .magazines = "no", .pairs = pkg_pairs },
 	{ .name = "shm", .pairs = shm_pairs, .shm = true },
@@ -218,7 +219,7 @@ int costs_measure(const struct conf *conf)
 		if (runner[i].to != -1 && libc > 0) {
 			double ns = i ? median(&runner[i]) : libc;
 
-			printf("%-12s  %8.1f ns  %6.2f x libc\n", modes[i].name, ns, ns / libc);
+			printf("%-14s  %8.1f ns  %6.2f x libc\n", modes[i].name, ns, ns / libc);
 		}
 		end_runner(&runner[i]);
 	}

@@ -140,6 +140,8 @@ static void write_fragment(struct dump *s, const struct obs_fragment *f)
 	row_owner(w, known || (is_pkg && f->state != OBS_FREE) ? places_owner(&s->view->places, f->slot) : &no_owner);
 	row_age(w, "age", known ? f->time : OBS_UNKNOWN);
 	row_count(w, "stamp", known ? f->stamp : OBS_UNKNOWN);
+	jw_key(w, "weight");
+	known && f->sampled ? jw_real(w, f->weight) : jw_null(w);
 	if (s->filter.evidence)
 		jw_key(w, "evidence"), evidence_write(w, s->found);
 	jw_close(w, '}');

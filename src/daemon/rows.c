@@ -53,6 +53,14 @@ void row_owner(struct json_writer *w, const struct obs_owner *o)
 	jw_close(w, '}');
 }
 
+void row_sums(struct json_writer *w, const struct tally_row *row)
+{
+	jw_key(w, "count"), jw_uint(w, tally_count(row));
+	jw_key(w, "bytes"), jw_uint(w, tally_bytes(row));
+	row_bool(w, "estimated", row->estimated);
+	jw_key(w, "sampled"), jw_uint(w, row->sampled);
+}
+
 void row_pool(struct json_writer *w, const struct obs_info *pool)
 {
 	jw_key(w, "pool"), jw_string(w, pool->id);
@@ -81,7 +89,7 @@ const char *row_state(enum obs_state state)
 
 const char *row_tracking(enum obs_tracking tracking)
 {
-	static const char *const names[] = { "off", "sites", "stacks" };
+	static const char *const names[] = { "off", "sites", "stacks", "sampled" };
 
 	return names[tracking];
 }

@@ -109,13 +109,16 @@ enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char
 enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total,
 		    const char *none)
 {
-	struct json_object *result, *rows = NULL, *groups = NULL;
+	struct json_object *result, *rows = NULL, *groups = NULL, *estimated = NULL;
 	enum exit_code code = ask_own(m, &result);
 
 	if (code)
 		return code;
 	code = show_rows(m, result, member, columns, total);
 	json_at(result, member, &rows);
+	if (!code && m->style.format == TABLE && json_at(result, "total.estimated", &estimated) &&
+	    json_object_get_boolean(estimated))
+		say("~: estimated from allocations that were sampled");
 	if (!code && none && m->style.format == TABLE && !json_object_array_length(rows))
 		say("%s", none);
 	if (!code && !m->cmd.limit && json_at(result, "groups", &groups) &&

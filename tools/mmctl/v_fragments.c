@@ -20,7 +20,12 @@
 	{ .head = "STAMP", .member = "stamp", .kind = COUNT_OF, .may_lack = true, .hidden = true }, \
 	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = 10, .spare = 4 }, \
 	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = 24 }, \
+	{ .head = "WEIGHT", .member = "weight", .kind = NUMBER_OF, .may_lack = true, .hidden = true }, \
 	{ 0 }
+
+#define ESTIMATE_COLUMNS \
+	{ .head = "ESTIMATED", .member = "estimated", .kind = TRUTH_OF, .may_lack = true, .hidden = true }, \
+	{ .head = "SAMPLED", .member = "sampled", .kind = COUNT_OF, .may_lack = true, .hidden = true }
 
 static const struct column fragment_columns[] = { FRAGMENT_COLUMNS };
 
@@ -32,8 +37,8 @@ static const struct column suspected_columns[] = {
 static const struct column suspect_columns[] = {
 	{ .head = "EVIDENCE", .member = "evidence", .kind = TEXT_OF },
 	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
-	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
-	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF, .estimates = true },
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF, .estimates = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .spare = 2 },
 	{ .head = "RATE", .member = "rate", .kind = RATE_OF, .may_lack = true, .spare = 1 },
 	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = 10, .spare = 3 },
@@ -41,6 +46,7 @@ static const struct column suspect_columns[] = {
 	{ .head = "SAMPLES", .member = "samples", .kind = COUNT_OF, .may_lack = true, .hidden = true },
 	{ .head = "INTERVAL", .member = "interval", .kind = SECONDS_OF, .may_lack = true, .hidden = true },
 	{ .head = "FIGURES", .member = "figures", .kind = SERIES_OF, .may_lack = true, .hidden = true },
+	ESTIMATE_COLUMNS,
 	{ 0 },
 };
 
@@ -56,27 +62,29 @@ static const struct column growing_columns[] = {
 
 #define SUMMARY_COLUMNS(key_head) \
 	{ \
-		{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF }, \
-		{ .head = "COUNT", .member = "count", .kind = COUNT_OF }, \
+		{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF, .estimates = true }, \
+		{ .head = "COUNT", .member = "count", .kind = COUNT_OF, .estimates = true }, \
 		{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true }, \
 		{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true }, \
 		{ .head = (key_head), .member = "key", .kind = ANY_OF, .elastic = 24 }, \
+		ESTIMATE_COLUMNS, \
 		{ 0 }, \
 	}
 
-static const struct { const char *by; struct column columns[6]; } summaries[] = {
+static const struct { const char *by; struct column columns[8]; } summaries[] = {
 	{ "module", SUMMARY_COLUMNS("MODULE") },
 	{ "size", SUMMARY_COLUMNS("SIZE") },
 	{ "owner", SUMMARY_COLUMNS("OWNER") },
 };
 
 static const struct column site_columns[] = {
-	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
-	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF, .estimates = true },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF, .estimates = true },
 	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
 	{ .head = "KEY", .member = "key", .kind = ANY_OF, .hidden = true },
 	{ .head = "SITE", .member = "site", .kind = SITE_OF, .other = "key", .may_lack = true, .elastic = 24 },
+	ESTIMATE_COLUMNS,
 	{ 0 },
 };
 

@@ -108,6 +108,7 @@ struct magazines {
 	bool enough;			/* is inside, as of the last look that added up: nothing is brought */
 	uint8_t looks;
 	bool owned;
+	bool sampled;			/* one take of so many is looked at (sampled.h) */
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
 	uint8_t grown_next;
 	struct grown grown[GROWN];
@@ -137,6 +138,27 @@ _Static_assert(offsetof(struct mem_inline, at) == 5312 && sizeof(struct mem_inli
 static inline struct meta_thread *magazine_told(const struct magazines *m)
 {
 	return (struct meta_thread *)(void *)m->in.told;
+}
+
+/* Where `taken` begins while nothing is sampled: never at 0 again. Recorded ones count `start` down alone, from 0. */
+#define TAKEN_FIRST ((uint64_t)INT64_MIN)
+
+/** Allocations that counters.stamp has not, signed. */
+static inline uint64_t magazine_taken(const struct magazines *m) { return m->in.told->taken - magazine_told(m)->start; }
+
+/** As many have been taken as were to pass (sampled.h): in.key is, or is about to be, 0. */
+static inline bool magazine_due(const struct magazines *m)
+{
+	return m->sampled && !MEM_INLINE_PASSES(m->in.told->taken);
+}
+
+/**
+ * Takes go the long way for that alone: the next one is looked at. It is the key that says so: a handler that came
+ * before the key was closed may have begun to count anew.
+ */
+static inline bool magazine_trapped(const struct magazines *m)
+{
+	return m->sampled && GATE(m->gate.limit) && !GATE(m->in.key);
 }
 
 /**
@@ -461,11 +483,11 @@ static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_
 static inline void magazine_count(struct pool *p)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t taken = m->in.told->taken;
+	uint64_t taken = magazine_taken(m);
 
 	if ((int64_t)taken > 0 && p == p->home) {
 		p->counters.stamp += taken;
-		signal_add64(&m->in.told->taken, -taken);
+		signal_add64(&magazine_told(m)->start, taken);
 	}
 }
 
@@ -495,6 +517,8 @@ void pkg_magazines_hold(void);
 void pkg_magazines_let_go(const struct pool *p);
 /** The heap has grown, with the lock: what lies there may be put, too. */
 void pkg_magazines_grown(const struct pool *p);
+/** The owner's, with the lock: takes may go the short way again, unless one is due. */
+void pkg_magazines_sampled(struct magazines *m);
 /** All lines, as live.cached. */
 uint64_t pkg_magazines_cached(const struct pool *p);
 

@@ -12,6 +12,7 @@
  * lets the CPU wait for the memory of several calls at once.
  */
 #include "mem/front/inside.h"
+#include "mem/front/sampled.h"
 
 /*
  * In and out as enter() and leave() do it, but each word is loaded once, the turn too: a load waits for the store
@@ -104,7 +105,7 @@ static inline void *shelf_take(struct magazines *m, size_t size)
 		ASSUME(ptr);
 		s->held -= (entry >> 48) * 16 + s->one;
 		OWN_SET(told->shelf, s->held);
-		signal_add64(&told->taken, 1);
+		signal_add64(&told->start, -1ull);
 		*magazine_tag_of(ptr) = 0;
 	}
 	shelf_leave(s);
@@ -135,16 +136,23 @@ static inline bool shelf_put(struct magazines *m, void *ptr, uint64_t i)
 
 /* ---- by the manager ---- */
 
+/* What the manager is asked for. */
+static inline uint64_t rounded(const struct magazines *m, size_t size)
+{
+	return size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head;
+}
+
 __attribute__((noinline)) static void *alloc_locked(size_t size, const struct mem_site *site, const void *caller,
 						    pkg_alloc_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
-	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, usable, turn;
+	uint64_t need = rounded(m, size), usable, turn;
 	void *ptr;
 
 	if (UNLIKELY(!(GATE(m->in.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) ||
-	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64))
+	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64) ||
+	    (UNLIKELY(m->sampled) && sample_due(m, size, need)))
 		return otherwise(size, site, caller);
 	turn = enter_plain(p);
 	ptr = p->ops->alloc(&p->heap, 16, need);
@@ -158,6 +166,8 @@ __attribute__((noinline)) static void *alloc_locked(size_t size, const struct me
 	if (UNLIKELY(!__libc_single_threaded))
 		look_after_alloc(p, need);
 	leave_plain(p, turn);
+	if (UNLIKELY(m->sampled))
+		sample_pass(need);
 	return ptr;
 }
 
@@ -225,8 +235,11 @@ void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *call
 	struct magazines *m = mem_pkg_self.own;
 	void *ptr = NULL;
 
-	if (LIKELY(size - SHELF_LEAST < GATE(m->gate.shelf)) && LIKELY(magazine_follows(m)))
+	if (LIKELY(size - SHELF_LEAST < GATE(m->gate.shelf)) && LIKELY(magazine_follows(m)) &&
+	    LIKELY(!m->sampled || !sample_due(m, size, rounded(m, size))))
 		ptr = shelf_take(m, size);
+	if (UNLIKELY(m->sampled) && ptr)
+		sample_pass(rounded(m, size));
 	return LIKELY(ptr) ? ptr : alloc_locked(size, site, caller, otherwise);
 }
 
@@ -320,11 +333,6 @@ static bool resize_locked(struct magazines *m, struct pool *p, void *ptr, uint64
 	return done;
 }
 
-static inline uint64_t plain_need(const struct magazines *m, size_t size)
-{
-	return size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head;
-}
-
 /* It fails as if it had not been tried. */
 static void *alloc_quiet(size_t size, const struct mem_site *site, const void *caller)
 {
@@ -358,11 +366,13 @@ void *pkg_plain_realloc(void *ptr, size_t size, const struct mem_site *site, con
 		return otherwise->realloc(ptr, size, site, caller);
 	if (size <= usable && LIKELY(stays(m, ptr, usable, size)))
 		return ptr;
+	if (UNLIKELY(m->sampled))	/* what it grows by counts, and not what a copy of it has in all */
+		return otherwise->realloc(ptr, size, site, caller);
 	g = grown_find(m, ptr);
 	if (g && size > usable)
 		want = with_room(p, size);
 	if (!one_of_many(m, usable) &&
-	    resize_locked(m, p, ptr, usable, plain_need(m, want), plain_need(m, size))) {
+	    resize_locked(m, p, ptr, usable, rounded(m, want), rounded(m, size))) {
 		if (size > usable)
 			grown_note(m, g, ptr, size);
 		return ptr;
