@@ -332,8 +332,7 @@ Test(sampled, what_grows_is_estimated_at_its_size)
 	bytes = ARRAYS * (double)rounded(SIZE);
 	e = look("grown_in_steps");
 	fprintf(stderr, "grown: %.0f of %.0f bytes by %u samples\n", e.bytes, bytes, e.samples);
-	/* a manager of classes does not tell how much of one was in use */
-	off = strcmp(manager(), "slab") ? 0.15 : 0.4;
+	off = 0.15;			/* three deviations */
 	cr_expect(e.bytes > (1 - off) * bytes && e.bytes < (1 + off) * bytes);
 	for (unsigned i = 0; i < ARRAYS; i++)
 		for (unsigned k = 0; k < SIZE; k += 1000)

@@ -16,7 +16,7 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 {
 	struct magazines *m = mem_pkg_self.own;
 	const struct pool *p = call->p;
-	uint64_t i = magazine_for(m, size + TAIL_BYTES);
+	uint64_t i = magazine_given(m, size + TAIL_BYTES);
 
 	return i && m->open && m->recorded && LIKELY(p == p->home)
 		       ? recorded_take(m, p, i, size, site, (uint64_t)time(NULL), m->guarded)
@@ -162,7 +162,11 @@ static inline bool make_room(const struct front_call *call, uint64_t usable) { r
 
 static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
-	return record && align <= 16 ? take_recorded(call, size, site) : NULL;
+	if (UNLIKELY(align > 16))
+		return NULL;
+	if (UNLIKELY(call->p->features & FEATURE_SAMPLED) && !record)
+		return pkg_sample_take(size);
+	return record ? take_recorded(call, size, site) : NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
@@ -198,6 +202,8 @@ static inline void make_ready(const struct front_call *call, size_t align, size_
 		if (align <= 16)
 			magazine_learn(mem_pkg_self.own, need, usable);
 		need = usable;		/* sizes are the manager's */
+	} else {
+		magazine_gave(mem_pkg_self.own, need, usable);
 	}
 	if (UNLIKELY(!__libc_single_threaded) && align <= 16)
 		pkg_magazines_refill(call, need);
@@ -248,9 +254,11 @@ static inline void sample_note(struct pool *p, const void *ptr, uint64_t usable,
 enum { SAMPLE_COPY_MOST = 32 << 20 };
 
 /* What becomes of it if it moves: true: it shall, to get a record. */
-static inline bool sample_moves(const struct pool *p, const struct meta_record *r, uint64_t was, uint64_t need,
+static inline bool sample_moves(const struct front_call *call, const struct meta_record *r, uint64_t was, uint64_t need,
 				struct front_old *old)
 {
+	const struct pool *p = call->p;
+
 	if (LIKELY(!(p->features & FEATURE_SAMPLED)) || records(p))
 		return false;
 	old->weight = r ? RECORD_WEIGHT(r->owner) : 0;
@@ -258,7 +266,8 @@ static inline bool sample_moves(const struct pool *p, const struct meta_record *
 	/* of classes: it came somewhere between this one and the one below */
 	was -= p->starts.bits ? was / 12 : 0;
 	old->grows = need > was ? need - was : 0;
-	return old->alone && was <= SAMPLE_COPY_MOST && sample_growth_due(old->grows);
+	return old->alone && was <= SAMPLE_COPY_MOST &&
+	       (call->flags & FRONT_SAMPLED || sample_growth_due(old->grows));
 }
 
 static inline void sample_grown(const struct pool *p, struct meta_record *r, uint64_t was, size_t size)
@@ -291,10 +300,10 @@ static inline void sample_note(struct pool *p, const void *ptr, uint64_t usable,
 {
 	(void)p, (void)ptr, (void)usable, (void)weight;
 }
-static inline bool sample_moves(const struct pool *p, const struct meta_record *r, uint64_t was, uint64_t need,
+static inline bool sample_moves(const struct front_call *call, const struct meta_record *r, uint64_t was, uint64_t need,
 				struct front_old *old)
 {
-	(void)p, (void)r, (void)was, (void)need, (void)old;
+	(void)call, (void)r, (void)was, (void)need, (void)old;
 	return false;
 }
 static inline void sample_grown(const struct pool *p, struct meta_record *r, uint64_t was, size_t size)
@@ -539,7 +548,7 @@ static struct front_old resize_here(const struct front_call *call, void *ptr, si
 		need = size <= p->data_size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
 		old.bytes = usable_of(r, usable);
 		old.owned = r && r->owner >> 48 & RECORD_OWNED;
-		old.sampled = need && sample_moves(p, r, usable, need, &old) && may;
+		old.sampled = need && sample_moves(call, r, usable, need, &old) && may;
 		if (need && !old.sampled && !(r && (overrun(r, ptr, usable) || r->owner >> 48 & RECORD_QUARANTINED))) {
 			old.now = p->ops->resize(&p->heap, ptr, need) ? ptr : NULL;
 			if (old.now)

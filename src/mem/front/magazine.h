@@ -110,6 +110,9 @@ struct magazines {
 	bool owned;
 	bool sampled;			/* one take of so many is looked at (sampled.h) */
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
+	/* Of size i wanted, the size that the manager gave last; 0: as wanted, or larger than these. None of the last
+	 * one. */
+	uint8_t given[MAGAZINE_SIZES + 1];
 	uint8_t grown_next;
 	struct grown grown[GROWN];
 	bool learned[MAGAZINE_STEPS];	/* in.size_of[k] is what the manager gives, where it keeps its own memory */
@@ -466,6 +469,36 @@ static inline uint64_t magazine_for(const struct magazines *m, size_t size)
 	uint64_t i = (size - 1) / 8;
 
 	return LIKELY(i < MAGAZINE_STEPS) ? m->in.size_of[i] : 0;
+}
+
+/**
+ * The manager gave `usable` bytes where `need` were wanted: it had nothing smaller. Freed, these wait with others of
+ * their own size, so that who wants size i again finds nothing there, and they find no room: all of them would go to
+ * the manager and back. Now they are looked for where they are (magazine_given()), as long as there are any.
+ */
+static inline void magazine_gave(struct magazines *m, uint64_t need, uint64_t usable)
+{
+	uint64_t i = need / 16, given = usable / 16;
+
+	if (i < MAGAZINE_SIZES)
+		m->given[i] = (uint8_t)(given != i && given < MAGAZINE_SIZES ? given : 0);
+}
+
+/** Where `size` bytes are looked for: their own magazine, or if that is empty that of what was given last. 0: nowhere.
+ */
+static inline uint64_t magazine_given(const struct magazines *m, size_t size)
+{
+	uint64_t i = size ? magazine_for(m, size) : 0;
+
+	return !i || m->in.at[magazine_top(m, i)] ? i : m->given[i];
+}
+
+/** As magazine_take(), from there. */
+static inline void *magazine_take_given(struct magazines *m, size_t size)
+{
+	uint64_t i = magazine_given(m, size);
+
+	return i ? mem_inline_take(&m->in, 16 * i + m->head) : NULL;
 }
 
 /* ---- with the lock ---- */

@@ -109,10 +109,10 @@ void pkg_sample_follow(const struct pool *p, struct magazines *m, bool sampled)
 
 void pkg_sample_forget(void) { mem_pkg_sampling.random = 0; }
 
-/* The lock is for observers, who would find `taken` without its `start`. */
-static void go_on(struct pool *p, struct magazines *m)
+/* `more`: takes. The lock is for observers, who would find `taken` without its `start`. */
+static void go_on(struct pool *p, struct magazines *m, uint64_t more)
 {
-	uint64_t takes = draw_takes();
+	uint64_t takes = draw_takes() + more;
 
 	enter(p, NULL, 0);
 	set_taken(m, -takes);
@@ -135,8 +135,9 @@ COLD uint32_t pkg_sample(const struct front_call *call, size_t size, uint64_t ne
 		begin(call->p->home), s->left = draw_bytes();
 	if (call->flags & FRONT_MISSED && magazine_trapped(m) && sample_is_take(m, size)) {
 		looked = draw() * probability(TAKE_MOST);
-		go_on(call->p->home, m);
-		return looked <= probability(need) ? pkg_sample_weight(need) : 0;
+		s->missed = looked > probability(need);
+		go_on(call->p->home, m, s->missed);
+		return s->missed ? 0 : pkg_sample_weight(need);
 	}
 	if (need <= s->left && !(call->flags & FRONT_SAMPLED)) {
 		s->left -= need;
@@ -148,4 +149,14 @@ COLD uint32_t pkg_sample(const struct front_call *call, size_t size, uint64_t ne
 		return carried < weight ? carried : weight;
 	s->left = draw_bytes();
 	return weight;
+}
+
+void *pkg_sample_take(size_t size)
+{
+	struct magazines *m = mem_pkg_self.own;
+
+	if (!mem_pkg_sampling.missed)
+		return NULL;
+	mem_pkg_sampling.missed = false;
+	return magazine_take_given(m, size);
 }

@@ -40,6 +40,7 @@ struct sampling {
 	uint64_t random;		/* state of the generator; 0: it has none */
 	uint32_t carried;		/* weight that the next FRONT_SAMPLED has at most; 0: none */
 	bool busy;			/* a stack is being taken, which may allocate */
+	bool missed;			/* the take that was looked at is none of these: it is the first to pass */
 };
 extern _Thread_local struct sampling mem_pkg_sampling
 	__attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -52,9 +53,7 @@ void pkg_sample_seed(uint64_t seed);
 /** A magazine would serve such a request: it is a take. */
 static inline bool sample_is_take(const struct magazines *m, size_t size)
 {
-	uint64_t i = size ? magazine_for(m, size) : 0;
-
-	return i && m->in.at[magazine_top(m, i)];
+	return m->in.at[magazine_top(m, magazine_given(m, size))];
 }
 
 /** Whether what goes the long way is to be looked at. `need`: with all that the manager adds. */
@@ -69,6 +68,16 @@ static inline void sample_pass(uint64_t need)
 	uint64_t left = mem_pkg_sampling.left;
 
 	mem_pkg_sampling.left = left > need ? left - need : 0;	/* a signal handler may have been here */
+}
+
+/** The take after this one is not due. */
+static inline bool sample_far(const struct magazines *m) { return (int64_t)m->in.told->taken < -1; }
+
+/** That was no take to be looked at. */
+static inline void sample_uncount(struct magazines *m)
+{
+	signal_add64(&magazine_told(m)->start, -1ull);
+	signal_add64(&m->in.told->taken, -1ull);
 }
 
 /** Whether so many bytes that a fragment shall grow by have the point in them. Nothing is drawn. */
@@ -86,6 +95,9 @@ uint32_t pkg_sample(const struct front_call *call, size_t size, uint64_t need);
 uint32_t pkg_sample_weight(uint64_t bytes);
 /** Magazines begin, or end, to be sampled. The caller is their owner, has the lock, or is alone. */
 void pkg_sample_follow(const struct pool *p, struct magazines *m, bool sampled);
+/** The take that pkg_sample() has just looked at, from its magazine, if it is not sampled. NULL: it is another request.
+ */
+void *pkg_sample_take(size_t size);
 /** In a child: its numbers are its own. */
 void pkg_sample_forget(void);
 
