@@ -68,6 +68,7 @@ struct obs_stats {
 struct obs_site {
 	char file[80], function[56], module[24];	/* "": not known */
 	uint64_t line, address;
+	uint64_t stack;			/* `function` names a stack, the innermost first: its number; 0: it is none */
 };
 
 struct obs_owner {

@@ -57,7 +57,16 @@ struct dump {
 
 /* ---- which ---- */
 
-/* FILE:LINE, FILE or its end, a function, or an address. */
+/* A function, or the one where a stack begins. */
+static bool function_matches(const struct obs_site *s, const char *want)
+{
+	size_t len = strlen(want);
+
+	return len && !strncmp(s->function, want, len) &&
+	       (!s->function[len] || (s->stack && !strncmp(s->function + len, " < ", 3)));
+}
+
+/* FILE:LINE, FILE or its end, a function, or an address or a stack's number. */
 static bool site_matches(const struct obs_site *s, const char *want)
 {
 	size_t file = strlen(s->file), len;
@@ -65,8 +74,8 @@ static bool site_matches(const struct obs_site *s, const char *want)
 	char *end;
 
 	if (!strncmp(want, "0x", 2))
-		return s->address && s->address == strtoull(want, &end, 16) && !*end;
-	if (*s->function && !strcmp(s->function, want))
+		return (s->address | s->stack) && (s->address | s->stack) == strtoull(want, &end, 16) && !*end;
+	if (function_matches(s, want))
 		return true;
 	if (colon && (strtoull(colon + 1, &end, 10) != s->line || *end || !colon[1]))
 		return false;

@@ -62,6 +62,8 @@ static void site_key(const struct obs_site *site, char *buf, size_t bytes)
 {
 	if (*site->file && site->line)
 		snprintf(buf, bytes, "%s:%ju%s%s", site->file, (uintmax_t)site->line, *site->function ? " " : "", site->function);
+	else if (site->stack)		/* those that are named alike are one row */
+		snprintf(buf, bytes, "%s%s%s", site->file, *site->file ? " " : "", site->function);
 	else if (site->address)
 		snprintf(buf, bytes, "%s%s0x%jx", site->file, *site->file ? "+" : "", (uintmax_t)site->address);
 	else

@@ -25,7 +25,7 @@ void row_bool(struct json_writer *w, const char *key, bool value)
 void row_site(struct json_writer *w, const struct obs_site *s)
 {
 	jw_key(w, "site");
-	if (!*s->file && !*s->function && !s->address) {
+	if (!*s->file && !*s->function && !s->address && !s->stack) {
 		jw_null(w);
 		return;
 	}
@@ -36,6 +36,8 @@ void row_site(struct json_writer *w, const struct obs_site *s)
 	row_text(w, "module", s->module);
 	if (s->address)
 		jw_key(w, "address"), jw_address(w, s->address);
+	if (s->stack)
+		jw_key(w, "stack"), jw_address(w, s->stack);
 	jw_close(w, '}');
 }
 

@@ -160,10 +160,10 @@ shm:a:1  0x350000003000  4096       4096  used   12.5  98 registrar (dead)  load
 END
 run dump shm -o csv
 gives 0 <<'END'
-pool,address,size,requested,state,age,stamp,owner_pid,owner_command,owner_alive,file,line,function,module,weight
-shm:a:1,0x350000001000,64,64,used,12.5,7,99,registrar,true,src/main.c,120,save,reg,
-shm:a:1,0x350000002000,128,128,used,12.5,7,,,,,,,,
-shm:a:1,0x350000003000,4096,4096,used,12.5,7,98,/usr/sbin/registrar,false,,,load,lib.so,
+pool,address,size,requested,weight,state,age,stamp,owner_pid,owner_command,owner_alive,file,line,function,module
+shm:a:1,0x350000001000,64,64,,used,12.5,7,99,registrar,true,src/main.c,120,save,reg
+shm:a:1,0x350000002000,128,128,,used,12.5,7,,,,,,,
+shm:a:1,0x350000003000,4096,4096,,used,12.5,7,98,/usr/sbin/registrar,false,,,load,lib.so
 END
 run dump shm -o ndjson
 gives 0 <<END

@@ -42,6 +42,8 @@ static const char *error_of(const char *text, size_t len)
 Test(errors, a_bad_value_is_told_with_what_is_allowed)
 {
 	SAYS("\n\nmemory.track = yes\n", "FILE:3: memory.track: \"yes\" found, allowed: off, sites, stacks, sampled");
+	SAYS("memory.sample = 1", "FILE:1: memory.sample: \"1\" found, allowed: 1K to 1G, in bytes or with K, M, G or T");
+	SAYS("memory.sample = often", "FILE:1: memory.sample: \"often\" found, allowed: 1K to 1G, in bytes or with K, M, G or T");
 	SAYS("memory.debug = maybe", "FILE:1: memory.debug: \"maybe\" found, allowed: no, yes");
 	SAYS("memory.safety = no", "FILE:1: memory.safety: \"no\" found, allowed: report, abort");
 	SAYS("memory.shm.on_death = burn",

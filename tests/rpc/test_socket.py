@@ -1099,6 +1099,11 @@ def estimates_are_told_as_such(p):
         check(n == 20000 - pool["untracked"], n, pool)
         check(abs(count - 20000) < 20000 * 5 / n ** 0.5, n, count)		# 5 deviations, 154 samples
         check(summary["total"]["estimated"] and summary["total"]["count"] >= 20000, summary["total"])
+        for site in (r["site"] for r in rows):		# a stack is no address, and has the names of its functions
+            check("address" not in site and site["stack"].startswith("0x") and site["function"].startswith("many < main"), site)
+        for name in ("many", rows[0]["site"]["stack"]):
+            check(len(pages(c, domain="pkg", pid=a.pid, state="used", site=name)) == n, name)
+        check(not pages(c, domain="pkg", pid=a.pid, site="man") and not pages(c, domain="pkg", pid=a.pid, site="main"))
         weights = [f["weight"] for f in pages(c, domain="pkg", pid=a.pid, state="used") if f["weight"]]
         check(len(weights) == n and all(abs(w - 128) < 10 for w in weights), weights)
 

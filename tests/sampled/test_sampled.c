@@ -196,6 +196,24 @@ Test(sampled, the_estimate_of_a_load_is_within_its_bound)
 	cr_expect_eq(e.exact, 0u);
 }
 
+/* Of a bias little would be seen in one estimate; of many, which know nothing of each other, the mean tells. */
+Test(sampled, over_many_draws_the_estimate_is_right_on_average)
+{
+	enum { TIMES = 60, EVERY_TIME = 10000 };
+	struct estimate all = { 0 }, e;
+
+	begin();
+	for (unsigned i = 0; i < TIMES; i++) {
+		of_all_sizes(0, EVERY_TIME);
+		e = look(NULL);
+		drop_all(0, EVERY_TIME);
+		all.bytes += e.bytes;
+		all.count += e.count;
+		all.samples += e.samples;
+	}
+	near("sixty times", all, TIMES * sum(0, EVERY_TIME), TIMES * EVERY_TIME, 100);
+}
+
 /* The first half of each turn finds the magazine empty, the second one what the last turn has freed. */
 static APART void *from_the_manager(void) { void *volatile p = pkg_malloc(48); return p; }
 static APART void *from_a_magazine(void) { void *volatile p = pkg_malloc(80); return p; }

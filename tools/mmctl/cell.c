@@ -55,7 +55,7 @@ static bool site(struct json_object *v)
 
 	return json_object_is_type(v, json_type_object) && text_or_null(member(v, "file")) &&
 	       text_or_null(member(v, "function")) && text_or_null(member(v, "module")) &&
-	       text_or_null(member(v, "address")) && (!line || whole(line));
+	       text_or_null(member(v, "address")) && text_or_null(member(v, "stack")) && (!line || whole(line));
 }
 
 static bool owner(struct json_object *v)

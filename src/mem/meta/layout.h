@@ -130,7 +130,9 @@ struct meta_thread {
 	uint32_t recorded;		/* 1: all that is inside has records, 0: none of it */
 	uint16_t top[MAGAZINE_SIZES];	/* MAGAZINE_STRIDE i + fragments inside */
 	uint64_t shelf; /* what lies on its shelf, larger ones without records, as live.cached says it */
-	uint64_t start; /* where `taken` began to count: as a signed number it is 0 when a sample is due (sampled.h) */
+	/* where `taken` began to count: as a signed number it is 0 when a sample is due (sampled.h). While calls are
+	 * recorded `taken` stays, and this counts alone, down */
+	uint64_t start;
 };
 enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
 
@@ -202,10 +204,11 @@ struct meta_recovery {
 /* A place in code. Interned under the lock; the bytes are written before the chain leads to them. */
 struct meta_site {
 	uint64_t hash, next;		/* next: site with the same chain, 0: end */
-	uint64_t address;		/* return address, where `file` is a program or library and line is 0 */
+	uint64_t address; /* return address, where `file` is a program or library and line is 0; SITE_STACK */
 	uint64_t line;
 	char file[80], function[56], module[24];
 };
+#define SITE_STACK (1ull << 63)		/* of `address`: the rest is a number of the stack that `function` names */
 struct meta_sites {
 	uint64_t chain[SITE_CHAINS];
 	struct meta_site site[SITES_MAX];
