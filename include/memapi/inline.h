@@ -47,7 +47,7 @@ extern "C" {
 #endif
 
 #ifndef MEMAPI_INLINE_STAMP
-#define MEMAPI_INLINE_STAMP 1		/* 1 to 31 */
+#define MEMAPI_INLINE_STAMP 2		/* 1 to 31 */
 #endif
 
 /* Sizes of 16 bytes, the last one from 1,024 on; steps of 8; places of a size, of which a few lie between. */
@@ -158,6 +158,13 @@ MEM_INLINE_FN mem_inline_word *mem_inline_tag_of(uintptr_t fragment)
 	return (mem_inline_word *)(fragment + MEM_INLINE_TAG);
 }
 
+/* For the compiler: it is worked out here, and not again from what it was made of. */
+MEM_INLINE_FN uint32_t mem_inline_once(uint32_t n)
+{
+	__asm__("" : "+r"(n));
+	return n;
+}
+
 /* ---- one magazine ---- */
 
 /*
@@ -193,9 +200,10 @@ MEM_INLINE_FN bool mem_inline_push(struct mem_inline *own, uintptr_t fragment, u
 	}
 	told = own->told;		/* inside: no handler takes it away any more */
 	*mem_inline_tag_of(fragment) = tag;
-	MEM_INLINE_SET(own->at[top + 1], (uint64_t)fragment);
-	MEM_INLINE_SET(told->top[i], (uint16_t)(top + 1));
-	mem_inline_leave(own, i, top + 1);
+	top = mem_inline_once(top + 1);
+	MEM_INLINE_SET(own->at[top], (uint64_t)fragment);
+	MEM_INLINE_SET(told->top[i], (uint16_t)top);
+	mem_inline_leave(own, i, top);
 	return true;
 }
 
@@ -227,10 +235,11 @@ MEM_INLINE_FN void *mem_inline_take(struct mem_inline *own, size_t bytes)
 	}
 	told = own->told;
 	fragment = (uintptr_t)own->at[top];
-	MEM_INLINE_SET(told->top[i], (uint16_t)(top - 1));
+	top = mem_inline_once(top - 1);
+	MEM_INLINE_SET(told->top[i], (uint16_t)top);
 	if (mem_inline_rarely(!mem_inline_step64(&told->taken)))
 		MEM_INLINE_SET(own->key, 0);	/* and so again, should another open it just now */
-	mem_inline_leave(own, i, top - 1);
+	mem_inline_leave(own, i, top);
 	*mem_inline_tag_of(fragment) = 0; /* beside the caller's first store there: a pair takes 4 % less by that */
 	return (void *)fragment;
 }

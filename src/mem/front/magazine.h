@@ -131,8 +131,8 @@ _Static_assert((int)MEM_INLINE_USED == MEM_USED && (int)MEM_INLINE_PREV_FREE == 
 _Static_assert(offsetof(struct mem_inline, wanted) == META_PAGE && !(FEATURES_ALL & MEM_INLINE_OPEN), "");
 #undef SAME_IN_META
 /* The stamp: who changes any of these has to give it the next number, but for what is appended. */
-_Static_assert(MEMAPI_INLINE_STAMP == 1 && offsetof(struct mem_inline, key) == 64, "");
-_Static_assert(offsetof(struct mem_inline, from) == 72 && offsetof(struct mem_inline, steps) == 80, "");
+_Static_assert(MEMAPI_INLINE_STAMP == 2 && offsetof(struct mem_inline, key) == 128, "");
+_Static_assert(offsetof(struct mem_inline, from) == 136 && offsetof(struct mem_inline, steps) == 144, "");
 _Static_assert(offsetof(struct mem_inline, told) == 4104 && offsetof(struct mem_inline, back) == 4112, "");
 _Static_assert(offsetof(struct mem_inline, tag) == 4120 && offsetof(struct mem_inline, size_of) == 4128, "");
 _Static_assert(offsetof(struct mem_inline, top) == 4260 && offsetof(struct mem_inline, end) == 4780, "");
@@ -143,8 +143,12 @@ static inline struct meta_thread *magazine_told(const struct magazines *m)
 	return (struct meta_thread *)(void *)m->in.told;
 }
 
-/* Where `taken` begins while nothing is sampled: never at 0 again. Recorded ones count `start` down alone, from 0. */
+/*
+ * Where `taken` begins while nothing is sampled: never at 0 again. While calls are recorded it stays, and `start` goes
+ * down, so that stamp - start is the next one's number.
+ */
 #define TAKEN_FIRST ((uint64_t)INT64_MIN)
+#define TAKEN_RECORDED UINT64_MAX
 
 /** Allocations that counters.stamp has not, signed. */
 static inline uint64_t magazine_taken(const struct magazines *m) { return m->in.told->taken - magazine_told(m)->start; }

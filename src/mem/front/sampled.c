@@ -103,7 +103,7 @@ void pkg_sample_follow(const struct pool *p, struct magazines *m, bool sampled)
 			begin(p), mem_pkg_sampling.left = draw_bytes();
 		set_taken(m, -draw_takes());
 	} else if (m->owned) {
-		set_taken(m, m->recorded ? 0 : TAKEN_FIRST);
+		set_taken(m, m->recorded ? TAKEN_RECORDED : TAKEN_FIRST);
 	}
 }
 
