@@ -55,12 +55,19 @@ struct tally_row *tally_at(struct tally *t, uint64_t key)
 	return &t->row[t->count - 1];
 }
 
+static uint64_t rounded(double x)
+{
+	uint64_t below = (uint64_t)x;
+
+	return below + (x - (double)below >= 0.5);
+}
+
 /* What a file says may be anything. */
 static uint64_t sum_of(uint64_t exact, double more)
 {
 	if (more < 0)
-		return exact - (uint64_t)(0.5 - more);
-	return exact + (more < 0x1p53 ? (uint64_t)(more + 0.5) : 1ull << 53);
+		return exact - rounded(-more);
+	return exact + (more < 0x1p53 ? rounded(more) : 1ull << 53);
 }
 
 uint64_t tally_count(const struct tally_row *row) { return sum_of(row->count, row->more_count); }
