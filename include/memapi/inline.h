@@ -8,7 +8,8 @@
  *
  * What is off costs one branch, which the CPU guesses: a thread that has not called yet, a child, call sites, stacks or
  * guards switched on, also live and by others, a heap that has no magazines. Each of them closes `key` and `steps`, or
- * makes `*wanted` another word than `key` was made of.
+ * makes `*wanted` another word than `key` was made of. Where a few allocations are sampled, takes count up to the one
+ * that is looked at, and close `key` before it.
  *
  * The stamp. An application may run with a library of another version. A library opens its own stamp's gate alone; an
  * application with another one finds zeros, which is a closed gate, and calls. That needs three things to stay as they
@@ -46,7 +47,7 @@ extern "C" {
 #endif
 
 #ifndef MEMAPI_INLINE_STAMP
-#define MEMAPI_INLINE_STAMP 1		/* 1 to 31 */
+#define MEMAPI_INLINE_STAMP 2		/* 1 to 31 */
 #endif
 
 /* Sizes of 16 bytes, the last one from 1,024 on; steps of 8; places of a size, of which a few lie between. */
@@ -61,7 +62,7 @@ enum { MEM_INLINE_USED = 1, MEM_INLINE_PREV_FREE = 4, MEM_INLINE_TAG = 8 };
 
 /** What the thread tells observers, in META. */
 struct mem_inline_told {
-	uint64_t taken;			/* allocations that are not counted yet */
+	uint64_t taken;			/* allocations, from somewhere below 0 on; 0: the next one is to call */
 	uint32_t head, recorded;
 	uint16_t top[MEM_INLINE_SIZES];	/* as below */
 };
@@ -121,20 +122,33 @@ void AnnotateIgnoreReadsEnd(const char *file, int line);
 /* always: a place in the code is where the call behind it returns to */
 #define MEM_INLINE_FN static inline __attribute__((always_inline, unused))
 
-/* One instruction, so that a signal handler of the thread finds the word before it or after it. Others only read. */
+/* Of `taken`, as the signed number that it is. */
+#define MEM_INLINE_PASSES(taken) ((int64_t)(taken) < 0)
+
+/*
+ * One instruction, so that a signal handler of the thread finds the word before it or after it. Others only read. The
+ * step, by one, tells whether there may be more.
+ */
 #if defined(__x86_64__) && !defined(MEM_INLINE_WATCHED)
 MEM_INLINE_FN void mem_inline_add32(uint32_t *word, uint32_t n)
 {
 	__asm__ volatile("addl %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
 }
 
-MEM_INLINE_FN void mem_inline_add64(uint64_t *word, uint64_t n)
+MEM_INLINE_FN bool mem_inline_step64(uint64_t *word)
 {
-	__asm__ volatile("addq %1, %0" : "+m"(*word) : "er"(n) : "cc", "memory");
+	/* one jump: gcc makes three instructions of a flag that is a result, when it puts others in between */
+	__asm__ goto("addq $1, %0\n\tjns %l1" : : "m"(*word) : "cc", "memory" : none);
+	return true;
+none:
+	return false;
 }
 #else
 MEM_INLINE_FN void mem_inline_add32(uint32_t *word, uint32_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
-MEM_INLINE_FN void mem_inline_add64(uint64_t *word, uint64_t n) { __atomic_fetch_add(word, n, __ATOMIC_RELAXED); }
+MEM_INLINE_FN bool mem_inline_step64(uint64_t *word)
+{
+	return MEM_INLINE_PASSES(__atomic_add_fetch(word, 1, __ATOMIC_RELAXED));
+}
 #endif
 
 MEM_INLINE_FN bool mem_inline_rarely(bool what) { return __builtin_expect(what, 0); }
@@ -142,6 +156,13 @@ MEM_INLINE_FN bool mem_inline_rarely(bool what) { return __builtin_expect(what, 
 MEM_INLINE_FN mem_inline_word *mem_inline_tag_of(uintptr_t fragment)
 {
 	return (mem_inline_word *)(fragment + MEM_INLINE_TAG);
+}
+
+/* For the compiler: it is worked out here, and not again from what it was made of. */
+MEM_INLINE_FN uint32_t mem_inline_once(uint32_t n)
+{
+	__asm__("" : "+r"(n));
+	return n;
 }
 
 /* ---- one magazine ---- */
@@ -179,9 +200,10 @@ MEM_INLINE_FN bool mem_inline_push(struct mem_inline *own, uintptr_t fragment, u
 	}
 	told = own->told;		/* inside: no handler takes it away any more */
 	*mem_inline_tag_of(fragment) = tag;
-	MEM_INLINE_SET(own->at[top + 1], (uint64_t)fragment);
-	MEM_INLINE_SET(told->top[i], (uint16_t)(top + 1));
-	mem_inline_leave(own, i, top + 1);
+	top = mem_inline_once(top + 1);
+	MEM_INLINE_SET(own->at[top], (uint64_t)fragment);
+	MEM_INLINE_SET(told->top[i], (uint16_t)top);
+	mem_inline_leave(own, i, top);
 	return true;
 }
 
@@ -213,9 +235,11 @@ MEM_INLINE_FN void *mem_inline_take(struct mem_inline *own, size_t bytes)
 	}
 	told = own->told;
 	fragment = (uintptr_t)own->at[top];
-	MEM_INLINE_SET(told->top[i], (uint16_t)(top - 1));
-	mem_inline_add64(&told->taken, 1);
-	mem_inline_leave(own, i, top - 1);
+	top = mem_inline_once(top - 1);
+	MEM_INLINE_SET(told->top[i], (uint16_t)top);
+	if (mem_inline_rarely(!mem_inline_step64(&told->taken)))
+		MEM_INLINE_SET(own->key, 0);	/* and so again, should another open it just now */
+	mem_inline_leave(own, i, top);
 	*mem_inline_tag_of(fragment) = 0; /* beside the caller's first store there: a pair takes 4 % less by that */
 	return (void *)fragment;
 }

@@ -25,7 +25,7 @@ struct obs_pool;		/* one pool in it; its address is stable until an obs_scan() d
 
 enum obs_domain { OBS_PKG = 1, OBS_SHM = 2 };
 enum obs_state { OBS_LIVE, OBS_DRAINING, OBS_EXITED, OBS_CRASHED, OBS_DAMAGED };
-enum obs_tracking { OBS_OFF, OBS_SITES, OBS_STACKS };
+enum obs_tracking { OBS_OFF, OBS_SITES, OBS_STACKS, OBS_SAMPLED };
 
 #define OBS_UNKNOWN UINT64_MAX		/* of a counter: the manager cannot know it */
 
@@ -68,6 +68,7 @@ struct obs_stats {
 struct obs_site {
 	char file[80], function[56], module[24];	/* "": not known */
 	uint64_t line, address;
+	uint64_t stack;			/* `function` names a stack, the innermost first: its number; 0: it is none */
 };
 
 struct obs_owner {
@@ -86,6 +87,9 @@ struct obs_fragment {
 	uint32_t slot;			/* of its owner, with the shard: slot | shard << 16 */
 	uint64_t time, stamp;		/* CLOCK_REALTIME, s; OBS_UNKNOWN: not known */
 	bool quarantined;		/* used, by one who was killed, and kept apart (on_death) */
+	bool sampled;			/* one of many: sums over these are estimates */
+	double weight;			/* sampled: how many allocations it stands for; else 1 */
+	uint64_t alike;			/* sampled: bytes of each of these, which have no record; else size */
 };
 
 struct obs_failure {
@@ -207,7 +211,10 @@ typedef void obs_error_fn(uint64_t address, const char *what, void *arg);
  */
 MEMAPI_EXPORT int obs_check(struct obs_pool *p, struct obs_check *ret_check, obs_error_fn *fn, void *arg);
 
-/** Ask the owner for another tracking mode; it follows at its next call. -ENOTSUP: off for shm, it always records. */
+/**
+ * Ask the owner for another tracking mode; it follows at its next call. -ENOTSUP: off or sampled for shm, where every
+ * fragment has its record. A manager that cannot do it stays with off.
+ */
 MEMAPI_EXPORT int obs_track(struct obs_pool *p, enum obs_tracking mode);
 
 #ifdef __cplusplus

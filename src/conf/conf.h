@@ -49,7 +49,8 @@ struct conf {
 	char shm_pool[49];		/* "": a pool of the process's own */
 	unsigned on_death;
 	bool debug;			/* memory.debug: guards */
-	unsigned track;			/* 0 off, 1 sites, 2 stacks */
+	unsigned track;			/* 0 off, 1 sites, 2 stacks, 3 sampled */
+	uint64_t sample;		/* bytes from one sample to the next, on average */
 	bool track_set;			/* by anybody: a debugging manager tracks unless it is */
 	bool keep_exited;
 	bool magazines;			/* memory.magazines */

@@ -12,7 +12,7 @@ static const char *const states[] = { "used", "free", "cached", "quarantined", N
 static const char *const groups[] = { "site", "module", "size", "owner", NULL };
 static const char *const evidences[] = { "owner_dead", "at_exit", "growing", NULL };
 static const char *const suspicions[] = { "any", "owner_dead", "at_exit", "growing", NULL };
-static const char *const modes[] = { "off", "sites", "stacks", NULL };
+static const char *const modes[] = { "off", "sites", "stacks", "sampled", NULL };
 
 #define PARAM(type, name, metavar, required, help, allowed, min, max) \
 	&(const struct rpc_param){ name, metavar, type, required, help, allowed, min, max }

@@ -57,7 +57,16 @@ struct dump {
 
 /* ---- which ---- */
 
-/* FILE:LINE, FILE or its end, a function, or an address. */
+/* A function, or the one where a stack begins. */
+static bool function_matches(const struct obs_site *s, const char *want)
+{
+	size_t len = strlen(want);
+
+	return len && !strncmp(s->function, want, len) &&
+	       (!s->function[len] || (s->stack && !strncmp(s->function + len, " < ", 3)));
+}
+
+/* FILE:LINE, FILE or its end, a function, or an address or a stack's number. */
 static bool site_matches(const struct obs_site *s, const char *want)
 {
 	size_t file = strlen(s->file), len;
@@ -65,8 +74,8 @@ static bool site_matches(const struct obs_site *s, const char *want)
 	char *end;
 
 	if (!strncmp(want, "0x", 2))
-		return s->address && s->address == strtoull(want, &end, 16) && !*end;
-	if (*s->function && !strcmp(s->function, want))
+		return (s->address | s->stack) && (s->address | s->stack) == strtoull(want, &end, 16) && !*end;
+	if (function_matches(s, want))
 		return true;
 	if (colon && (strtoull(colon + 1, &end, 10) != s->line || *end || !colon[1]))
 		return false;
@@ -140,6 +149,8 @@ static void write_fragment(struct dump *s, const struct obs_fragment *f)
 	row_owner(w, known || (is_pkg && f->state != OBS_FREE) ? places_owner(&s->view->places, f->slot) : &no_owner);
 	row_age(w, "age", known ? f->time : OBS_UNKNOWN);
 	row_count(w, "stamp", known ? f->stamp : OBS_UNKNOWN);
+	jw_key(w, "weight");
+	known && f->sampled ? jw_real(w, f->weight) : jw_null(w);
 	if (s->filter.evidence)
 		jw_key(w, "evidence"), evidence_write(w, s->found);
 	jw_close(w, '}');

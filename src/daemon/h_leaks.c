@@ -163,8 +163,7 @@ static void write_suspect(struct leaks *s, const struct tally_row *row)
 
 	jw_open(w, '{');
 	jw_raw(w, s->text.text + row->text, row->text_len);
-	jw_key(w, "count"), jw_uint(w, row->count);
-	jw_key(w, "bytes"), jw_uint(w, row->bytes);
+	row_sums(w, row);
 	row_age(w, "oldest", row->oldest);
 	jw_key(w, "examples"), jw_open(w, '[');
 	for (unsigned i = 0; i < TALLY_EXAMPLES && i < row->count; i++)

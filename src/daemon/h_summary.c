@@ -5,7 +5,8 @@
  *
  *	records ─> tally by number ─(end of a pool)─> tally by name ─(end)─> sorted, cut to `limit`
  *
- * Memory that nobody tracked is one row of its own, `untracked`. Bounded: TALLY_MAX groups; each arrow in slices.
+ * Memory that nobody tracked is one row of its own, `untracked`; where some was sampled, what samples do not stand for.
+ * Bounded: TALLY_MAX groups; each arrow in slices.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,8 @@ enum by { BY_SITE, BY_MODULE, BY_SIZE, BY_OWNER };
 struct summary {
 	struct visit v;
 	enum by by;
-	uint64_t limit, count, bytes;	/* count, bytes: of everything */
+	uint64_t limit;
+	struct tally_row all, pool;	/* of everything, of this pool */
 	size_t named, written;		/* numbers of this pool that have their name; rows of the answer */
 	bool naming, opened;
 	struct tally numbers, names;
@@ -48,8 +50,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 	struct summary *s = arg;
 
 	if (f->state == OBS_USED) {
-		s->count++;
-		s->bytes += f->size;
+		tally_row_add(&s->pool, f);
 		tally_add(&s->numbers, number_of(s->by, f), f);
 	}
 	return visit_goes_on(&s->v);
@@ -61,6 +62,8 @@ static void site_key(const struct obs_site *site, char *buf, size_t bytes)
 {
 	if (*site->file && site->line)
 		snprintf(buf, bytes, "%s:%ju%s%s", site->file, (uintmax_t)site->line, *site->function ? " " : "", site->function);
+	else if (site->stack)		/* those that are named alike are one row */
+		snprintf(buf, bytes, "%s%s%s", site->file, *site->file ? " " : "", site->function);
 	else if (site->address)
 		snprintf(buf, bytes, "%s%s0x%jx", site->file, *site->file ? "+" : "", (uintmax_t)site->address);
 	else
@@ -134,20 +137,23 @@ static bool fold(struct summary *s)
 	return s->named == s->numbers.count;
 }
 
+static uint64_t beyond(uint64_t all, uint64_t known) { return all > known ? all - known : 0; }
+
 static void add_untracked(struct summary *s, struct obs_pool *p)
 {
-	struct tally_row *row;
+	struct tally_row rest = { .oldest = OBS_UNKNOWN, .estimated = s->pool.sampled }, *row;
 	struct obs_stats stats;
 
 	if (obs_counts(p, &stats) || !stats.untracked || stats.untracked == OBS_UNKNOWN)
 		return;
+	rest.count = rest.estimated ? beyond(stats.fragments, tally_count(&s->pool)) : stats.untracked;
+	rest.bytes = rest.estimated ? beyond(stats.used, tally_bytes(&s->pool)) : stats.untracked_bytes;
+	if (!rest.count && !rest.bytes)
+		return;
 	row = named(s, "untracked", NULL);
 	if (row)
-		tally_merge(row, &(struct tally_row){ .count = stats.untracked,
-						      .bytes = stats.untracked_bytes,
-						      .oldest = OBS_UNKNOWN });
-	s->count += stats.untracked;
-	s->bytes += stats.untracked_bytes;
+		tally_merge(row, &rest);
+	tally_merge(&s->all, &rest);
 }
 
 /* ---- slices ---- */
@@ -155,6 +161,7 @@ static void add_untracked(struct summary *s, struct obs_pool *p)
 static void end_pool(struct summary *s)
 {
 	tally_free(&s->numbers);
+	s->pool = (struct tally_row){ .oldest = OBS_UNKNOWN };
 	s->naming = false;
 	s->named = 0;
 	visit_next(&s->v);
@@ -175,8 +182,10 @@ static void look(struct visit *v)
 	}
 	if (p && !fold(s))
 		return;
-	if (p)
+	if (p) {
 		add_untracked(s, p);
+		tally_merge(&s->all, &s->pool);
+	}
 	end_pool(s);			/* or it went away meanwhile */
 }
 
@@ -186,8 +195,7 @@ static void write_row(struct summary *s, const struct tally_row *row)
 
 	jw_open(w, '{');
 	jw_raw(w, s->text.text + row->text, row->text_len);
-	jw_key(w, "count"), jw_uint(w, row->count);
-	jw_key(w, "bytes"), jw_uint(w, row->bytes);
+	row_sums(w, row);
 	row_count(w, "largest", row->largest ? row->largest : OBS_UNKNOWN);
 	row_age(w, "oldest", row->oldest);
 	jw_close(w, '}');
@@ -199,8 +207,7 @@ static void write_end(struct summary *s)
 
 	jw_close(w, ']');
 	jw_key(w, "total"), jw_open(w, '{');
-	jw_key(w, "count"), jw_uint(w, s->count);
-	jw_key(w, "bytes"), jw_uint(w, s->bytes);
+	row_sums(w, &s->all);
 	jw_close(w, '}');
 	jw_key(w, "groups"), jw_uint(w, s->names.count);
 	jw_close(w, '}');

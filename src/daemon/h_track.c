@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * track: asks the owners of live heaps for another tracking mode. mmd writes one word of META; the owner follows at its
- * next call. The answer tells what was asked for. Shared pools always have their ledger, so `off` is not for them.
+ * next call. The answer tells what was asked for. Shared pools always have their ledger, so `off` and `sampled` are not
+ * for them.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,10 +12,14 @@
 
 static enum obs_tracking mode_of(const char *text)
 {
-	return !strcmp(text, "off") ? OBS_OFF : !strcmp(text, "sites") ? OBS_SITES : OBS_STACKS;
+	enum obs_tracking mode = OBS_OFF;
+
+	while (mode < OBS_SAMPLED && strcmp(text, row_tracking(mode)) != 0)
+		mode++;
+	return mode;
 }
 
-static void refuse_off(struct rpc_call *call, const char *id)
+static void refuse_shared(struct rpc_call *call, const char *id)
 {
 	rpc_fail(call, RPC_PARAMS, "mode", "%s is shared memory, which always has its ledger", id);
 	rpc_allowed_words(call, "sites stacks");
@@ -38,7 +43,7 @@ static void track_one(struct rpc_call *call, const struct pick *pick, size_t i, 
 	else if (p)
 		return;				/* exited or crashed, and nobody named it */
 	if (error == -ENOTSUP) {
-		refuse_off(call, pick->id[i]);
+		refuse_shared(call, pick->id[i]);
 		return;
 	}
 	if (error && pick->one && pick->count == 1) {

@@ -53,7 +53,7 @@ static bool on_record(const struct obs_fragment *f, void *arg)
 		row = row_of(r, f->site);
 		r->full |= !row;
 		if (row)
-			row->sum += f->size;
+			row->sum += (uint64_t)((double)f->alike * f->weight);
 	}
 	if (++r->seen % LOOK_LATE)
 		return true;

@@ -25,7 +25,7 @@ void row_bool(struct json_writer *w, const char *key, bool value)
 void row_site(struct json_writer *w, const struct obs_site *s)
 {
 	jw_key(w, "site");
-	if (!*s->file && !*s->function && !s->address) {
+	if (!*s->file && !*s->function && !s->address && !s->stack) {
 		jw_null(w);
 		return;
 	}
@@ -36,6 +36,8 @@ void row_site(struct json_writer *w, const struct obs_site *s)
 	row_text(w, "module", s->module);
 	if (s->address)
 		jw_key(w, "address"), jw_address(w, s->address);
+	if (s->stack)
+		jw_key(w, "stack"), jw_address(w, s->stack);
 	jw_close(w, '}');
 }
 
@@ -51,6 +53,14 @@ void row_owner(struct json_writer *w, const struct obs_owner *o)
 	row_text(w, "command", o->command);
 	row_bool(w, "alive", o->alive);
 	jw_close(w, '}');
+}
+
+void row_sums(struct json_writer *w, const struct tally_row *row)
+{
+	jw_key(w, "count"), jw_uint(w, tally_count(row));
+	jw_key(w, "bytes"), jw_uint(w, tally_bytes(row));
+	row_bool(w, "estimated", row->estimated);
+	jw_key(w, "sampled"), jw_uint(w, row->sampled);
 }
 
 void row_pool(struct json_writer *w, const struct obs_info *pool)
@@ -81,7 +91,7 @@ const char *row_state(enum obs_state state)
 
 const char *row_tracking(enum obs_tracking tracking)
 {
-	static const char *const names[] = { "off", "sites", "stacks" };
+	static const char *const names[] = { "off", "sites", "stacks", "sampled" };
 
 	return names[tracking];
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "ctl/json_write.h"
+#include "daemon/tally.h"
 #include "memapi/observe.h"
 
 /** "key": value. OBS_UNKNOWN, "", are null. */
@@ -30,7 +31,9 @@ void row_age(struct json_writer *w, const char *key, uint64_t time);
 
 const char *row_domain(enum obs_domain domain);		/* pkg shm */
 const char *row_state(enum obs_state state);		/* live draining exited crashed damaged */
-const char *row_tracking(enum obs_tracking tracking);	/* off sites stacks */
+/** "count", "bytes", and whether they are estimated, from how many samples. */
+void row_sums(struct json_writer *w, const struct tally_row *row);
+const char *row_tracking(enum obs_tracking tracking);	/* off sites stacks sampled */
 const char *row_on_death(unsigned on_death);		/* keep reclaim quarantine */
 
 /** Sites and owners of one pool, looked up once a slice: each costs system calls. */

@@ -55,16 +55,44 @@ struct tally_row *tally_at(struct tally *t, uint64_t key)
 	return &t->row[t->count - 1];
 }
 
+static uint64_t rounded(double x)
+{
+	uint64_t below = (uint64_t)x;
+
+	return below + (x - (double)below >= 0.5);
+}
+
+/* What a file says may be anything. */
+static uint64_t sum_of(uint64_t exact, double more)
+{
+	if (more < 0)
+		return exact - rounded(-more);
+	return exact + (more < 0x1p53 ? rounded(more) : 1ull << 53);
+}
+
+uint64_t tally_count(const struct tally_row *row) { return sum_of(row->count, row->more_count); }
+uint64_t tally_bytes(const struct tally_row *row) { return sum_of(row->bytes, row->more_bytes); }
+
 void tally_add(struct tally *t, uint64_t key, const struct obs_fragment *f)
 {
 	struct tally_row *row = tally_at(t, key);
 
-	if (!row)
-		return;
+	if (row)
+		tally_row_add(row, f);
+}
+
+void tally_row_add(struct tally_row *row, const struct obs_fragment *f)
+{
 	if (row->count < TALLY_EXAMPLES)
 		row->example[row->count] = f->address;
 	row->count++;
 	row->bytes += f->size;
+	if (f->sampled) {
+		row->more_count += f->weight - 1;
+		row->more_bytes += f->weight * (double)f->alike - (double)f->size;
+		row->sampled++;
+		row->estimated = true;
+	}
 	if (f->size > row->largest)
 		row->largest = f->size;
 	if (f->time < row->oldest)
@@ -77,6 +105,10 @@ void tally_merge(struct tally_row *to, const struct tally_row *from)
 		to->example[to->count + i] = from->example[i];
 	to->count += from->count;
 	to->bytes += from->bytes;
+	to->more_count += from->more_count;
+	to->more_bytes += from->more_bytes;
+	to->sampled += from->sampled;
+	to->estimated |= from->estimated;
 	if (from->largest > to->largest)
 		to->largest = from->largest;
 	if (from->oldest < to->oldest)
@@ -85,7 +117,9 @@ void tally_merge(struct tally_row *to, const struct tally_row *from)
 
 static bool bigger(const struct tally_row *x, const struct tally_row *y)
 {
-	return x->bytes != y->bytes ? x->bytes > y->bytes : x->key < y->key;
+	uint64_t bytes = tally_bytes(x), others = tally_bytes(y);
+
+	return bytes != others ? bytes > others : x->key < y->key;
 }
 
 static void swap(struct tally_row *x, struct tally_row *y)

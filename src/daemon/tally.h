@@ -5,6 +5,8 @@
  * one first: O(log n) each.
  *
  *	index, by hash ─> row 0 | row 1 | … as they came      ordered: the heap: `left` rows | taken, the last one first
+ *
+ * A fragment that was sampled counts as often as it stands for: then the sums are estimates.
  */
 #ifndef DAEMON_TALLY_H
 #define DAEMON_TALLY_H
@@ -18,7 +20,10 @@
 enum { TALLY_MAX = 1 << 15, TALLY_EXAMPLES = 3 };
 
 struct tally_row {
-	uint64_t key, count, bytes;
+	uint64_t key, count, bytes;	/* of fragments, each for itself */
+	double more_count, more_bytes;	/* what sampled ones stand for beyond themselves */
+	uint64_t sampled;		/* of `count` */
+	bool estimated;			/* some were, or it is a rest that was not */
 	uint64_t largest, oldest;	/* oldest: CLOCK_REALTIME, OBS_UNKNOWN: not known */
 	uint64_t example[TALLY_EXAMPLES];	/* addresses, the first ones */
 	uint32_t text, text_len;	/* the user's: where its name lies */
@@ -36,6 +41,11 @@ struct tally {
 /** The row of a key, made with zeros; NULL: no memory. Valid until the next call. */
 struct tally_row *tally_at(struct tally *t, uint64_t key);
 void tally_add(struct tally *t, uint64_t key, const struct obs_fragment *f);
+/** Of a row, with what its sampled ones stand for. */
+uint64_t tally_count(const struct tally_row *row);
+uint64_t tally_bytes(const struct tally_row *row);
+/** The same into one row, which is nobody's. */
+void tally_row_add(struct tally_row *row, const struct obs_fragment *f);
 /** Adds a row's sums to another. */
 void tally_merge(struct tally_row *to, const struct tally_row *from);
 /** A piece of the way to tally_pop(), some 10 us; true: it is done. The end of adding. */

@@ -154,7 +154,9 @@ uint64_t mem_features(const struct mem_manager_ops *ops, unsigned domain)
 		features |= FEATURE_STACKS | FEATURE_SITES;
 	else if (c->track == 1 || domain == MEM_SHM || (debugs && !c->track_set))
 		features |= FEATURE_SITES;
-	if (features && (c->debug || debugs))
+	else if (c->track == 3 && !(ops->flags & MEM_OWN_MEMORY))
+		features |= FEATURE_SAMPLED;
+	if (features & FEATURE_SITES && (c->debug || debugs))
 		features |= FEATURE_GUARDS;
 	if (c->safety_abort)
 		features |= FEATURE_ABORT;

@@ -19,6 +19,7 @@
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
 #include "mem/front/own_fast.h"
+#include "mem/front/sampled.h"
 #include "mem/front/starts.h"
 #include "mem/init.h"
 #include "mem/meta/meta.h"
@@ -367,6 +368,7 @@ static int make(struct pool *p, const struct mem_manager *manager)
 	int rc = 0;
 
 	mem_pkg_shards = mem_shards(0, MEM_PKG, manager);
+	pkg_sample_every(mem_conf()->sample);
 	for (unsigned k = 0; rc == 0 && k < mem_pkg_shards; k++) {
 		p[k] = (struct pool){ .manager = manager, .ops = manager->pkg, .home = p, .data_file = { .fd = -1 } };
 		p[k].features = mem_features(p->ops, MEM_PKG);
@@ -536,7 +538,8 @@ COLD bool mem_pkg_get_ready(void)
 /* An operator has asked for other features: a store of ours, at our next call. */
 COLD void mem_pkg_follow(struct pool *p)
 {
-	const uint64_t tracks = FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS;
+	const uint64_t tracks =
+		FEATURE_SITES | FEATURE_STACKS | FEATURE_GUARDS | (pool_keeps_own(p) ? 0 : FEATURE_SAMPLED);
 
 	if (!mem_pkg_self.inside)	/* a signal handler has interrupted a call: the next one does it */
 		pkg_magazines_follow(p, FEATURES_ALWAYS | (mem_can_track(p->ops) ? tracks : 0));
@@ -575,7 +578,7 @@ void mem_pkg_at_exit(void)
 		return;
 	for (unsigned k = 0; k < mem_pkg_shards; k++) {
 		atomic_store_explicit(&p[k].live->state, POOL_EXITED, memory_order_release);
-		if (p[k].seen && !(p->features & (FEATURE_SITES | FEATURE_STACKS)) && !mem_conf()->keep_exited)
+		if (p[k].seen && !(p->features & FEATURES_TRACK) && !mem_conf()->keep_exited)
 			unlink(p[k].path);
 	}
 }
@@ -663,7 +666,7 @@ OWN_CALL void own_free(void *p, const struct mem_site *site, const void *caller)
 
 LONG_CALL void *malloc_front(size_t size, const struct mem_site *site, const void *caller)
 {
-	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller };
+	const struct front_call call = { &mem_pkg_pool, NULL, site, caller, FRONT_MISSED, NULL };
 
 	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(&call, 16, size) : not_ready();
 }
@@ -713,7 +716,7 @@ void *mem_pkg_mallocxz(size_t size, const struct mem_site *site)
 	ptr = magazine_recorded_zeros(size, site, __builtin_return_address(0));
 	if (ptr)
 		return ptr;
-	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : not_ready();
+	return LIKELY(ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO | FRONT_MISSED), 16, size) : not_ready();
 }
 
 void *mem_pkg_memalign(size_t align, size_t size, const struct mem_site *site)

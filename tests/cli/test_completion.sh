@@ -19,7 +19,7 @@ offers() {	# LINE WORDS: exactly these, in any order
 offers 'mmctl sta' 'stats status'
 offers 'mmctl ma' 'manager'
 offers 'mmctl run --tr' '--track'
-offers 'mmctl run --track s' 'sites stacks'
+offers 'mmctl run --track s' 'sampled sites stacks'
 offers 'mmctl run mmc' 'mmctl'
 offers "mmctl run ls $T/no" ''
 offers 'mmctl manager ' 'get list reset set'

@@ -113,6 +113,28 @@ run dump pkg --leaks -o json
 holds 10 '"evidence":\["at_exit"\]'
 python3 -c 'import json,sys; assert len(json.load(open(sys.argv[1]))["fragments"]) == 3' "$T/out" || bad 'no JSON of 3 fragments'
 
+# Of samples: what is told is marked as estimated, and a leak is named by its stack.
+MEMAPI_TRACK=sampled MEMAPI_SAMPLE=4K app_start pkg=5000,100 sites=1
+run stats pkg --pid "$app"
+holds 0 "^pkg:$app:1 .* sampled\$"
+run summary pkg --pid "$app"
+holds 0 '^ *~[0-9]+ +~[0-9]+ .*app\.c:[0-9]+ many < main < ' ' total$'
+says '~: estimated from allocations that were sampled'
+grep -q '+0x' "$T/out" && bad "a stack's number as an address: $(cat "$T/out")"
+run dump pkg --pid "$app" --used --site many -n 1
+holds 0 '^POOL +ADDRESS +SIZE +REQUESTED +WEIGHT' "^pkg:$app:1 .* [0-9]+ +100 +[0-9]+\.?[0-9]* +used .*app\.c:[0-9]+ many < main < "
+run track off pkg --pid "$app"
+holds 0 "^pkg:$app:1  off\$"
+run track sampled pkg --pid "$app"
+holds 0 "^pkg:$app:1  sampled\$"
+run track sampled shm
+holds 1
+says 'always has its ledger'
+kill -9 "$app"
+run leaks pkg --pid "$app"
+holds 10 "^at_exit +pkg:$app:1 +~[0-9]+ +~[0-9]+ .*app\.c:[0-9]+ many < main < "
+says '~: estimated from allocations that were sampled'
+
 # A leak that grows under the eyes of mmd.
 app_start grow
 for _ in $(seq 20); do

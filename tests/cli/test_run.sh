@@ -62,7 +62,7 @@ gives 2 </dev/null
 says 'MEMAPI_PKG_SIZE: "1" found, allowed: 0, or 64K'
 run --track loud true
 gives 2 </dev/null
-says '`loud` is not what is allowed: off on sites stacks'
+says '`loud` is not what is allowed: off on sites stacks sampled'
 MEMAPI_CONFIG=$T/none run true
 gives 2 </dev/null
 says "$T/none: No such file or directory"

@@ -160,10 +160,10 @@ shm:a:1  0x350000003000  4096       4096  used   12.5  98 registrar (dead)  load
 END
 run dump shm -o csv
 gives 0 <<'END'
-pool,address,size,requested,state,age,stamp,owner_pid,owner_command,owner_alive,file,line,function,module
-shm:a:1,0x350000001000,64,64,used,12.5,7,99,registrar,true,src/main.c,120,save,reg
-shm:a:1,0x350000002000,128,128,used,12.5,7,,,,,,,
-shm:a:1,0x350000003000,4096,4096,used,12.5,7,98,/usr/sbin/registrar,false,,,load,lib.so
+pool,address,size,requested,weight,state,age,stamp,owner_pid,owner_command,owner_alive,file,line,function,module
+shm:a:1,0x350000001000,64,64,,used,12.5,7,99,registrar,true,src/main.c,120,save,reg
+shm:a:1,0x350000002000,128,128,,used,12.5,7,,,,,,,
+shm:a:1,0x350000003000,4096,4096,,used,12.5,7,98,/usr/sbin/registrar,false,,,load,lib.so
 END
 run dump shm -o ndjson
 gives 0 <<END
@@ -259,8 +259,8 @@ $s1
 END
 run leaks pkg -o csv
 gives 10 <<'END'
-evidence,pool,count,bytes,oldest,rate,owner_pid,owner_command,owner_alive,file,line,function,module,samples,interval,figures
-growing,pkg:99:1,3,192,3600,12.5,,,,src/main.c,120,save,reg,3,10,64 128 150 192
+evidence,pool,count,bytes,oldest,rate,owner_pid,owner_command,owner_alive,file,line,function,module,samples,interval,figures,estimated,sampled
+growing,pkg:99:1,3,192,3600,12.5,,,,src/main.c,120,save,reg,3,10,64 128 150 192,,
 END
 sent <<'END'
 leaks {"domain":"pkg","limit":1000}
@@ -360,8 +360,8 @@ BYTES  COUNT  LARGEST  OLDEST  SITE
 END
 run summary shm --by module -o csv -n 5
 gives 0 <<'END'
-bytes,count,largest,oldest,key
-192,3,64,,reg
+bytes,count,largest,oldest,key,estimated,sampled
+192,3,64,,reg,,
 END
 run summary shm --by module
 gives 0 <<'END'

@@ -40,7 +40,7 @@ wrong '--used takes no argument' dump pkg --used=yes
 wrong '--output: `yaml` is none of table, json, csv, ndjson' stats -o yaml
 wrong '--timeout: `0` is no number of seconds' stats -t 0
 wrong '--timeout: `nan` is no number of seconds' stats -t nan
-wrong '`maybe` is not off|on|sites|stacks' track maybe
+wrong '`maybe` is not off|on|sites|stacks|sampled' track maybe
 wrong 'pool drop: NAME is missing' pool drop
 wrong 'shm: the domain is pkg already' manager set fm shm --domain pkg
 wrong 'call: the parameters are no JSON object or array: {' call stats '{'

@@ -41,7 +41,9 @@ static const char *error_of(const char *text, size_t len)
 
 Test(errors, a_bad_value_is_told_with_what_is_allowed)
 {
-	SAYS("\n\nmemory.track = yes\n", "FILE:3: memory.track: \"yes\" found, allowed: off, sites, stacks");
+	SAYS("\n\nmemory.track = yes\n", "FILE:3: memory.track: \"yes\" found, allowed: off, sites, stacks, sampled");
+	SAYS("memory.sample = 1", "FILE:1: memory.sample: \"1\" found, allowed: 1K to 1G, in bytes or with K, M, G or T");
+	SAYS("memory.sample = often", "FILE:1: memory.sample: \"often\" found, allowed: 1K to 1G, in bytes or with K, M, G or T");
 	SAYS("memory.debug = maybe", "FILE:1: memory.debug: \"maybe\" found, allowed: no, yes");
 	SAYS("memory.safety = no", "FILE:1: memory.safety: \"no\" found, allowed: report, abort");
 	SAYS("memory.shm.on_death = burn",
@@ -111,7 +113,7 @@ Test(errors, an_unknown_key_is_told_with_its_neighbours)
 	SAYS("memory = fm",
 	     "FILE:1: memory: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, "
 	     "memory.pkg.size, memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, "
-	     "memory.shm.on_death, memory.debug, memory.track, "
+	     "memory.shm.on_death, memory.debug, memory.track, memory.sample, "
 	     "memory.magazines, memory.safety, memory.keep_exited, memory.module_path");
 	SAYS("[pool.big]\nmemory.manager = fm", "FILE:2: [pool.big] memory.manager: unknown key, allowed: " POOL_KEYS);
 }
@@ -157,15 +159,15 @@ Test(errors, a_line_that_is_none_is_told_and_the_first_error_wins)
 {
 	SAYS("memory.debug = no\nwhat is this\nmemory.track = x", "FILE:2: \"what is this\" found, "
 								  "allowed: KEY = VALUE, [SECTION], or a comment");
-	SAYS("memory.track = x\nwhat is this", "FILE:1: memory.track: \"x\" found, allowed: off, sites, stacks");
+	SAYS("memory.track = x\nwhat is this", "FILE:1: memory.track: \"x\" found, allowed: off, sites, stacks, sampled");
 	SAYS("memory.debug = no # fast",
 	     "FILE:1: \"no # fast\" found, allowed: a comment on a line of its own, or after \" ;\"");
 	SAYS("memory.debug = no\n\tmemory.track = x\n",
-	     "FILE:2: memory.track: \"x\" found, allowed: off, sites, stacks");
-	SAYS("memory.track = \033[2J\a\n", "FILE:1: memory.track: \"?[2J?\" found, allowed: off, sites, stacks");
+	     "FILE:2: memory.track: \"x\" found, allowed: off, sites, stacks, sampled");
+	SAYS("memory.track = \033[2J\a\n", "FILE:1: memory.track: \"?[2J?\" found, allowed: off, sites, stacks, sampled");
 	SAYS("memory.track = 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890",
 	     "FILE:1: memory.track: \"01234567890123456789012345678901234567890123456789012345678901234567890123456789…\" "
-	     "found, allowed: off, sites, stacks");
+	     "found, allowed: off, sites, stacks, sampled");
 }
 
 Test(errors, a_file_that_is_no_text_is_refused)
@@ -237,9 +239,9 @@ Test(errors, environment_and_command_line_say_which_of_them_it_was)
 		{ "memory.track=yes" }, { "memory.size=1" }, { "memory.track" }, { "x=1" }
 	};
 	static const char *const said[] = {
-		"--memory.track: \"yes\" found, allowed: off, sites, stacks",
+		"--memory.track: \"yes\" found, allowed: off, sites, stacks, sampled",
 		"--memory.size: unknown key, allowed: memory.manager, memory.pkg.manager, memory.shm.manager, memory.pkg.size, "
-		"memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, "
+		"memory.shm.size, memory.shards, memory.pkg.shards, memory.shm.shards, memory.shm.pool, memory.shm.on_death, memory.debug, memory.track, memory.sample, "
 		"memory.magazines, memory.safety, "
 		"memory.keep_exited, memory.module_path",
 		"--memory.track: no value found, allowed: --memory.track=VALUE",

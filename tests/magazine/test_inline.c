@@ -54,7 +54,11 @@ void __wrap_mem_pkg_free(void *p, const struct mem_site *site)
 /* A handler that interrupts the holder of the lock is refused. */
 static void on_fault(const struct mem_fault_report *report) { faults += report->kind != MEM_DEADLOCK; }
 
-static void come(void) { come_apart(manager, "off", on_fault); }
+static void come(void)
+{
+	setenv("MEMAPI_SAMPLE", "4K", 1);	/* for those that switch it on: one take of 4 or 5 is looked at */
+	come_apart(manager, "off", on_fault);
+}
 
 static bool sound(void)
 {
@@ -300,6 +304,118 @@ static void each_thread_is_served(void)
 	CHECK(sound());
 }
 
+/* ---- samples ---- */
+
+static void begin_to_sample(void)
+{
+	warm_up();
+	CHECK(obs_track(own_pool(), OBS_SAMPLED) == 0);
+	warm_up();
+}
+
+/* Calls are those that are looked at, and not all. Of PAIRS that were made just now. */
+static bool sampling(void) { return served ? mallocs > PAIRS / 20 && mallocs < PAIRS / 2 : mallocs == PAIRS; }
+
+static bool count_sampled(const struct obs_fragment *f, void *arg)
+{
+	*(unsigned *)arg += f->state == OBS_USED && f->sampled;
+	return true;
+}
+
+static unsigned samples(void)
+{
+	unsigned found = 0;
+	uint64_t at = 0;
+
+	CHECK(own_pool());
+	do
+		CHECK(obs_records(own_pool(), &at, 100000, count_sampled, &found) == 0);
+	while (at);
+	return found;
+}
+
+/* What is kept finds what the pair before it has freed: of 4000 times 64 bytes 62 are samples, give or take 8. */
+static void what_is_due_calls_and_all_others_are_served(void)
+{
+	static void *kept[4 * PAIRS];
+	struct obs_stats before;
+
+	begin_to_sample();
+	pairs(PAIRS);
+	CHECK(sampling());
+	before = seen();
+	for (unsigned i = 0; i < 4 * PAIRS; i++) {
+		pkg_free(pkg_malloc(64));
+		CHECK((kept[i] = pkg_malloc(64)) != NULL);
+	}
+	CHECK(seen().fragments == before.fragments + 4 * PAIRS);
+	CHECK(seen().stamp == before.stamp + 8 * PAIRS);
+	CHECK(samples() > 25 && samples() < 120);
+	CHECK(sound());
+	for (unsigned i = 0; i < 4 * PAIRS; i++)
+		pkg_free(kept[i]);
+	CHECK(samples() == 0 && seen().fragments == before.fragments);
+	CHECK(obs_track(own_pool(), OBS_OFF) == 0);
+	warm_up();
+	pairs(PAIRS);
+	CHECK(without_calls());
+	CHECK(sound());
+}
+
+static void a_child_samples_too(void)
+{
+	pid_t pid;
+
+	begin_to_sample();
+	pid = fork();
+	if (!pid) {
+		warm_up();
+		pairs(PAIRS);
+		_exit(!sampling() || !sound());
+	}
+	CHECK(status_of(pid) == 0);
+	mallocs = 0;
+	pairs(PAIRS);
+	CHECK(sampling());
+}
+
+#ifdef STEP_BY_STEP
+enum { TRAP_FLAG = 0x100, HANDLED = 17 };
+
+static void on_step(int sig)
+{
+	void *p;
+
+	(void)sig;
+	if (++came % HANDLED)
+		return;
+	p = pkg_malloc(64);
+	if (p)
+		memset(p, 0xa5, 64);
+	pkg_free(p);
+}
+
+/* At any instruction: a handler may take the one that is due before the way is closed, and so open it. */
+static void a_handler_leaves_the_way_as_it_should_be(void)
+{
+	struct sigaction action = { .sa_handler = on_step };
+
+	begin_to_sample();
+	CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; orq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"
+			 : : "i"(TRAP_FLAG) : "cc", "memory");
+	for (unsigned i = 0; i < PAIRS / 4; i++)
+		pkg_free(pkg_malloc(64));
+	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"
+			 : : "i"(~TRAP_FLAG) : "cc", "memory");
+	CHECK(came > PAIRS / 4);
+	mallocs = 0;
+	pairs(PAIRS);
+	CHECK(sampling());
+	CHECK(sound());
+}
+#endif
+
 static const struct { const char *name; void (*run)(void); } tests[] = {
 	{ "a_pair_needs_no_call", a_pair_needs_no_call },
 	{ "every_size_is_served_whole", every_size_is_served_whole },
@@ -310,6 +426,11 @@ static const struct { const char *name; void (*run)(void); } tests[] = {
 	{ "a_child_of_any_kind_finds_out", a_child_of_any_kind_finds_out },
 	{ "a_handler_in_between_does_no_harm", a_handler_in_between_does_no_harm },
 	{ "each_thread_is_served", each_thread_is_served },
+	{ "what_is_due_calls_and_all_others_are_served", what_is_due_calls_and_all_others_are_served },
+	{ "a_child_samples_too", a_child_samples_too },
+#ifdef STEP_BY_STEP
+	{ "a_handler_leaves_the_way_as_it_should_be", a_handler_leaves_the_way_as_it_should_be },
+#endif
 };
 
 int main(int argc, char **argv)

@@ -130,6 +130,36 @@ static void what_is_written_after_the_free_leads_nobody(void)
 	CHECK(agree());
 }
 
+/*
+ * What is free is 16 bytes larger than what is asked for, which is too little to be cut off. The manager gives it
+ * whole; it is freed to where there is no room, and would be asked for where there is none: each pair a call of the
+ * manager.
+ */
+static void what_the_manager_gave_larger_is_taken_again(void)
+{
+	enum { MANY = 200 };
+	void *larger[MANY], *between[MANY], *p;
+	uint64_t cached;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		larger[i] = pkg_malloc(80);
+		between[i] = pkg_malloc(80);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		pkg_free(larger[i]);
+	pkg_free(pkg_malloc(64));
+	cached = seen().cached;
+	p = pkg_malloc(64);
+	CHECK(seen().cached < cached);
+	CHECK(pkg_usable(p) >= 64);
+	CHECK(agree());
+	pkg_free(p);
+	for (unsigned i = 0; i < MANY; i++)
+		pkg_free(between[i]);
+	CHECK(faults == 0);
+	CHECK(agree());
+}
+
 /* Bytes of the user that look like a cached fragment's are the user's. */
 static void what_was_cached_once_is_not_cached_for_ever(void)
 {
@@ -959,6 +989,7 @@ static void a_realloc_of_what_is_cached_is_a_fault(void)
 /* `alone`: says how many fragments are inside of a process of one thread, which one under ThreadSanitizer is not. */
 static const struct { const char *name; void (*run)(void); bool alone; } tests[] = {
 	{ "what_is_freed_is_told_as_cached_and_handed_out_next", what_is_freed_is_told_as_cached_and_handed_out_next, true },
+	{ "what_the_manager_gave_larger_is_taken_again", what_the_manager_gave_larger_is_taken_again, false },
 	{ "a_second_free_is_found", a_second_free_is_found, false },
 	{ "what_is_written_after_the_free_leads_nobody", what_is_written_after_the_free_leads_nobody, false },
 	{ "what_is_taken_is_recorded_anew", what_is_taken_is_recorded_anew, true },

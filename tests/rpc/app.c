@@ -24,7 +24,8 @@
 
 static void *kept;			/* so that no compiler drops an allocation */
 
-static int many(const char *word, bool shared)
+/* Not inlined: stacks have its name. */
+__attribute__((noinline)) static int many(const char *word, bool shared)
 {
 	char *end;
 	unsigned long count = strtoul(word + 4, &end, 10), size = strtoul(end + 1, NULL, 10);

@@ -86,7 +86,7 @@ def sums_are_of_all_shards(p):
         for by, counts in (("site", [OWN, 10]), ("module", [OWN + 10]), ("owner", [OWN, 10]), ("size", [OWN, 10])):
             r = c.call("summary", domain="shm", pool="table", by=by)
             check(sorted((x["count"] for x in r["rows"]), reverse=True) == counts, by, r)
-            check(r["total"] == {"count": OWN + 10, "bytes": used}, by, r)
+            check(r["total"] == {"count": OWN + 10, "bytes": used, "estimated": False, "sampled": 0}, by, r)
         r = c.call("leaks", domain="shm", pool="table", evidence="owner_dead")["suspects"]
         check(len(r) == 1 and r[0]["count"] == 10 and r[0]["site"]["line"] == 11, r)
         check(r[0]["owner"] == {"pid": DEAD, "command": "worker", "alive": False}, r)

@@ -333,8 +333,8 @@ def wrong_parameters_say_what_is_right(p):
                 ("dump", {"domain": "shm", "cursor": "garbled"}, "cursor", "next"),
                 ("dump", {"domain": "shm", "cursor": "0-0-00000000-shm:x:1"}, "cursor", "next"),
                 ("dump", {"domain": "shm", "older_than": -1}, "older_than", "0 or more"),
-                ("track", {"mode": "on"}, "mode", ["off", "sites", "stacks"]),
-                ("track", {}, "mode", ["off", "sites", "stacks"]),
+                ("track", {"mode": "on"}, "mode", ["off", "sites", "stacks", "sampled"]),
+                ("track", {}, "mode", ["off", "sites", "stacks", "sampled"]),
                 ("summary", {"domain": "shm", "by": "moon"}, "by", ["site", "module", "size", "owner"]),
                 ("ping", {"x": 1}, "x", []),
                 ("stats", {"Domain": "pkg"}, "Domain", ["domain", "pid", "pool"])):
@@ -583,7 +583,7 @@ def a_wrong_configuration_creates_nothing(p):
     for text, args, words in (
             ("memory.manager = fm\nmemory.managr = fm\n", [], ["mmd.conf:2", "memory.managr", "memory.manager"]),
             ("memory.manager = nonesuch\n", [], ["mmd.conf:1", "memory.manager", "nonesuch", "fm"]),
-            ("memory.track = maybe\n", [], ["mmd.conf:1", "memory.track", "maybe", "off", "sites", "stacks"]),
+            ("memory.track = maybe\n", [], ["mmd.conf:1", "memory.track", "maybe", "off", "sites", "stacks", "sampled"]),
             ("control.group = no-such-group\n", [], ["mmd.conf:1: control.group", "no-such-group"]),
             ("", ["-x", "nonesuch"], ["-x", "nonesuch", "fm"]),
             ("", ["-m", "much"], ["-m", "much"])):
@@ -823,10 +823,12 @@ MEMBERS = {				# design: what each result must have; a list: of rows
                          "max_used", "free", "cached", "fragments", "free_fragments", "largest_free", "failures", "untracked", "tracking"}],
               "total": {"size", "used", "real_used", "max_used", "free", "cached", "fragments", "free_fragments",
                         "largest_free", "failures", "untracked"}},
-    "dump": {"fragments": [{"pool", "address", "size", "requested", "state", "site", "owner", "age", "stamp"}], "next": None,
+    "dump": {"fragments": [{"pool", "address", "size", "requested", "state", "site", "owner", "age", "stamp", "weight"}], "next": None,
              "pause_us": None},
-    "summary": {"rows": [{"key", "count", "bytes", "largest", "oldest"}], "total": {"count", "bytes"}},
-    "leaks": {"suspects": [{"evidence", "pool", "site", "owner", "count", "bytes", "oldest", "rate", "examples"}], "next": None},
+    "summary": {"rows": [{"key", "count", "bytes", "estimated", "sampled", "largest", "oldest"}],
+                "total": {"count", "bytes", "estimated", "sampled"}},
+    "leaks": {"suspects": [{"evidence", "pool", "site", "owner", "count", "bytes", "estimated", "sampled", "oldest", "rate",
+                            "examples"}], "next": None},
     "check": {"pools": [{"pool", "ok", "walked", "counted", "errors"}]},
     "failures": {"failures": [{"time", "pool", "pid", "site", "requested", "free", "largest_free", "verdict"}]},
     "track": {"pools": [{"pool", "tracking"}]},
@@ -959,7 +961,7 @@ def rows_have_what_was_promised(p):
         check([r["pool"] for r in c.call("stats", pid=a.pid)["pools"]] == ["pkg:%d:1" % a.pid, "shm:%d:1" % a.pid])
         check([r["pool"] for r in c.call("stats", pool="shm:default:1")["pools"]] == ["shm:default:1"])
         summary = c.call("summary", domain="shm", pid=a.pid)
-        check(summary["total"] == {"count": 210, "bytes": shm["used"]}, summary)
+        check(summary["total"] == {"count": 210, "bytes": shm["used"], "estimated": False, "sampled": 0}, summary)
         check([r["count"] for r in summary["rows"]] == [200, 10], summary)
         site = summary["rows"][0]["site"]
         check(site["file"].endswith("app.c") and site["function"] == "many" and site["module"] == "core", site)
@@ -971,7 +973,7 @@ def rows_have_what_was_promised(p):
 
 @test
 def what_watching_costs_is_measured_once(p):
-    modes = ["libc", "off", "sites", "stacks", "guards", "no magazines", "shm"]
+    modes = ["libc", "off", "sites", "stacks", "sampled stacks", "guards", "no magazines", "shm"]
     rc, err, out = p.run("--costs")
     check(rc == 0 and [line[:14].strip() for line in out.splitlines()] == modes, rc, err, out)
     p.start()
@@ -1078,8 +1080,32 @@ def an_untracked_heap_is_walked(p):
         check([(r["key"], r["count"]) for r in rows] == [("untracked", 500)], rows)
         r = c.call("track", mode="sites", pid=a.pid)
         check(r["pools"] == [{"pool": "pkg:%d:1" % a.pid, "tracking": "sites"}], r)
-        e = c.error("track", mode="off", domain="shm")
-        check(e["code"] == -32602 and e["data"]["param"] == "mode" and e["data"]["allowed"] == ["sites", "stacks"], e)
+        for mode in ("off", "sampled"):
+            e = c.error("track", mode=mode, domain="shm")
+            check(e["code"] == -32602 and e["data"]["param"] == "mode" and e["data"]["allowed"] == ["sites", "stacks"], e)
+
+
+@test
+def estimates_are_told_as_such(p):
+    p.start()
+    a = p.app("pkg=20000,500", MEMAPI_TRACK="sampled", MEMAPI_SAMPLE="64K")
+    with p.client() as c:
+        pool = c.call("stats", domain="pkg", pid=a.pid)["pools"][0]
+        check(pool["tracking"] == "sampled" and pool["fragments"] == 20000 and pool["untracked"] < 20000, pool)
+        summary = c.call("summary", domain="pkg", pid=a.pid)
+        rows = [r for r in summary["rows"] if r["key"] != "untracked"]
+        check(rows and all(r["estimated"] and r["sampled"] > 0 for r in rows), rows)
+        n, count = sum(r["sampled"] for r in rows), sum(r["count"] for r in rows)
+        check(n == 20000 - pool["untracked"], n, pool)
+        check(abs(count - 20000) < 20000 * 5 / n ** 0.5, n, count)		# 5 deviations, 154 samples
+        check(summary["total"]["estimated"] and summary["total"]["count"] >= 20000, summary["total"])
+        for site in (r["site"] for r in rows):		# a stack is no address, and has the names of its functions
+            check("address" not in site and site["stack"].startswith("0x") and site["function"].startswith("many < main"), site)
+        for name in ("many", rows[0]["site"]["stack"]):
+            check(len(pages(c, domain="pkg", pid=a.pid, state="used", site=name)) == n, name)
+        check(not pages(c, domain="pkg", pid=a.pid, site="man") and not pages(c, domain="pkg", pid=a.pid, site="main"))
+        weights = [f["weight"] for f in pages(c, domain="pkg", pid=a.pid, state="used") if f["weight"]]
+        check(len(weights) == n and all(abs(w - 128) < 10 for w in weights), weights)
 
 
 @test

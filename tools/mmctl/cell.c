@@ -55,7 +55,7 @@ static bool site(struct json_object *v)
 
 	return json_object_is_type(v, json_type_object) && text_or_null(member(v, "file")) &&
 	       text_or_null(member(v, "function")) && text_or_null(member(v, "module")) &&
-	       text_or_null(member(v, "address")) && (!line || whole(line));
+	       text_or_null(member(v, "address")) && text_or_null(member(v, "stack")) && (!line || whole(line));
 }
 
 static bool owner(struct json_object *v)
@@ -314,6 +314,11 @@ static bool alarming(const struct column *c, struct json_object *v)
 					    !strcmp(json_object_get_string(v), "damaged"));
 }
 
+static bool estimated(const struct column *c, struct json_object *row, struct json_object *value)
+{
+	return c->estimates && value && json_object_get_boolean(member(row, "estimated"));
+}
+
 void cell_table(const struct column *c, struct json_object *row, bool human, struct text *to, struct cell *ret)
 {
 	struct json_object *value = member(row, c->member), *other = c->other ? member(row, c->other) : NULL;
@@ -323,7 +328,7 @@ void cell_table(const struct column *c, struct json_object *row, bool human, str
 	if (c->kind == SITE_OF && !value && other)
 		ret->width = safe(to, other);
 	else
-		ret->width = table_one(c, value, human, to);
+		ret->width = (estimated(c, row, value) ? plain(to, "~") : 0) + table_one(c, value, human, to);
 	if (c->other && c->kind != SITE_OF && !json_object_equal(value, other)) {
 		ret->width += plain(to, "/") + table_one(c, other, human, to);
 		ret->red = true;

@@ -51,6 +51,8 @@ enum exit_code show(struct mmctl *m, const char *member, const struct column *co
 enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char *member, const struct column *columns,
 			 const char *total);
 
+/** Of a table with estimates: what the ~ is. */
+void say_estimated(const struct mmctl *m);
 /** Say the pool and the reason of each row that has both: what an answer could not tell. */
 void say_errors(struct json_object *list);
 /** The same of rows that are about something else: `member` names it. */

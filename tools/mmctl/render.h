@@ -61,6 +61,7 @@ struct column {
 	unsigned elastic;		/* columns to which a narrow terminal may cut it; 0: it is never cut */
 	unsigned spare;			/* a terminal that is narrower still leaves out 1 first, then 2, …; 0: never */
 	bool hidden;			/* in CSV, not in a table */
+	bool estimates;			/* a table puts a ~ before it where the row says that it is estimated */
 	bool wraps;			/* an elastic one, the last: instead of being cut it goes on in lines below */
 	const char *other;		/* numbers: second member; a table shows a/b where they differ, CSV both.
 					 * sites: a string that a table shows where the site is null */

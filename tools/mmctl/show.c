@@ -109,13 +109,16 @@ enum exit_code show_rows(struct mmctl *m, struct json_object *result, const char
 enum exit_code show(struct mmctl *m, const char *member, const struct column *columns, const char *total,
 		    const char *none)
 {
-	struct json_object *result, *rows = NULL, *groups = NULL;
+	struct json_object *result, *rows = NULL, *groups = NULL, *estimated = NULL;
 	enum exit_code code = ask_own(m, &result);
 
 	if (code)
 		return code;
 	code = show_rows(m, result, member, columns, total);
 	json_at(result, member, &rows);
+	if (!code && json_at(result, "total.estimated", &estimated) &&
+	    json_object_get_boolean(estimated))
+		say_estimated(m);
 	if (!code && none && m->style.format == TABLE && !json_object_array_length(rows))
 		say("%s", none);
 	if (!code && !m->cmd.limit && json_at(result, "groups", &groups) &&
@@ -123,6 +126,12 @@ enum exit_code show(struct mmctl *m, const char *member, const struct column *co
 		say("%zu of %ju groups are shown", json_object_array_length(rows), (uintmax_t)json_object_get_uint64(groups));
 	json_object_put(result);
 	return code;
+}
+
+void say_estimated(const struct mmctl *m)
+{
+	if (m->style.format == TABLE)
+		say("~: estimated from allocations that were sampled");
 }
 
 void say_errors(struct json_object *list) { say_reasons(list, "pool"); }

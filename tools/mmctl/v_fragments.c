@@ -10,11 +10,13 @@
 
 #include "ctl/method.h"
 
-#define FRAGMENT_COLUMNS \
+/* Only private fragments are sampled. */
+#define FRAGMENT_COLUMNS(of_shm) \
 	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12, .spare = 3 }, \
 	{ .head = "ADDRESS", .member = "address", .kind = TEXT_OF }, \
 	{ .head = "SIZE", .member = "size", .kind = BYTES_OF }, \
 	{ .head = "REQUESTED", .member = "requested", .kind = BYTES_OF, .spare = 1 }, \
+	{ .head = "WEIGHT", .member = "weight", .kind = NUMBER_OF, .may_lack = true, .spare = 1, .hidden = (of_shm) }, \
 	{ .head = "STATE", .member = "state", .kind = TEXT_OF, .spare = 2 }, \
 	{ .head = "AGE", .member = "age", .kind = SECONDS_OF }, \
 	{ .head = "STAMP", .member = "stamp", .kind = COUNT_OF, .may_lack = true, .hidden = true }, \
@@ -22,18 +24,20 @@
 	{ .head = "SITE", .member = "site", .kind = SITE_OF, .elastic = 24 }, \
 	{ 0 }
 
-static const struct column fragment_columns[] = { FRAGMENT_COLUMNS };
+#define ESTIMATE_COLUMNS \
+	{ .head = "ESTIMATED", .member = "estimated", .kind = TRUTH_OF, .may_lack = true, .hidden = true }, \
+	{ .head = "SAMPLED", .member = "sampled", .kind = COUNT_OF, .may_lack = true, .hidden = true }
 
-static const struct column suspected_columns[] = {
-	{ .head = "EVIDENCE", .member = "evidence", .kind = WORDS_OF },
-	FRAGMENT_COLUMNS,
-};
+#define SUSPECTED_COLUMNS(of_shm) { .head = "EVIDENCE", .member = "evidence", .kind = WORDS_OF }, FRAGMENT_COLUMNS(of_shm)
+
+static const struct column fragment_columns[][11] = { { FRAGMENT_COLUMNS(false) }, { FRAGMENT_COLUMNS(true) } };
+static const struct column suspected_columns[][12] = { { SUSPECTED_COLUMNS(false) }, { SUSPECTED_COLUMNS(true) } };
 
 static const struct column suspect_columns[] = {
 	{ .head = "EVIDENCE", .member = "evidence", .kind = TEXT_OF },
 	{ .head = "POOL", .member = "pool", .kind = TEXT_OF, .elastic = 12 },
-	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
-	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF, .estimates = true },
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF, .estimates = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .spare = 2 },
 	{ .head = "RATE", .member = "rate", .kind = RATE_OF, .may_lack = true, .spare = 1 },
 	{ .head = "OWNER", .member = "owner", .kind = OWNER_OF, .elastic = 10, .spare = 3 },
@@ -41,6 +45,7 @@ static const struct column suspect_columns[] = {
 	{ .head = "SAMPLES", .member = "samples", .kind = COUNT_OF, .may_lack = true, .hidden = true },
 	{ .head = "INTERVAL", .member = "interval", .kind = SECONDS_OF, .may_lack = true, .hidden = true },
 	{ .head = "FIGURES", .member = "figures", .kind = SERIES_OF, .may_lack = true, .hidden = true },
+	ESTIMATE_COLUMNS,
 	{ 0 },
 };
 
@@ -56,27 +61,29 @@ static const struct column growing_columns[] = {
 
 #define SUMMARY_COLUMNS(key_head) \
 	{ \
-		{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF }, \
-		{ .head = "COUNT", .member = "count", .kind = COUNT_OF }, \
+		{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF, .estimates = true }, \
+		{ .head = "COUNT", .member = "count", .kind = COUNT_OF, .estimates = true }, \
 		{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true }, \
 		{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true }, \
 		{ .head = (key_head), .member = "key", .kind = ANY_OF, .elastic = 24 }, \
+		ESTIMATE_COLUMNS, \
 		{ 0 }, \
 	}
 
-static const struct { const char *by; struct column columns[6]; } summaries[] = {
+static const struct { const char *by; struct column columns[8]; } summaries[] = {
 	{ "module", SUMMARY_COLUMNS("MODULE") },
 	{ "size", SUMMARY_COLUMNS("SIZE") },
 	{ "owner", SUMMARY_COLUMNS("OWNER") },
 };
 
 static const struct column site_columns[] = {
-	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF },
-	{ .head = "COUNT", .member = "count", .kind = COUNT_OF },
+	{ .head = "BYTES", .member = "bytes", .kind = BYTES_OF, .estimates = true },
+	{ .head = "COUNT", .member = "count", .kind = COUNT_OF, .estimates = true },
 	{ .head = "LARGEST", .member = "largest", .kind = BYTES_OF, .may_lack = true },
 	{ .head = "OLDEST", .member = "oldest", .kind = SECONDS_OF, .may_lack = true },
 	{ .head = "KEY", .member = "key", .kind = ANY_OF, .hidden = true },
 	{ .head = "SITE", .member = "site", .kind = SITE_OF, .other = "key", .may_lack = true, .elastic = 24 },
+	ESTIMATE_COLUMNS,
 	{ 0 },
 };
 
@@ -139,7 +146,7 @@ static void say_nothing(struct mmctl *m, const char *what)
 enum { GROWING_MAX = 1000 };
 
 /* Of the rows that went by: those that the second table is made of, and whether there is anything to explain. */
-struct seen { struct json_object *growing; bool dead; };
+struct seen { struct json_object *growing; bool dead, estimated; };
 
 /* A page_fn: prints all. */
 static bool look_at(struct json_object *row, void *arg)
@@ -147,6 +154,7 @@ static bool look_at(struct json_object *row, void *arg)
 	struct json_object *evidence = get(row, "evidence");
 	struct seen *seen = arg;
 
+	seen->estimated |= json_object_get_boolean(get(row, "estimated"));
 	if (!json_object_is_type(evidence, json_type_string))
 		return true;
 	seen->dead |= !strcmp(json_object_get_string(evidence), "owner_dead");
@@ -222,6 +230,8 @@ enum exit_code verb_leaks(struct mmctl *m)
 	code = finish(m, &r, each_domain(m, &r, &seen, tail), tail);
 	if (!code)
 		code = show_growing(m, seen.growing);
+	if (!code && seen.estimated)
+		say_estimated(m);
 	if (!code && seen.dead && m->style.format == TABLE)
 		say("owner_dead is memory whose owner is dead, which may be meant to stay; ON DEATH of `mmctl pool list` "
 		    "says what becomes of it");
@@ -235,6 +245,13 @@ enum exit_code verb_leaks(struct mmctl *m)
 }
 
 /* ---- dump ---- */
+
+static bool of_shm(const struct mmctl *m)
+{
+	struct json_object *domain = get(m->cmd.params, "domain");
+
+	return domain && !strcmp(json_object_get_string(domain), "shm");
+}
 
 /* What is suspected, and why. */
 static enum exit_code dump_leaks(struct mmctl *m)
@@ -252,7 +269,7 @@ static enum exit_code dump_leaks(struct mmctl *m)
 	tail = json_object_new_object();
 	if (!get(params, "evidence"))
 		json_object_object_add(params, "evidence", json_object_new_string("any"));
-	render_open(&r, &m->style, "fragments", suspected_columns);
+	render_open(&r, &m->style, "fragments", suspected_columns[of_shm(m)]);
 	code = finish(m, &r, pages(m, &r, "dump", params, &left, NULL, NULL, tail), tail);
 	say_errors(get(tail, "errors"));
 	json_object_put(params);
@@ -273,7 +290,7 @@ enum exit_code verb_dump(struct mmctl *m)
 		return dump_leaks(m);
 	tail = json_object_new_object();
 	params = copy_params(m);
-	render_open(&r, &m->style, "fragments", fragment_columns);
+	render_open(&r, &m->style, "fragments", fragment_columns[of_shm(m)]);
 	code = finish(m, &r, pages(m, &r, "dump", params, &left, NULL, NULL, tail), tail);
 	say_errors(get(tail, "errors"));
 	json_object_put(params);

@@ -5,6 +5,7 @@
 #else
 #include "mem/front/own_fast.h"
 #include "mem/front/recorded.h"
+#include "mem/front/sampled.h"
 #endif
 
 /* ---- magazines ---- */
@@ -16,7 +17,7 @@ static inline void *take_recorded(const struct front_call *call, size_t size, ui
 {
 	struct magazines *m = mem_pkg_self.own;
 	const struct pool *p = call->p;
-	uint64_t i = magazine_for(m, size + TAIL_BYTES);
+	uint64_t i = magazine_given(m, size + TAIL_BYTES);
 
 	return i && m->open && m->recorded && LIKELY(p == p->home)
 		       ? recorded_take(m, p, i, size, site, (uint64_t)time(NULL), m->guarded)
@@ -162,7 +163,11 @@ static inline bool make_room(const struct front_call *call, uint64_t usable) { r
 
 static inline void *take_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
-	return record && align <= 16 ? take_recorded(call, size, site) : NULL;
+	if (UNLIKELY(align > 16))
+		return NULL;
+	if (UNLIKELY(call->p->features & FEATURE_SAMPLED) && !record)
+		return pkg_sample_take(size);
+	return record ? take_recorded(call, size, site) : NULL;
 }
 
 static inline bool put_ready(const struct front_call *call, void *ptr, uint32_t site)
@@ -198,6 +203,8 @@ static inline void make_ready(const struct front_call *call, size_t align, size_
 		if (align <= 16)
 			magazine_learn(mem_pkg_self.own, need, usable);
 		need = usable;		/* sizes are the manager's */
+	} else {
+		magazine_gave(mem_pkg_self.own, need, usable);
 	}
 	if (UNLIKELY(!__libc_single_threaded) && align <= 16)
 		pkg_magazines_refill(call, need);
@@ -214,6 +221,100 @@ static inline bool make_room(const struct front_call *call, uint64_t usable)
 static inline void *find_ready(const struct front_call *call, size_t align, size_t size, uint32_t site, bool record)
 {
 	return take_ready(call, align, size, site, record);
+}
+
+#endif
+
+/* ---- samples ---- */
+
+#ifndef MEM_DOMAIN_SHM
+
+static inline uint32_t sample(const struct front_call *call, size_t size, uint64_t need, bool record)
+{
+	return UNLIKELY(call->p->features & FEATURE_SAMPLED) && !record ? pkg_sample(call, size, need) : 0;
+}
+
+COLD static uint32_t site_of_sample(const struct front_call *call)
+{
+	uint32_t site;
+
+	mem_pkg_sampling.busy = true;
+	site = pkg_front_site_of_stack(call);
+	mem_pkg_sampling.busy = false;
+	return site;
+}
+
+static inline void sample_note(struct pool *p, const void *ptr, uint64_t usable, uint32_t weight)
+{
+	struct meta_record *r = &p->records[(uint32_t)*tail_of(ptr, usable)];
+
+	r->owner |= (uint64_t)weight << 32;
+}
+
+/* One without a record that is larger than that is from before. */
+enum { SAMPLE_COPY_MOST = 32 << 20 };
+
+/* What becomes of it if it moves: true: it shall, to get a record. */
+static inline bool sample_moves(const struct front_call *call, const struct meta_record *r, uint64_t was, uint64_t need,
+				struct front_old *old)
+{
+	const struct pool *p = call->p;
+
+	if (LIKELY(!(p->features & FEATURE_SAMPLED)) || records(p))
+		return false;
+	old->weight = r ? RECORD_WEIGHT(r->owner) : 0;
+	old->alone = !r;
+	/* of classes: it came somewhere between this one and the one below */
+	was -= p->starts.bits ? was / 12 : 0;
+	old->grows = need > was ? need - was : 0;
+	return old->alone && was <= SAMPLE_COPY_MOST &&
+	       (call->flags & FRONT_SAMPLED || sample_growth_due(old->grows));
+}
+
+static inline void sample_grown(const struct pool *p, struct meta_record *r, uint64_t was, size_t size)
+{
+	uint64_t need = bytes_for(p, size, false);
+
+	if (LIKELY(need <= was))
+		return;
+	if (r && UNLIKELY(RECORD_WEIGHT(r->owner)))
+		r->owner = (r->owner & ~RECORD_WEIGHT_MASK) | (uint64_t)pkg_sample_weight(need) << 32;
+	else if (UNLIKELY(p->features & FEATURE_SAMPLED) && !r && !sample_growth_due(need - was))
+		sample_pass(need - was);
+}
+
+static inline uint64_t owner_of(const struct front_call *call, const struct meta_record *r)
+{
+	(void)call;
+	return r->owner & RECORD_WEIGHT_MASK;
+}
+
+#else
+
+static inline uint32_t sample(const struct front_call *call, size_t size, uint64_t need, bool record)
+{
+	(void)call, (void)size, (void)need, (void)record;
+	return 0;
+}
+static inline uint32_t site_of_sample(const struct front_call *call) { return site_of(call); }
+static inline void sample_note(struct pool *p, const void *ptr, uint64_t usable, uint32_t weight)
+{
+	(void)p, (void)ptr, (void)usable, (void)weight;
+}
+static inline bool sample_moves(const struct front_call *call, const struct meta_record *r, uint64_t was, uint64_t need,
+				struct front_old *old)
+{
+	(void)call, (void)r, (void)was, (void)need, (void)old;
+	return false;
+}
+static inline void sample_grown(const struct pool *p, struct meta_record *r, uint64_t was, size_t size)
+{
+	(void)p, (void)r, (void)was, (void)size;
+}
+static inline uint64_t owner_of(const struct front_call *call, const struct meta_record *r)
+{
+	(void)r;
+	return slot_of(call->o) << 32;
 }
 
 #endif
@@ -242,14 +343,19 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	struct pool *p = call->p;
 	bool record = records(p);	/* once: others may follow another wish meanwhile */
 	uint64_t need = bytes_for(p, size, record), usable;
-	uint32_t site;
+	uint32_t site, weight;
 	void *ptr;
 
 	if (would_deadlock(call))
 		return deadlock(call, size);
 	if (UNLIKELY(!need || align > p->data_size))
 		return fail(call, size, VERDICT_LIMIT);
-	site = record ? site_of(call) : 0;
+	weight = sample(call, size, need, record);
+	if (UNLIKELY(weight)) {
+		record = true;
+		need = bytes_for(p, size, record);
+	}
+	site = UNLIKELY(weight) ? site_of_sample(call) : record ? site_of(call) : 0;
 	ptr = take_ready(call, align, size, site, record);
 	if (ptr)
 		return call->flags & FRONT_ZERO ? memset(ptr, 0, size) : ptr;
@@ -281,6 +387,8 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 	else
 		tail_forget(p, ptr, usable, 0), start_note(p, ptr, usable);
 	deliver(call, ptr, usable);
+	if (UNLIKELY(weight) && record)
+		sample_note(p, ptr, usable, weight);
 	if (record && UNLIKELY(p->features & FEATURE_GUARDS))
 		guard_put(p, &p->records[(uint32_t)*tail_of(ptr, usable)], ptr, size, usable);
 	make_ready(call, align, size, need, usable);
@@ -389,6 +497,7 @@ static void resized(const struct front_call *call, struct meta_record *r, void *
 	HEAP_SET(h, c->used, c->used + usable - was);
 	if (UNLIKELY(c->used > c->max_used))
 		HEAP_SET(h, c->max_used, c->used);
+	sample_grown(p, r, was, size);
 	if (!r) {
 		if (!has_record(p, ptr))	/* a child inherits some whose record is its parent's */
 			start_note(p, ptr, usable);
@@ -426,9 +535,9 @@ static void *moved(const struct front_call *call, struct meta_record *r, void *p
 }
 
 /* Makes `size` bytes of `ptr` here, or where the manager moves it; if not, what there is to copy. An overrun one is
- * copied: free tells.
+ * copied: free tells. One that grows into a sample shall move, once, if it `may`.
  */
-static struct front_old resize_here(const struct front_call *call, void *ptr, size_t size)
+static struct front_old resize_here(const struct front_call *call, void *ptr, size_t size, bool may)
 {
 	struct pool *p = call->p;
 	struct front_old old = { 0 };
@@ -442,7 +551,8 @@ static struct front_old resize_here(const struct front_call *call, void *ptr, si
 		need = size <= p->data_size - 64 ? mem_round(p->ops, size + (r ? TAIL_BYTES : 0)) : 0;
 		old.bytes = usable_of(r, usable);
 		old.owned = r && r->owner >> 48 & RECORD_OWNED;
-		if (need && !(r && (overrun(r, ptr, usable) || r->owner >> 48 & RECORD_QUARANTINED))) {
+		old.sampled = need && sample_moves(call, r, usable, need, &old) && may;
+		if (need && !old.sampled && !(r && (overrun(r, ptr, usable) || r->owner >> 48 & RECORD_QUARANTINED))) {
 			own_drop(p, ptr);
 			old.now = p->ops->resize(&p->heap, ptr, need) ? ptr : NULL;
 			if (old.now)
@@ -467,24 +577,41 @@ bool shm_front_refuses(const struct front_call *call)
 
 struct front_old shm_front_resize(const struct front_call *call, void *ptr, size_t size)
 {
-	return resize_here(call, ptr, size);
+	return resize_here(call, ptr, size, false);
 }
 
 /* Who moves what is OWNED makes it its own. */
-static void *another(const struct front_call *call, size_t size, bool owned)
+static void *another(const struct front_call *call, size_t size, struct front_old old)
 {
 	struct front_call here = *call;
 
-	here.flags |= owned ? FRONT_OWNED : 0;
+	here.flags |= old.owned ? FRONT_OWNED : 0;
 	return shm_front_alloc(&here, 16, size);
 }
 #else
-static void *another(const struct front_call *call, size_t size, bool owned)
+static void *another(const struct front_call *call, size_t size, struct front_old old)
 {
-	(void)owned;
-	return pkg_front_alloc(call, 16, size);
+	struct front_call here = *call;
+
+	/* what it was goes along: whether it moves says nothing of its chances */
+	if (UNLIKELY(old.sampled || old.weight)) {
+		here.flags |= FRONT_SAMPLED;
+		mem_pkg_sampling.carried = old.weight;
+	} else if (UNLIKELY(old.alone)) {
+		here.flags |= FRONT_PASSED;
+		sample_pass(old.grows);
+	}
+	return pkg_front_alloc(&here, 16, size);
 }
 #endif
+
+COLD static void *another_quietly(const struct front_call *call, size_t size, struct front_old old)
+{
+	struct front_call here = *call;
+
+	here.flags |= FRONT_QUIET;
+	return another(&here, size, old);
+}
 
 void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t size)
 {
@@ -510,7 +637,10 @@ void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t siz
 	if (fresh)
 		return fresh;
 #endif
-	old = resize_here(call, ptr, size);
+	old = resize_here(call, ptr, size, true);
+	fresh = UNLIKELY(old.sampled) ? another_quietly(call, size, old) : NULL;
+	if (UNLIKELY(old.sampled) && !fresh)	/* there is no room for two */
+		old = resize_here(call, ptr, size, false);
 	if (old.now)
 		return old.now;
 	if (UNLIKELY(old.bad)) {
@@ -518,7 +648,8 @@ void *DOMAIN(front_realloc)(const struct front_call *call, void *ptr, size_t siz
 		errno = EINVAL;
 		return NULL;
 	}
-	fresh = another(call, size, old.owned);
+	if (!fresh)
+		fresh = another(call, size, old);
 	if (fresh)
 		memcpy(fresh, ptr, size < old.bytes ? size : old.bytes);
 	if (fresh || call->flags & FRONT_XF)
@@ -540,6 +671,6 @@ void DOMAIN(front_set_site)(const struct front_call *call, void *ptr)
 	enter(p, call->o, call->flags);
 	if (look_up(p, ptr, &r, &usable) == GOOD)
 		HEAP_SET(h, r->owner, (r->owner & (uint64_t)(RECORD_OWNED | RECORD_GUARDED) << 48) |
-				      slot_of(call->o) << 32 | site);
+				      owner_of(call, r) | site);
 	leave(p, call->o, call->flags);
 }

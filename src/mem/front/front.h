@@ -19,6 +19,9 @@ enum front_flags {
 	FRONT_QUIET = 8,  /* a request that fails leaves no record: it is tried elsewhere */
 	FRONT_KNOWN = 16, /* pkg, free: the manager has just said that it owns the pointer, and that it is not marked */
 	FRONT_OWNED = 32, /* shm, alloc: goes back when the caller's slot is reaped */
+	FRONT_MISSED = 64, /* pkg, alloc: the short way did not serve it */
+	FRONT_SAMPLED = 128, /* pkg, alloc: while allocations are sampled it is one of these */
+	FRONT_PASSED = 256, /* pkg, alloc: it is none of these */
 };
 
 /* Most words of its own that the front end logs in a transaction: counters, record, tail, mark, and what front_to says.
@@ -58,7 +61,15 @@ static inline struct owner *at_home(const struct front_call *call)
 }
 
 /** What a fragment was that did not get its new size where it is: `bytes` to be copied. */
-struct front_old { uint64_t bytes; void *now; bool bad, owned; };
+struct front_old {
+	uint64_t bytes;
+	void *now;
+	bool bad, owned;
+	/* pkg, while allocations are sampled: it could have, but shall get a record; it has none; what it has */
+	bool sampled, alone;
+	uint32_t weight;
+	uint64_t grows;			/* bytes */
+};
 
 /** A walk that lets the lock go between slices of FRONT_SLICE fragments. Zeros begin one. */
 struct front_walk {

@@ -7,6 +7,7 @@
  *	magazine.c	pkg: magazines that go back	own.c	pkg: memory of the manager's own
  *	plain.c		pkg: the manager, while nothing is recorded
  *	recorded.c	pkg: fragments that wait with their records
+ *	sampled.c	pkg: one allocation of many gets a record
  *	shelf.h		pkg: larger fragments that wait for their thread
  *	starts.c	pkg: where fragments begin, for managers that do not say so beside them
  *	own_sizes.c	pkg: how large they are in which page, for managers that keep their own memory

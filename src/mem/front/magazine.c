@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "mem/front/own_fast.h"
+#include "mem/front/sampled.h"
 
 /* Bytes of a first batch: two threads shall not write into one cache line again and again. */
 enum { BATCH_FIRST = 256, RESERVE_SHARE = 8, BEYOND_SHARE = 8, BEYOND_SHARE_FIRST = 32 };
@@ -89,6 +90,12 @@ static void open_recorded(struct magazines *m, uint64_t places)
 	set_word(&m->gate.recorded, places ? MAGAZINE_STEPS : 0);
 }
 
+/* Of takes: what is followed, unless a sample is due. */
+static void set_key(struct magazines *m)
+{
+	set_word(&m->in.key, m->features == UNFOLLOWED || magazine_due(m) ? 0 : m->features | MEM_INLINE_OPEN);
+}
+
 static void open_gate(const struct pool *p, struct magazines *m)
 {
 	bool sealed = p->ops->flags & MEM_SEALED;
@@ -103,7 +110,7 @@ static void open_gate(const struct pool *p, struct magazines *m)
 			open_recorded(m, places);
 		return;
 	}
-	set_word(&m->in.key, m->features == UNFOLLOWED ? 0 : m->features | MEM_INLINE_OPEN);
+	set_key(m);
 	set_word(sealed ? &m->in.steps : &m->gate.starts, places);
 	set_word(&m->gate.limit, MAGAZINE_STEPS);
 	set_word(&m->gate.shelf, sealed && places ? SHELF_LARGEST - SHELF_LEAST + 1 : 0);
@@ -135,6 +142,12 @@ static void shelf_open(const struct pool *p, struct magazines *m)
 	__atomic_store_n(&m->shelf.most, open ? shelf_first(p) + m->shelf.lent : 0, __ATOMIC_RELAXED);
 }
 
+void pkg_magazines_sampled(struct magazines *m)
+{
+	if (m->owned && m->open && !m->recorded)
+		set_key(m);
+}
+
 void pkg_magazines_grown(const struct pool *p)
 {
 	for (struct magazines *m = depot.next; m; m = m->next) {
@@ -163,7 +176,7 @@ void pkg_magazines_let_go(const struct pool *p)
 /** What is inside is of the kind that these features want. */
 static bool followed(const struct magazines *m, uint64_t features)
 {
-	return !((m->features ^ features) & ~(uint64_t)FEATURE_ABORT);
+	return !((m->features ^ features) & ~(uint64_t)(FEATURE_ABORT | FEATURE_SAMPLED));
 }
 
 /* ---- to the manager ---- */
@@ -443,7 +456,7 @@ static bool bring_one(const struct front_call *call, struct magazines *m, unsign
 		starts_set(p, ptr, usable);
 	}
 	magazine_push(m, i, magazine_top(m, i) + 1, ptr);
-	signal_add64(&m->in.told->taken, -1ull);		/* count_in() has numbered it; it is when it is taken */
+	signal_add64(&magazine_told(m)->start, 1);	/* count_in() has numbered it; it is when it is taken */
 	return true;
 }
 
@@ -615,7 +628,7 @@ static void clear(const struct pool *p, struct magazines *m)
 	}
 	shelf_clear(&m->shelf);
 	OWN_SET(magazine_told(m)->shelf, 0);
-	m->in.told->taken = 0;
+	m->in.told->taken = magazine_told(m)->start = TAKEN_FIRST;
 }
 
 /* ---- whose thread has ended ---- */
@@ -715,6 +728,7 @@ static void adopt(const struct pool *p, struct magazines *m)
 	m->guarded = features & FEATURE_GUARDS;
 	m->stacks = features & FEATURE_STACKS;
 	m->records_end = p->counters.records_used;
+	pkg_sample_follow(p, m, open && features & FEATURE_SAMPLED);
 	m->head = p->ops->flags & MEM_HEAD8;
 	m->shelf.one = CACHED_ONE(m->head);
 	m->shelf.up = 15 - m->head;
@@ -858,8 +872,8 @@ COLD void pkg_magazines_release(struct pool *p, struct magazines *m)
 {
 	enter(p, NULL, 0);
 	close_gate(m);
-	p->counters.stamp += m->in.told->taken;
-	m->in.told->taken = 0;
+	p->counters.stamp += magazine_taken(m);
+	magazine_told(m)->start = m->in.told->taken;
 	if (!leave_to_next(p, m))
 		retire(p, m);
 	m->owned = false;
@@ -900,6 +914,7 @@ bool pkg_magazines_inherit(struct pool *p, bool lost)
 	bool outside = !mem_pkg_self.inside && magazine_quiet(own);
 
 	beyond = 0;
+	pkg_sample_forget();
 	for (struct magazines *m = &depot; m; m = m->next) {
 		tell(m, &nobody);
 		m->in.wanted = &nothing;

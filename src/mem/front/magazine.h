@@ -111,7 +111,11 @@ struct magazines {
 	bool enough;			/* is inside, as of the last look that added up: nothing is brought */
 	uint8_t looks;
 	bool owned;
+	bool sampled;			/* one take of so many is looked at (sampled.h) */
 	uint8_t batch[MAGAZINE_SIZES];	/* fragments that the last miss brought */
+	/* Of size i wanted, the size that the manager gave last; 0: as wanted, or larger than these. None of the last
+	 * one. */
+	uint8_t given[MAGAZINE_SIZES + 1];
 	uint8_t grown_next;
 	struct grown grown[GROWN];
 	bool learned[MAGAZINE_STEPS];	/* in.size_of[k] is what the manager gives, where it keeps its own memory */
@@ -130,8 +134,8 @@ _Static_assert((int)MEM_INLINE_USED == MEM_USED && (int)MEM_INLINE_PREV_FREE == 
 _Static_assert(offsetof(struct mem_inline, wanted) == META_PAGE && !(FEATURES_ALL & MEM_INLINE_OPEN), "");
 #undef SAME_IN_META
 /* The stamp: who changes any of these has to give it the next number, but for what is appended. */
-_Static_assert(MEMAPI_INLINE_STAMP == 1 && offsetof(struct mem_inline, key) == 64, "");
-_Static_assert(offsetof(struct mem_inline, from) == 72 && offsetof(struct mem_inline, steps) == 80, "");
+_Static_assert(MEMAPI_INLINE_STAMP == 2 && offsetof(struct mem_inline, key) == 128, "");
+_Static_assert(offsetof(struct mem_inline, from) == 136 && offsetof(struct mem_inline, steps) == 144, "");
 _Static_assert(offsetof(struct mem_inline, told) == 4104 && offsetof(struct mem_inline, back) == 4112, "");
 _Static_assert(offsetof(struct mem_inline, tag) == 4120 && offsetof(struct mem_inline, size_of) == 4128, "");
 _Static_assert(offsetof(struct mem_inline, top) == 4260 && offsetof(struct mem_inline, end) == 4780, "");
@@ -140,6 +144,31 @@ _Static_assert(offsetof(struct mem_inline, at) == 5312 && sizeof(struct mem_inli
 static inline struct meta_thread *magazine_told(const struct magazines *m)
 {
 	return (struct meta_thread *)(void *)m->in.told;
+}
+
+/*
+ * Where `taken` begins while nothing is sampled: never at 0 again. While calls are recorded it stays, and `start` goes
+ * down, so that stamp - start is the next one's number.
+ */
+#define TAKEN_FIRST ((uint64_t)INT64_MIN)
+#define TAKEN_RECORDED UINT64_MAX
+
+/** Allocations that counters.stamp has not, signed. */
+static inline uint64_t magazine_taken(const struct magazines *m) { return m->in.told->taken - magazine_told(m)->start; }
+
+/** As many have been taken as were to pass (sampled.h): in.key is, or is about to be, 0. */
+static inline bool magazine_due(const struct magazines *m)
+{
+	return m->sampled && !MEM_INLINE_PASSES(m->in.told->taken);
+}
+
+/**
+ * Takes go the long way for that alone: the next one is looked at. It is the key that says so: a handler that came
+ * before the key was closed may have begun to count anew.
+ */
+static inline bool magazine_trapped(const struct magazines *m)
+{
+	return m->sampled && GATE(m->gate.limit) && !GATE(m->in.key);
 }
 
 /**
@@ -468,6 +497,36 @@ static inline uint64_t magazine_for(const struct magazines *m, size_t size)
 	return LIKELY(i < MAGAZINE_STEPS) ? m->in.size_of[i] : 0;
 }
 
+/**
+ * The manager gave `usable` bytes where `need` were wanted: it had nothing smaller. Freed, these wait with others of
+ * their own size, so that who wants size i again finds nothing there, and they find no room: all of them would go to
+ * the manager and back. Now they are looked for where they are (magazine_given()), as long as there are any.
+ */
+static inline void magazine_gave(struct magazines *m, uint64_t need, uint64_t usable)
+{
+	uint64_t i = need / 16, given = usable / 16;
+
+	if (i < MAGAZINE_SIZES)
+		m->given[i] = (uint8_t)(given != i && given < MAGAZINE_SIZES ? given : 0);
+}
+
+/** Where `size` bytes are looked for: their own magazine, or if that is empty that of what was given last. 0: nowhere.
+ */
+static inline uint64_t magazine_given(const struct magazines *m, size_t size)
+{
+	uint64_t i = size ? magazine_for(m, size) : 0;
+
+	return !i || m->in.at[magazine_top(m, i)] ? i : m->given[i];
+}
+
+/** As magazine_take(), from there. */
+static inline void *magazine_take_given(struct magazines *m, size_t size)
+{
+	uint64_t i = magazine_given(m, size);
+
+	return i ? mem_inline_take(&m->in, 16 * i + m->head) : NULL;
+}
+
 /* ---- with the lock ---- */
 
 bool pkg_magazine_holds(const void *ptr, uint64_t usable);
@@ -483,11 +542,11 @@ static inline bool magazine_holds(const struct pool *p, const void *ptr, uint64_
 static inline void magazine_count(struct pool *p)
 {
 	struct magazines *m = mem_pkg_self.own;
-	uint64_t taken = m->in.told->taken;
+	uint64_t taken = magazine_taken(m);
 
 	if ((int64_t)taken > 0 && p == p->home) {
 		p->counters.stamp += taken;
-		signal_add64(&m->in.told->taken, -taken);
+		signal_add64(&magazine_told(m)->start, taken);
 	}
 }
 
@@ -517,6 +576,8 @@ void pkg_magazines_hold(void);
 void pkg_magazines_let_go(const struct pool *p);
 /** The heap has grown, with the lock: what lies there may be put, too. */
 void pkg_magazines_grown(const struct pool *p);
+/** The owner's, with the lock: takes may go the short way again, unless one is due. */
+void pkg_magazines_sampled(struct magazines *m);
 /** All lines, as live.cached. */
 uint64_t pkg_magazines_cached(const struct pool *p);
 

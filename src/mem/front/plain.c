@@ -12,6 +12,7 @@
  * lets the CPU wait for the memory of several calls at once.
  */
 #include "mem/front/inside.h"
+#include "mem/front/sampled.h"
 
 /*
  * In and out as enter() and leave() do it, but each word is loaded once, the turn too: a load waits for the store
@@ -104,7 +105,7 @@ static inline void *shelf_take(struct magazines *m, size_t size)
 		ASSUME(ptr);
 		s->held -= (entry >> 48) * 16 + s->one;
 		OWN_SET(told->shelf, s->held);
-		signal_add64(&told->taken, 1);
+		signal_add64(&told->start, -1ull);
 		*magazine_tag_of(ptr) = 0;
 	}
 	shelf_leave(s);
@@ -135,16 +136,23 @@ static inline bool shelf_put(struct magazines *m, void *ptr, uint64_t i)
 
 /* ---- by the manager ---- */
 
+/* What the manager is asked for. */
+static inline uint64_t rounded(const struct magazines *m, size_t size)
+{
+	return size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head;
+}
+
 __attribute__((noinline)) static void *alloc_locked(size_t size, const struct mem_site *site, const void *caller,
 						    pkg_alloc_fn *otherwise)
 {
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
-	uint64_t need = size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head, usable, turn;
+	uint64_t need = rounded(m, size), usable, turn;
 	void *ptr;
 
 	if (UNLIKELY(!(GATE(m->in.steps) | GATE(m->gate.starts))) || UNLIKELY(!magazine_follows(m)) ||
-	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64))
+	    UNLIKELY(mem_pkg_self.inside) || UNLIKELY(size > p->data_size - 64) ||
+	    (UNLIKELY(m->sampled) && sample_due(m, size, need)))
 		return otherwise(size, site, caller);
 	turn = enter_plain(p);
 	ptr = p->ops->alloc(&p->heap, 16, need);
@@ -153,11 +161,14 @@ __attribute__((noinline)) static void *alloc_locked(size_t size, const struct me
 		return otherwise(size, site, caller);
 	}
 	usable = m->starts ? p->ops->usable(&p->heap, ptr) : magazine_usable(m, ptr);
+	magazine_gave(m, need, usable);
 	starts_set(p, ptr, usable);
 	count_alloc(p, usable);
 	if (UNLIKELY(!__libc_single_threaded))
 		look_after_alloc(p, need);
 	leave_plain(p, turn);
+	if (UNLIKELY(m->sampled))
+		sample_pass(need);
 	return ptr;
 }
 
@@ -225,8 +236,14 @@ void *pkg_plain_alloc(size_t size, const struct mem_site *site, const void *call
 	struct magazines *m = mem_pkg_self.own;
 	void *ptr = NULL;
 
-	if (LIKELY(size - SHELF_LEAST < GATE(m->gate.shelf)) && LIKELY(magazine_follows(m)))
-		ptr = shelf_take(m, size);
+	if (LIKELY(size - SHELF_LEAST < GATE(m->gate.shelf)) && LIKELY(magazine_follows(m))) {
+		if (LIKELY(!m->sampled || !sample_due(m, size, rounded(m, size))))
+			ptr = shelf_take(m, size);
+		if (UNLIKELY(m->sampled) && ptr)
+			sample_pass(rounded(m, size));
+	} else {
+		ptr = magazine_take_given(m, size);
+	}
 	return LIKELY(ptr) ? ptr : alloc_locked(size, site, caller, otherwise);
 }
 
@@ -320,21 +337,20 @@ static bool resize_locked(struct magazines *m, struct pool *p, void *ptr, uint64
 	return done;
 }
 
-static inline uint64_t plain_need(const struct magazines *m, size_t size)
+static void *alloc_flagged(size_t size, const struct mem_site *site, const void *caller, unsigned flags)
 {
-	return size > 16 + m->head ? ((size - m->head + 15) & ~15ull) + m->head : 16 + m->head;
+	const struct front_call call = { .p = &mem_pkg_pool, .site = site, .caller = caller, .flags = flags };
+	int saved = errno;
+	void *ptr = pkg_front_alloc(&call, 16, size);
+
+	if (flags & FRONT_QUIET)	/* it fails as if it had not been tried */
+		errno = saved;
+	return ptr;
 }
 
-/* It fails as if it had not been tried. */
 static void *alloc_quiet(size_t size, const struct mem_site *site, const void *caller)
 {
-	int saved = errno;
-	void *ptr = pkg_front_alloc(
-		&(const struct front_call){ .p = &mem_pkg_pool, .site = site, .caller = caller, .flags = FRONT_QUIET },
-		16, size);
-
-	errno = saved;
-	return ptr;
+	return alloc_flagged(size, site, caller, FRONT_QUIET);
 }
 
 static inline void *alloc_again(size_t size, const struct mem_site *site, const void *caller, pkg_alloc_fn *otherwise)
@@ -342,6 +358,66 @@ static inline void *alloc_again(size_t size, const struct mem_site *site, const 
 	void *ptr = magazine_take(size);
 
 	return LIKELY(ptr) ? ptr : pkg_plain_alloc(size, site, caller, otherwise);
+}
+
+/*
+ * What `ptr` counts as so far. One that grew before is known by what was asked for then, and may have a fifth more; of
+ * classes, any other came somewhere between this one and the one below.
+ */
+static inline uint64_t counted(const struct magazines *m, const struct grown *g, uint64_t usable)
+{
+	uint64_t least = usable - usable / 5 - 16, asked;
+
+	if (!g)
+		return usable - (m->starts ? usable / 12 : 0);
+	asked = rounded(m, g->size);
+	return asked < least ? least : asked < usable ? asked : usable;
+}
+
+/* While allocations are sampled: what moves has been looked at. */
+static void *alloc_passed(struct magazines *m, size_t size, const struct mem_site *site, const void *caller,
+			  unsigned flags)
+{
+	void *ptr = sample_far(m) ? magazine_take_given(m, size) : NULL;
+
+	if (ptr)
+		sample_uncount(m);
+	return ptr ? ptr : alloc_flagged(size, site, caller, flags | FRONT_PASSED);
+}
+
+/*
+ * While allocations are sampled, of what has no record. What it grows by counts, and not what a copy of it has in all;
+ * it gets no room, which would count as grown, and be told as none.
+ */
+COLD static void *realloc_sampled(void *ptr, uint64_t usable, size_t size, const struct mem_site *site,
+				  const void *caller, const struct pkg_otherwise *otherwise)
+{
+	struct magazines *m = mem_pkg_self.own;
+	struct pool *p = &mem_pkg_pool;
+	struct grown *g = grown_find(m, ptr);
+	uint64_t need = rounded(m, size), was = counted(m, g, usable), grows = need > was ? need - was : 0;
+	void *now = ptr;
+
+	if (sample_growth_due(grows))
+		return pkg_front_realloc(&(const struct front_call){ p, NULL, site, caller, FRONT_SAMPLED, NULL }, ptr,
+					 size);
+	sample_pass(grows);
+	if (size <= usable && stays(m, ptr, usable, size)) {
+		if (g)
+			g->size = size;
+		return ptr;
+	}
+	if (one_of_many(m, usable) || !resize_locked(m, p, ptr, usable, need, need))
+		now = alloc_passed(m, size, site, caller, size > usable ? 0 : FRONT_QUIET);
+	if (UNLIKELY(!now))
+		return size > usable ? NULL : ptr;
+	if (now != ptr) {
+		memcpy(now, ptr, size < usable ? size : usable);
+		magazine_free(ptr, site, caller, otherwise->free);
+	}
+	if (size > usable)
+		grown_note(m, g, now, size);
+	return now;
 }
 
 void *pkg_plain_realloc(void *ptr, size_t size, const struct mem_site *site, const void *caller,
@@ -356,13 +432,15 @@ void *pkg_plain_realloc(void *ptr, size_t size, const struct mem_site *site, con
 	if (UNLIKELY(!usable) || UNLIKELY(!size) || UNLIKELY(size > p->data_size - 64) ||
 	    UNLIKELY(!magazine_follows(m)) || UNLIKELY(mem_pkg_self.inside) || plain_waits(m, ptr, usable))
 		return otherwise->realloc(ptr, size, site, caller);
+	if (UNLIKELY(m->sampled))
+		return realloc_sampled(ptr, usable, size, site, caller, otherwise);
 	if (size <= usable && LIKELY(stays(m, ptr, usable, size)))
 		return ptr;
 	g = grown_find(m, ptr);
 	if (g && size > usable)
 		want = with_room(p, size);
 	if (!one_of_many(m, usable) &&
-	    resize_locked(m, p, ptr, usable, plain_need(m, want), plain_need(m, size))) {
+	    resize_locked(m, p, ptr, usable, rounded(m, want), rounded(m, size))) {
 		if (size > usable)
 			grown_note(m, g, ptr, size);
 		return ptr;

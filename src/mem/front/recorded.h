@@ -49,7 +49,7 @@ static inline uint64_t stamp_now(const struct pool *p)
 static inline void *recorded_take(struct magazines *m, const struct pool *p, uint64_t i, size_t size, uint32_t site,
 				  uint64_t now, bool guards)
 {
-	uint64_t usable = recorded_usable(m, i), owner = site, index, taken;
+	uint64_t usable = recorded_usable(m, i), owner = site, index, start;
 	struct meta_thread *told;
 	struct meta_record *r;
 	uint32_t top;
@@ -57,7 +57,7 @@ static inline void *recorded_take(struct magazines *m, const struct pool *p, uin
 
 	/* told: inside, so that no handler takes it away any more */
 	if (UNLIKELY(!magazine_enter_kind(m, i, MAGAZINE_RECORDED, &top)) || UNLIKELY(!m->in.at[top]) ||
-	    UNLIKELY((int64_t)(taken = (told = magazine_told(m))->taken) >= TAKEN_MOST)) {
+	    UNLIKELY((int64_t)(start = (told = magazine_told(m))->start) < -TAKEN_MOST)) {
 		magazine_leave_kind(m, i, MAGAZINE_RECORDED, top);
 		return NULL;
 	}
@@ -65,11 +65,11 @@ static inline void *recorded_take(struct magazines *m, const struct pool *p, uin
 	index = m->record[top];
 	r = &p->records[index];
 	OWN_SET(told->top[i], (uint16_t)(top - 1));
-	signal_add64(&told->taken, 1);
+	signal_add64(&told->start, -1ull);	/* `taken` stays */
 	*tail_of(ptr, usable) = index | p->generation;
 	UPPER(r->sizes) = (uint32_t)recorded_more(usable, size) << 2; /* `usable` is there */
 	LOWER(r->time) = (uint32_t)(now - p->created);	/* before the heap was made is just now for who reads it */
-	UPPER(r->time) = (uint32_t)(stamp_now(p) + taken + 1);
+	UPPER(r->time) = (uint32_t)(stamp_now(p) - start);
 	if (guards) {
 		guard_fill_fresh(ptr, size, usable);
 		owner |= (uint64_t)RECORD_GUARDED << 48;

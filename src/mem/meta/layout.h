@@ -38,7 +38,7 @@
 
 #define META_MAGIC 0x3169706172656d6dull	/* "mmerapi1" as bytes */
 
-enum { META_LAYOUT = 5 };		/* raise with every change here: others refuse what they do not know */
+enum { META_LAYOUT = 6 };		/* raise with every change here: others refuse what they do not know */
 
 enum {
 	META_PAGE = 4096,
@@ -89,8 +89,10 @@ enum pool_on_death { ON_DEATH_KEEP, ON_DEATH_RECLAIM, ON_DEATH_QUARANTINE };
 enum pool_state { POOL_NEW, POOL_LIVE, POOL_DRAINING, POOL_EXITED, POOL_DAMAGED };
 
 /* Bits of live.features; an operator writes live.wanted, the owner follows at its next call. */
-enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8, FEATURE_NO_MAGAZINES = 16 };
-enum { FEATURES_ALL = 31, FEATURES_ALWAYS = FEATURE_ABORT | FEATURE_NO_MAGAZINES }; /* whatever the manager can do */
+enum { FEATURE_SITES = 1, FEATURE_STACKS = 2, FEATURE_GUARDS = 4, FEATURE_ABORT = 8, FEATURE_NO_MAGAZINES = 16,
+       FEATURE_SAMPLED = 32 };			/* pkg, and neither SITES nor STACKS */
+enum { FEATURES_TRACK = FEATURE_SITES | FEATURE_STACKS | FEATURE_SAMPLED };
+enum { FEATURES_ALL = 63, FEATURES_ALWAYS = FEATURE_ABORT | FEATURE_NO_MAGAZINES }; /* whatever the manager can do */
 
 /*
  * A lock word, of the pool or of an application:  turn 32 | slot's generation 19 | slot + 1 12 | waiters 1
@@ -118,15 +120,19 @@ struct meta_counters {
 
 /*
  * pkg: what the magazines of one thread hold, the thread's own line. The first of all is the depot's. They are in the
- * live page, LIVE_THREADS of them, and from META_THREADS on. Stores alone: a thread reads nothing here but `taken`.
+ * live page, LIVE_THREADS of them, and from META_THREADS on. Stores alone: a thread reads nothing here but `taken` and
+ * `start`.
  */
 enum { MAGAZINE_SIZES = 65, MAGAZINE_STRIDE = 72 };
 struct meta_thread {
-	_Alignas(64) uint64_t taken;	/* allocations from there that counters.stamp has not, may be negative */
+	_Alignas(64) uint64_t taken;	/* taken - start: allocations from there that counters.stamp has not, signed */
 	uint32_t head;			/* top[i] counts fragments of 16 i + head bytes */
 	uint32_t recorded;		/* 1: all that is inside has records, 0: none of it */
 	uint16_t top[MAGAZINE_SIZES];	/* MAGAZINE_STRIDE i + fragments inside */
 	uint64_t shelf; /* what lies on its shelf, larger ones without records, as live.cached says it */
+	/* where `taken` began to count: as a signed number it is 0 when a sample is due (sampled.h). While calls are
+	 * recorded `taken` stays, and this counts alone, down */
+	uint64_t start;
 };
 enum { LIVE_THREADS = 2, THREADS_MAX = 1024 };
 
@@ -198,10 +204,11 @@ struct meta_recovery {
 /* A place in code. Interned under the lock; the bytes are written before the chain leads to them. */
 struct meta_site {
 	uint64_t hash, next;		/* next: site with the same chain, 0: end */
-	uint64_t address;		/* return address, where `file` is a program or library and line is 0 */
+	uint64_t address; /* return address, where `file` is a program or library and line is 0; SITE_STACK */
 	uint64_t line;
 	char file[80], function[56], module[24];
 };
+#define SITE_STACK (1ull << 63)		/* of `address`: the rest is a number of the stack that `function` names */
 struct meta_sites {
 	uint64_t chain[SITE_CHAINS];
 	struct meta_site site[SITES_MAX];
@@ -270,7 +277,7 @@ struct meta_depot { uint64_t of[MAGAZINE_CLASSES][DEPOT_DEEP]; };
  * A record. free: address | 1 of the fragment that had it, `next` free record + 1 in `sizes`, the rest as it was.
  *	sizes	usable / 8, 34 bits | up to CACHED_MOST usable bytes: requested << 34;
  *		above: usable - requested, at most RECORD_SLACK_MOST, << 34
- *	owner	site | slot << 32 | flags << 48
+ *	owner	site | slot << 32 | flags << 48; pkg has no slots, but weight_code() of one that was sampled
  *	time	s since created | low 32 bits of the stamp << 32; free: s | site of the free << 32;
  *		in a magazine of shm: site of the free, 16 bits | the chain behind it << 16
  */
@@ -295,6 +302,27 @@ enum { TAIL_BYTES = 8 };
 enum { CACHED_TAG = 8 };		/* beside the head, so that a free touches one cache line where it can */
 enum { CACHED_MOST = 1024 };		/* largest fragment in a magazine, 16 MAGAZINE_CLASSES */
 enum { SHELF_END = 16 << 10 };		/* of a private heap, what is smaller may wait on a thread's shelf */
+
+/**
+ * How many allocations a sampled one stands for, 1 or more, in 16 bits of its record: (exponent << 11 | fraction) + 1.
+ * 0: it was not sampled, and stands for itself.
+ */
+static inline double weight_of(uint32_t code)
+{
+	return code ? (double)(1ull << ((code - 1) >> 11)) * (1 + ((code - 1) & 0x7ff) / 2048.0) : 1;
+}
+
+static inline uint32_t weight_code(double weight)
+{
+	uint32_t power = 0;
+
+	for (; weight >= 2 && power < 30; power++)
+		weight /= 2;
+	return (power << 11) + (uint32_t)((weight < 2 ? weight - 1 : 1) * 2048 + 0.5) + 1;
+}
+
+#define RECORD_WEIGHT(owner) ((uint32_t)((owner) >> 32) & 0xffff)
+#define RECORD_WEIGHT_MASK (0xffffull << 32)
 
 static inline uint64_t record_sizes(uint64_t usable, uint64_t requested)
 {
@@ -372,7 +400,7 @@ _Static_assert(offsetof(struct meta_live, thread) == 2688, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_live) <= META_PAGE, "META_LAYOUT");
 _Static_assert(THREADS_MAX * sizeof(struct meta_thread) <= META_ROOTS_MAX, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_thread) == 192 && offsetof(struct meta_thread, top) == 16, "META_LAYOUT");
-_Static_assert(offsetof(struct meta_thread, shelf) == 152, "META_LAYOUT");
+_Static_assert(offsetof(struct meta_thread, shelf) == 152 && offsetof(struct meta_thread, start) == 160, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_failure) == 128 && sizeof(struct meta_fault) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_recovery) == 128, "META_LAYOUT");
 _Static_assert(sizeof(struct meta_site) == 192, "META_LAYOUT");

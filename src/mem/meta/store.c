@@ -205,7 +205,7 @@ COLD void stack_describe(const struct call_stack *stack, const struct mem_site *
 						known ? (unsigned long)named.from_start :
 							(unsigned long)(uintptr_t)stack->frame[i]);
 	}
-	ret_site->address = (uintptr_t)stack->key; /* stacks that begin alike stay apart */
+	ret_site->address = (uintptr_t)stack->key | SITE_STACK; /* stacks that begin alike stay apart */
 }
 
 /* ---- rings ---- */

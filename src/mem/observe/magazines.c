@@ -97,7 +97,7 @@ static void add_lines(const struct meta_thread *line, uint64_t count, struct pee
 
 		sum->all += cached;
 		sum->recorded += line[i].recorded ? cached : 0;
-		sum->taken += line[i].taken;
+		sum->taken += line[i].taken - line[i].start;
 	}
 }
 

@@ -69,11 +69,25 @@ struct peek_present peek_present(uint64_t stamp)
 /** Two clocks were read when the pool was made, so that a sum of theirs may be a second ahead. */
 static uint64_t past(uint64_t time, uint64_t now) { return time < now ? time : now; }
 
+/**
+ * What others of this size have, without a record's tail: what was asked for, in steps of 16, and 8 more where heads
+ * have 8 bytes. A manager that has larger steps may give them more, but not what it gave this one, whose tail may have
+ * made it the next step.
+ */
+static uint64_t size_of_others(uint64_t sizes)
+{
+	uint64_t size = RECORD_USABLE(sizes), head = size % 16, asked = sizes_requested(sizes);
+	uint64_t others = asked > 16 + head ? ((asked - head + 15) & ~15ull) + head : 16 + head;
+
+	return sizes_known(sizes) && others < size ? others : size;
+}
+
 bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct meta_record *r,
 		       const struct peek_present *present, struct obs_fragment *ret_fragment)
 {
 	uint64_t size = RECORD_USABLE(r->sizes);
 	uint64_t flags = r->owner >> 48, off = r->address - p->id.base;
+	uint32_t weight = p->key.domain == OBS_PKG ? RECORD_WEIGHT(r->owner) : 0;
 
 	if (!r->address || (r->address & RECORD_FREE))
 		return false;
@@ -84,11 +98,14 @@ bool peek_record_tells(const struct obs_pool *p, uint64_t index, const struct me
 		.requested = sizes_known(r->sizes) ? sizes_requested(r->sizes) : OBS_UNKNOWN,
 		.state = flags & RECORD_CACHED ? OBS_CACHED : OBS_USED,
 		.site = (uint32_t)r->owner < SITES_MAX ? (uint32_t)r->owner : 0,
-		.slot = ((uint32_t)(r->owner >> 32) & 0xffff) | p->id.shard << SHARD_SLOT_AT,
+		.slot = (p->key.domain == OBS_SHM ? RECORD_WEIGHT(r->owner) : 0) | p->id.shard << SHARD_SLOT_AT,
 		.time = flags & RECORD_CACHED && p->key.domain == OBS_SHM ?	/* there it has the chain */
 				OBS_UNKNOWN :
 				past(p->id.created + (uint32_t)r->time, present->time),
 		.quarantined = flags & RECORD_QUARANTINED,
+		.sampled = weight,
+		.weight = weight_of(weight),
+		.alike = weight ? size_of_others(r->sizes) : size,
 		.stamp = flags & RECORD_CACHED ? OBS_UNKNOWN : whole_stamp((uint32_t)(r->time >> 32), present->stamp),
 	};
 	return true;

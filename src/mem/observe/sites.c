@@ -20,7 +20,8 @@ void obs_site(struct obs_pool *p, uint32_t site, struct obs_site *ret_site)
 	peek_text(ret_site->function, sizeof ret_site->function, s.function, sizeof s.function);
 	peek_text(ret_site->module, sizeof ret_site->module, s.module, sizeof s.module);
 	ret_site->line = s.line;
-	ret_site->address = s.address;
+	ret_site->address = s.address & SITE_STACK ? 0 : s.address;
+	ret_site->stack = s.address & SITE_STACK ? s.address & ~SITE_STACK : 0;
 }
 
 void obs_owner(struct obs_pool *p, uint32_t slot, struct obs_owner *ret_owner)

@@ -111,7 +111,9 @@ static enum obs_tracking tracking(const struct obs_pool *p, uint64_t features)
 {
 	if (features & FEATURE_STACKS)
 		return OBS_STACKS;
-	return (features & FEATURE_SITES) || p->key.domain == OBS_SHM ? OBS_SITES : OBS_OFF;
+	if ((features & FEATURE_SITES) || p->key.domain == OBS_SHM)
+		return OBS_SITES;
+	return features & FEATURE_SAMPLED ? OBS_SAMPLED : OBS_OFF;
 }
 
 static void locked_by(struct obs_pool *p, const struct meta_live *live, struct obs_stats *s)

@@ -9,8 +9,14 @@
 
 static uint64_t wish(uint64_t wanted, enum obs_tracking mode)
 {
-	wanted &= ~(uint64_t)(FEATURE_SITES | FEATURE_STACKS);
-	return mode == OBS_OFF ? wanted : wanted | FEATURE_SITES | (mode == OBS_STACKS ? FEATURE_STACKS : 0);
+	static const uint64_t of_mode[] = {
+		[OBS_OFF] = 0,
+		[OBS_SITES] = FEATURE_SITES,
+		[OBS_STACKS] = FEATURE_SITES | FEATURE_STACKS,
+		[OBS_SAMPLED] = FEATURE_SAMPLED,
+	};
+
+	return (wanted & ~(uint64_t)FEATURES_TRACK) | of_mode[mode];
 }
 
 static int ask(struct obs_pool *p, enum obs_tracking mode)
@@ -41,7 +47,7 @@ int obs_track(struct obs_pool *p, enum obs_tracking mode)
 	struct obs_stats s;
 	int e = obs_counts(p, &s), one;
 
-	if (p->key.domain == OBS_SHM && mode == OBS_OFF)
+	if (p->key.domain == OBS_SHM && (mode == OBS_OFF || mode == OBS_SAMPLED))
 		return -ENOTSUP;
 	if (e)
 		return e;

@@ -115,7 +115,7 @@ static inline bool relocated(void) { return LIKELY(mem_pkg_pool.epoch); }
 __attribute__((noinline)) static void *malloc_front(size_t size, const struct mem_site *site, const void *caller)
 {
 	(void)site;
-	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(0), 16, size) : early(16, size);
+	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_MISSED), 16, size) : early(16, size);
 }
 
 void *preload_malloc(size_t size, const void *caller)
@@ -182,7 +182,8 @@ static void *calloc_from(size_t count, size_t each, const void *caller)
 	p = relocated() ? magazine_recorded_zeros(size, NULL, caller) : NULL;
 	if (p)
 		return p;
-	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO), 16, size) : early(16, size);
+	return LIKELY(pkg_ready(&mem_pkg_pool)) ? pkg_allocate(CALL(FRONT_ZERO | FRONT_MISSED), 16, size)
+						: early(16, size);
 }
 
 /* What the early arena gave moves to the heap when it changes its size. */
