@@ -124,6 +124,9 @@ struct mem_manager_ops {
 	uint64_t (*largest)(const struct mem_heap *h);
 	/** Optional; mask 0: usable() alone knows. Where usable() looks, for callers that count instructions. */
 	struct mem_size_word size_word;
+	/** Optional, pkg only: as alloc at a multiple of 16, and its bytes are zeros, which who has them from the
+	 * system need not store. */
+	void *(*zeros)(struct mem_heap *h, size_t size);
 };
 
 /** As usable() of those managers that have the size in front of a fragment. */

@@ -3,7 +3,7 @@
  * Managers that keep their own memory: another allocator behind the pkg interface.
  *
  *	front end	sites, records, guards, counters, leak reports
- *	five calls	alloc, free, usable, realloc of the library, each a line
+ *	five calls	alloc, zeros, free, usable, realloc of the library, each a line
  *	the library	its own memory, threads, caches
  *
  * Such a manager is for private memory alone, since each process has a copy of the library's state. Which fragments
@@ -13,6 +13,7 @@
  * The source defines, before MEM_OWN_OPS(NAME, FLAGS, SUMMARY):
  *
  *	void *own_alloc(size_t align, size_t size)	at least 16 aligned; NULL: no memory
+ *	void *own_zeros(size_t size)			as calloc(1, size)
  *	void own_free(void *p)
  *	size_t own_usable(const void *p)		bytes that the holder may use; a multiple of 8, as `size` is
  *	void *own_realloc(void *p, size_t size)		as realloc(); alignment above 16 need not be kept
@@ -40,6 +41,11 @@
 	{                                                                                                              \
 		(void)h;                                                                                               \
 		return own_alloc(align, size);                                                                         \
+	}                                                                                                              \
+	static void *mgr##_zeros(struct mem_heap *h, size_t size)                                                      \
+	{                                                                                                              \
+		(void)h;                                                                                               \
+		return own_zeros(size);                                                                                \
 	}                                                                                                              \
 	static void mgr##_free(struct mem_heap *h, void *p)                                                            \
 	{                                                                                                              \
@@ -81,6 +87,7 @@
 		.flags = MEM_OWN_MEMORY | (more_flags),                                                                \
 		.init = mgr##_init,                                                                                    \
 		.alloc = mgr##_alloc,                                                                                  \
+		.zeros = mgr##_zeros,                                                                                  \
 		.free = mgr##_free,                                                                                    \
 		.resize = mgr##_resize,                                                                                \
 		.realloc = mgr##_realloc,                                                                              \

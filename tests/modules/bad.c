@@ -7,6 +7,7 @@
 #include "memapi/own.h"
 
 static void *own_alloc(size_t align, size_t size) { return aligned_alloc(align, (size + align - 1) & ~(align - 1)); }
+static void *own_zeros(size_t size) { return calloc(1, size); }
 static void own_free(void *p) { free(p); }
 static size_t own_usable(const void *p) { return malloc_usable_size((void *)(uintptr_t)p); }
 static void *own_realloc(void *p, size_t size) { return realloc(p, size); }

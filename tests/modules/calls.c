@@ -272,6 +272,35 @@ static void edges(void)
 	MUST(pkg_realloc(p, 0) == NULL);
 }
 
+static size_t resident(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	MUST(f && fscanf(f, "%*u %lu", &pages) == 1);
+	fclose(f);
+	return pages * 4096;
+}
+
+/* Large zeros that are new from the system are not touched; but by libraries whose own calloc stores them. */
+static void large_zeros(bool stored)
+{
+	enum { BYTES = 64 << 20, PAGE = 4096 };
+	size_t before = resident();
+	unsigned char *p;
+
+	for (unsigned round = 0; round < 2; round++) {
+		p = pkg_mallocxz(BYTES);
+		MUST(p != NULL);
+		MUST(stored || resident() - before < BYTES / 4);
+		for (size_t i = 0; i < BYTES; i += BYTES / 16)
+			MUST(!p[i] && !p[i + PAGE - 1]);
+		memset(p, 0xff, BYTES / 16);
+		memset(p + BYTES - PAGE, 0xff, PAGE);
+		pkg_free(p);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long calls = argc > 2 ? strtoul(argv[2], NULL, 10) : 60000;
@@ -288,6 +317,7 @@ int main(int argc, char **argv)
 	own = m->pkg->flags & MEM_OWN_MEMORY;
 	MUST(obs_open(NULL, &o) == 0);
 	edges();
+	large_zeros(strstr(argv[1], "mimalloc") || strstr(argv[1], "tcmalloc"));
 	for (unsigned long i = 0; i < calls; i++) {
 		if (i % SWITCH_EVERY == SWITCH_EVERY - 1)
 			track(o, i / SWITCH_EVERY % 3 ? OBS_SITES : OBS_OFF);

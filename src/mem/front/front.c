@@ -338,10 +338,16 @@ COLD static void *obtain(const struct front_call *call, size_t align, uint64_t n
 	return ptr;
 }
 
+/* Where the manager may have them from the system, and need not store them. */
+static inline bool asks_zeros(const struct front_call *call, size_t align, uint64_t need)
+{
+	return call->flags & FRONT_ZERO && need >= ZERO_BY_PAGES && call->p->ops->zeros && align <= 16;
+}
+
 void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t size)
 {
 	struct pool *p = call->p;
-	bool record = records(p);	/* once: others may follow another wish meanwhile */
+	bool record = records(p), zeros; /* once: others may follow another wish meanwhile */
 	uint64_t need = bytes_for(p, size, record), usable;
 	uint32_t site, weight;
 	void *ptr;
@@ -372,9 +378,13 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		}
 		record = false;
 	}
-	ptr = LIKELY(!above_limit(p, need)) ? p->ops->alloc(&p->heap, align, need) : NULL;
-	if (UNLIKELY(!ptr))
+	zeros = asks_zeros(call, align, need);
+	if (LIKELY(!above_limit(p, need)))
+		ptr = UNLIKELY(zeros) ? p->ops->zeros(&p->heap, need) : p->ops->alloc(&p->heap, align, need);
+	if (UNLIKELY(!ptr)) {
+		zeros = false;
 		ptr = obtain(call, align, need);
+	}
 	if (UNLIKELY(!ptr)) {
 		leave(p, call->o, call->flags);
 		return fail(call, size, VERDICT_EXHAUSTED);
@@ -393,7 +403,7 @@ void *DOMAIN(front_alloc)(const struct front_call *call, size_t align, size_t si
 		guard_put(p, &p->records[(uint32_t)*tail_of(ptr, usable)], ptr, size, usable);
 	make_ready(call, align, size, need, usable);
 	leave(p, call->o, call->flags);
-	if (call->flags & FRONT_ZERO)
+	if (call->flags & FRONT_ZERO && !zeros)
 		make_zeros(p, ptr, size);
 	return ptr;
 }

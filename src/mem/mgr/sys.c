@@ -18,6 +18,7 @@
 #include <errno.h>
 
 void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
 void *__libc_memalign(size_t align, size_t size);
 void *__libc_realloc(void *p, size_t size);
 void __libc_free(void *p);
@@ -35,6 +36,7 @@ static int find_usable_size(void)
 
 #define MEM_OWN_INIT find_usable_size()
 #define malloc __libc_malloc
+#define calloc __libc_calloc
 #define memalign __libc_memalign
 #define realloc __libc_realloc
 #define free __libc_free
@@ -45,6 +47,7 @@ static int find_usable_size(void)
 #include "memapi/own.h"
 
 static void *own_alloc(size_t align, size_t size) { return align > 16 ? memalign(align, size) : malloc(size); }
+static void *own_zeros(size_t size) { return calloc(1, size); }
 static void own_free(void *p) { free(p); }
 static size_t own_usable(const void *p) { return malloc_usable_size((void *)(uintptr_t)p); }
 static void *own_realloc(void *p, size_t size) { return realloc(p, size); }

@@ -6,6 +6,7 @@
 #include "memapi/own.h"
 
 static void *own_alloc(size_t align, size_t size) { return mallocx(size, align > 16 ? MALLOCX_ALIGN(align) : 0); }
+static void *own_zeros(size_t size) { return mallocx(size, MALLOCX_ZERO); }
 static void own_free(void *p) { dallocx(p, 0); }
 static size_t own_usable(const void *p) { return sallocx(p, 0); }
 static void *own_realloc(void *p, size_t size) { return rallocx(p, size, 0); }

@@ -9,6 +9,7 @@ static void *own_alloc(size_t align, size_t size)
 {
 	return align > 16 ? mi_malloc_aligned(size, align) : mi_malloc(size);
 }
+static void *own_zeros(size_t size) { return mi_zalloc(size); }
 static void own_free(void *p) { mi_free(p); }
 static size_t own_usable(const void *p) { return mi_usable_size(p); }
 static void *own_realloc(void *p, size_t size) { return mi_realloc(p, size); }
