@@ -63,6 +63,23 @@ static void what_is_freed_serves_the_next_request_of_its_size(void)
 	pkg_free(q);
 }
 
+static void some_of_each_size_wait(void)
+{
+	enum { WAIT = 8 };
+	void *p[WAIT];
+	struct obs_stats before;
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < WAIT; i++) {
+		p[i] = pkg_malloc(500);
+		bytes += pkg_usable(p[i]);
+	}
+	before = stats();
+	for (unsigned i = 0; i < WAIT; i++)
+		pkg_free(p[i]);
+	MUST(stats().cached == before.cached + bytes);
+}
+
 static void used_is_what_the_holders_may_use(void)
 {
 	static unsigned char *p[SIZES];
@@ -258,6 +275,7 @@ int main(int argc, char **argv)
 	MUST(obs_open(NULL, &o) == 0);
 	pkg_free(pkg_malloc(1));
 	what_is_freed_serves_the_next_request_of_its_size();
+	some_of_each_size_wait();
 	used_is_what_the_holders_may_use();
 	used_is_right_whatever_sizes_a_page_has_had();
 	a_second_free_that_follows_at_once_is_told();
