@@ -629,6 +629,24 @@ Test(observe, a_heap_that_an_exec_took_away_is_not_live)
 	fixture_free_pool(f);
 }
 
+Test(observe, a_heap_that_an_exec_took_away_has_not_crashed_when_its_process_has_ended)
+{
+	pid_t dead = a_dead_pid();
+	struct fixture *first = fixture_pkg(dead, 1, NULL), *last = fixture_pkg(dead, 2, NULL);
+	struct obs *o = fixture_observer(NULL, NULL);
+
+	cr_assert_eq(obs_info(obs_at(o, 0))->incarnation, 1u);
+	cr_assert_eq(stats_of(obs_at(o, 0)).state, OBS_EXITED);
+	cr_assert_eq(stats_of(obs_at(o, 1)).state, OBS_CRASHED);
+	obs_close(o);
+	last->id->start_time++;		/* another process, by the same number */
+	o = fixture_observer(NULL, NULL);
+	cr_assert_eq(stats_of(obs_at(o, 0)).state, OBS_CRASHED);
+	obs_close(o);
+	fixture_free_pool(first);
+	fixture_free_pool(last);
+}
+
 Test(observe, a_shared_pool_is_judged_by_its_slots)
 {
 	struct fixture *f = fixture_shm("p", 1, NULL, 0, 0);

@@ -96,7 +96,11 @@ void help_verb(FILE *out, const struct verb *v)
 		fputc('\n', out);
 	}
 	for (size_t i = 0; i < OPERANDS_MAX && v->operands[i]; i++) {
-		fprintf(out, "  %-*s", INDENT + 2, operands[v->operands[i]].metavar);
+		const char *metavar = operands[v->operands[i]].metavar;
+
+		fprintf(out, "  %-*s", INDENT + 2, metavar);
+		if (strlen(metavar) >= INDENT + 2)
+			fprintf(out, "\n%*s", INDENT + 4, "");
 		wrap(out, operands[v->operands[i]].help, INDENT + 4);
 	}
 	for (size_t i = 0; i < OPTIONS_MAX && v->options[i]; i++)

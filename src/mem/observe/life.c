@@ -140,12 +140,27 @@ static bool pkg_heap_there(struct obs_pool *p)
 	return !at || !same_user(p) || peek_bytes(p, at, &word, sizeof word) != -EFAULT;
 }
 
+/** The process went on without it, by an exec: it made a heap again. */
+static bool pkg_made_another(const struct obs_pool *p)
+{
+	const struct obs *o = p->o;
+
+	for (size_t i = 0; i < o->pools; i++) {
+		const struct obs_pool *q = o->pool[i];
+
+		if (q->key.domain == OBS_PKG && q->id.pid == p->id.pid && q->id.start_time == p->id.start_time &&
+		    q->id.pid_namespace == p->id.pid_namespace && q->key.incarnation > p->key.incarnation)
+			return true;
+	}
+	return false;
+}
+
 static enum obs_state pkg_state(struct obs_pool *p)
 {
 	if (p->info.foreign)
 		return OBS_LIVE;
 	if (!peek_process_lives(p->id.pid, p->id.start_time))
-		return OBS_CRASHED;
+		return p->id.start_time && pkg_made_another(p) ? OBS_EXITED : OBS_CRASHED;
 	return pkg_heap_there(p) ? OBS_LIVE : OBS_EXITED;
 }
 
