@@ -28,6 +28,7 @@ struct owner {
 	struct owner *home;		/* the same thread in shard 0, where it is another one; or NULL */
 	/* its magazines, see front/slot_magazine.h: where they lie, and what this thread knows of their use */
 	struct meta_magazines *magazines;
+	struct mem_inline_shm *known;	/* see front/slot_known.h; or NULL */
 	uint64_t epoch;			/* of the process that claimed the slot */
 	uint64_t open;			/* the same while calls need not look further, else OWNER_CLOSED */
 	uint64_t mine;			/* number << 32, as in records' owners */

@@ -213,6 +213,7 @@ __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_s
 		number = site_known(p, site, caller);
 		if (!site)
 			learn_site(caller, number);
+		known_open(p, &mem_shm_self.owner);	/* the clock; and a handler may have closed it */
 		if (LIKELY(number) &&
 		    (LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)) ||
 		     (slot_turn(p, &mem_shm_self.owner, over_for(p, size)) &&
@@ -224,17 +225,30 @@ __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_s
 
 void *mem_shm_malloc(size_t size, const struct mem_site *site)
 {
-	struct pool *p = &mem_shm_pool;
-	uint32_t number;
 	uint64_t now;
+	uint32_t number;
 	void *ptr;
 
 	if (UNLIKELY(site))
 		return malloc_at(size, site, __builtin_return_address(0));
 	now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
-	if (takes(size) && quick_site(__builtin_return_address(0), &number) &&
-	    LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
-		return ptr;
+	if (quick_site(__builtin_return_address(0), &number)) {
+		ptr = mem_inline_shm_take(mem_shm_self.known, size, number, now);
+		if (LIKELY(ptr) ||
+		    (!mem_shm_self.owner.known && takes(size) &&
+		     slot_take(&mem_shm_pool, &mem_shm_self.owner, size, number, now, &ptr)))
+			return ptr;
+	}
+	return malloc_at(size, NULL, __builtin_return_address(0));
+}
+
+/* Of a place that inline_shm.h is compiled into, which learns its number. */
+void *mem_shm_malloc_here(size_t size, uint32_t *place)
+{
+	uint32_t number;
+
+	if (quick_site(__builtin_return_address(0), &number))
+		__atomic_store_n(place, number, __ATOMIC_RELAXED);	/* others write the same */
 	return malloc_at(size, NULL, __builtin_return_address(0));
 }
 
@@ -276,6 +290,7 @@ __attribute__((noinline)) static void free_at(void *ptr, const struct mem_site *
 	uint32_t number;
 
 	if (quick() && within_reach(p, ptr)) {
+		known_open(p, &mem_shm_self.owner);	/* as above */
 		number = site_known(p, site, caller);
 		if (!site)
 			learn_site(caller, number);
@@ -293,10 +308,21 @@ void mem_shm_free(void *ptr, const struct mem_site *site)
 	struct pool *p = &mem_shm_pool;
 	uint32_t number;
 
-	if (LIKELY(!site) && quick() && within_reach(p, ptr) && quick_site(__builtin_return_address(0), &number) &&
-	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
+	if (LIKELY(!site) && quick_site(__builtin_return_address(0), &number) &&
+	    (LIKELY(mem_inline_shm_put(mem_shm_self.known, ptr, number)) ||
+	     (!mem_shm_self.owner.known && quick() && within_reach(p, ptr) &&
+	      slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number))))
 		return;
 	free_at(ptr, site, __builtin_return_address(0));
+}
+
+void mem_shm_free_here(void *ptr, uint32_t *place)
+{
+	uint32_t number;
+
+	if (quick_site(__builtin_return_address(0), &number))
+		__atomic_store_n(place, number, __ATOMIC_RELAXED);	/* as above */
+	free_at(ptr, NULL, __builtin_return_address(0));
 }
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)
@@ -366,6 +392,7 @@ void shm_lock(void)
 		if (!call.o->holds) {
 			lock_busy(call.o, true);
 			call.o->open = OWNER_CLOSED;
+			known_close(call.o);
 			lock_take(call.p, call.o);
 			call.o->holds = 1;
 			lock_busy(call.o, false);
@@ -388,6 +415,7 @@ void shm_unlock(void)
 			lock_leave(&mem_shm_pools[k]);
 			lock_busy(o, false);
 			o->open = o->epoch;
+			known_open(&mem_shm_pools[k], o);
 		} else if (o->holds) {
 			o->holds--;
 		}
