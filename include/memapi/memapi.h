@@ -284,23 +284,26 @@ MEMAPI_EXPORT void *mem_shm_resize(void *p, size_t size, const struct mem_site *
 MEMAPI_EXPORT void mem_shm_free(void *p, const struct mem_site *site);
 MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 
-/* The same two, where inline_shm.h serves small sizes without a call. *place: number of the place in code, or 0 */
+/* The same two, where inline_shm.h serves small sizes without a call. *place: number of the place in code, once told */
 #ifdef MEMAPI_INLINE
-MEMAPI_SHM_MALLOC void *mem_shm_malloc_here(size_t size, uint32_t *place);
-MEMAPI_EXPORT void mem_shm_free_here(void *p, uint32_t *place);
+/* cold: one call, and one address, for each place; gcc makes two of it else */
+__attribute__((cold)) MEMAPI_SHM_MALLOC void *mem_shm_malloc_here(size_t size, uint32_t *place);
+__attribute__((cold)) MEMAPI_EXPORT void mem_shm_free_here(void *p, uint32_t *place);
 
 __attribute__((warn_unused_result)) MEM_INLINE_FN void *mem_inline_shm_malloc(size_t size, const struct mem_site *site)
 {
-	uint32_t *place, number;
+	uint32_t *place;
 	uint64_t now;
-	void *fragment;
+	void *fragment = NULL;
 
 	if (site)
 		return mem_shm_malloc(size, site);
-	now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
 	place = mem_inline_number();
-	number = __atomic_load_n(place, __ATOMIC_RELAXED);
-	fragment = number ? mem_inline_shm_take(memapi_shm_self.own, size, number, now) : NULL;
+	if (mem_inline_told(__atomic_load_n(place, __ATOMIC_RELAXED))) {
+		now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
+		fragment =
+			mem_inline_shm_take(memapi_shm_self.own, size, __atomic_load_n(place, __ATOMIC_RELAXED), now);
+	}
 	return fragment ? fragment : mem_shm_malloc_here(size, place);
 }
 
@@ -314,7 +317,8 @@ MEM_INLINE_FN void mem_inline_shm_free(void *p, const struct mem_site *site)
 	}
 	place = mem_inline_number();
 	number = __atomic_load_n(place, __ATOMIC_RELAXED);
-	if (!number || !mem_inline_shm_put(memapi_shm_self.own, p, number))
+	__asm__("" : "+r"(p));		/* of whatever object it was for the compiler */
+	if (!mem_inline_told(number) || !mem_inline_shm_put(memapi_shm_self.own, p, number))
 		mem_shm_free_here(p, place);
 }
 #else

@@ -33,8 +33,7 @@ static struct {
 	bool create;
 } wanted; /* by shm_create(), shm_attach() */
 
-static const uint64_t nothing;
-struct mem_inline_shm mem_shm_nobody = { .reach = &nothing, .followed = &nothing }; /* a gate that is closed */
+struct mem_inline_shm mem_shm_nobody;			/* a gate that is closed */
 _Thread_local struct shm_thread mem_shm_self = { .known = &mem_shm_nobody, .owner.open = OWNER_CLOSED };
 extern __thread struct mem_inline_shm_self memapi_shm_self __attribute__((alias("mem_shm_self")));
 _Static_assert(!offsetof(struct shm_thread, known), "as applications see it");
@@ -61,8 +60,9 @@ static bool known_layout(const struct pool *p)
 {
 	const struct mem_size_word *word = &p->ops->size_word;
 
-	return p->id->shards == 1 && word->mask == MEM_INLINE_SIZE && word->at == 16 - p->magazine_head &&
-	       word->less == word->at;
+	/* a size of more than 48 bits is none */
+	return p->id->shards == 1 && (word->mask & (MEM_INLINE_SIZE | 15)) == MEM_INLINE_SIZE &&
+	       word->at == 16 - p->magazine_head && word->less == word->at;
 }
 
 /* A child's thread goes on with its copy of the parent's. NULL: none. */
@@ -88,16 +88,17 @@ static void take_places(const struct pool *p, struct owner *o)
 
 	if (!own)
 		return;
-	own->reach = (const void *)(uintptr_t)&p->reach;
-	own->followed = (const void *)(uintptr_t)&p->features;
+	own->followed = (const void *)(uintptr_t)&p->features; /* and what is behind it */
 	own->op = &o->magazines->op;
 	own->records = (void *)p->records;
-	own->head = 16 - p->magazine_head;
+	own->up = p->fit_up;
+	own->down = p->fit_down;
+	own->back = (uint64_t)p->size_at;
+	own->less = p->size_less;
 	own->records_max = p->records_max;
 	own->generation = p->generation;
 	own->mine = o->mine;
-	own->mark = (uint64_t)o->stamp << 32;
-	known_forget(own);
+	own->stamp = &o->stamp;
 	o->known = mem_shm_self.known = own;
 	known_open(p, o);
 }

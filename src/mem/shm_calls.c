@@ -213,7 +213,6 @@ __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_s
 		number = site_known(p, site, caller);
 		if (!site)
 			learn_site(caller, number);
-		known_open(p, &mem_shm_self.owner);	/* the clock; and a handler may have closed it */
 		if (LIKELY(number) &&
 		    (LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)) ||
 		     (slot_turn(p, &mem_shm_self.owner, over_for(p, size)) &&
@@ -225,31 +224,65 @@ __attribute__((noinline)) static void *malloc_at(size_t size, const struct mem_s
 
 void *mem_shm_malloc(size_t size, const struct mem_site *site)
 {
-	uint64_t now;
+	struct pool *p = &mem_shm_pool;
 	uint32_t number;
+	uint64_t now;
 	void *ptr;
 
 	if (UNLIKELY(site))
 		return malloc_at(size, site, __builtin_return_address(0));
 	now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
-	if (quick_site(__builtin_return_address(0), &number)) {
-		ptr = mem_inline_shm_take(mem_shm_self.known, size, number, now);
-		if (LIKELY(ptr) ||
-		    (!mem_shm_self.owner.known && takes(size) &&
-		     slot_take(&mem_shm_pool, &mem_shm_self.owner, size, number, now, &ptr)))
-			return ptr;
-	}
+	if (takes(size) && quick_site(__builtin_return_address(0), &number) &&
+	    LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
+		return ptr;
 	return malloc_at(size, NULL, __builtin_return_address(0));
 }
 
-/* Of a place that inline_shm.h is compiled into, which learns its number. */
-void *mem_shm_malloc_here(size_t size, uint32_t *place)
+/* ---- places that inline_shm.h is compiled into ---- */
+
+/*
+ * They call for what is not served there. Of another stamp, or where the pool is none that inline_shm.h knows, that is
+ * all there is; the others learn their number, and the clock.
+ */
+static bool place_calls(const uint32_t *place)
+{
+	uint32_t number = __atomic_load_n(place, __ATOMIC_RELAXED);
+
+	return !mem_inline_told(number) && (number != MEM_INLINE_UNTOLD || !mem_shm_self.owner.known);
+}
+
+static void place_learn(uint32_t *place, const void *caller)
 {
 	uint32_t number;
 
-	if (quick_site(__builtin_return_address(0), &number))
+	if (!quick() || !mem_shm_self.owner.known)
+		return;
+	known_renew(&mem_shm_pool, &mem_shm_self.owner);
+	number = site_known(&mem_shm_pool, NULL, caller);
+	if (number && __atomic_load_n(place, __ATOMIC_RELAXED) == MEM_INLINE_UNTOLD)
 		__atomic_store_n(place, number, __ATOMIC_RELAXED);	/* others write the same */
-	return malloc_at(size, NULL, __builtin_return_address(0));
+}
+
+__attribute__((noinline)) static void *malloc_here(size_t size, uint32_t *place, const void *caller)
+{
+	place_learn(place, caller);
+	return malloc_at(size, NULL, caller);
+}
+
+void *mem_shm_malloc_here(size_t size, uint32_t *place)
+{
+	struct pool *p = &mem_shm_pool;
+	uint32_t number;
+	uint64_t now;
+	void *ptr;
+
+	if (place_calls(place)) {
+		now = (uint64_t)time(NULL);
+		if (takes(size) && quick_site(__builtin_return_address(0), &number) &&
+		    LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
+			return ptr;
+	}
+	return malloc_here(size, place, __builtin_return_address(0));
 }
 
 void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
@@ -290,7 +323,6 @@ __attribute__((noinline)) static void free_at(void *ptr, const struct mem_site *
 	uint32_t number;
 
 	if (quick() && within_reach(p, ptr)) {
-		known_open(p, &mem_shm_self.owner);	/* as above */
 		number = site_known(p, site, caller);
 		if (!site)
 			learn_site(caller, number);
@@ -308,21 +340,28 @@ void mem_shm_free(void *ptr, const struct mem_site *site)
 	struct pool *p = &mem_shm_pool;
 	uint32_t number;
 
-	if (LIKELY(!site) && quick_site(__builtin_return_address(0), &number) &&
-	    (LIKELY(mem_inline_shm_put(mem_shm_self.known, ptr, number)) ||
-	     (!mem_shm_self.owner.known && quick() && within_reach(p, ptr) &&
-	      slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number))))
+	if (LIKELY(!site) && quick() && within_reach(p, ptr) && quick_site(__builtin_return_address(0), &number) &&
+	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
 		return;
 	free_at(ptr, site, __builtin_return_address(0));
 }
 
+__attribute__((noinline)) static void free_here(void *ptr, uint32_t *place, const void *caller)
+{
+	place_learn(place, caller);
+	free_at(ptr, NULL, caller);
+}
+
 void mem_shm_free_here(void *ptr, uint32_t *place)
 {
+	struct pool *p = &mem_shm_pool;
 	uint32_t number;
 
-	if (quick_site(__builtin_return_address(0), &number))
-		__atomic_store_n(place, number, __ATOMIC_RELAXED);	/* as above */
-	free_at(ptr, NULL, __builtin_return_address(0));
+	if (place_calls(place) && quick() && within_reach(p, ptr) &&
+	    quick_site(__builtin_return_address(0), &number) &&
+	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
+		return;
+	free_here(ptr, place, __builtin_return_address(0));
 }
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)

@@ -106,8 +106,6 @@ static bool empty_own(struct pool *p, struct owner *o)
 		bytes += empty(p, &o->magazines->of[class][1]);
 		o->batch[class] = o->seen[class] = 0;
 	}
-	if (o->known)
-		known_forget(o->known);
 	o->cached = 0;
 	o->used = false;
 	return bytes != 0;
@@ -176,14 +174,12 @@ bool slot_turn(const struct pool *p, struct owner *o, uint64_t over)
 	if (!MAGAZINE_COUNT(was) && MAGAZINE_COUNT(other)) {
 		SLOT_STORE(*now, with_room(other, depth_of(p, o, class)));
 		SLOT_STORE(*beside, 0);
-		known_follow_pair(o, over, true);
 		SLOT_STORE(m->op, OP_NONE);
 		return true;
 	}
 	if (MAGAZINE_COUNT(was) >= depth_of(p, o, class) && !MAGAZINE_COUNT(other) && o->cached <= slot_most(p)) {
 		SLOT_STORE(*beside, was);
 		SLOT_STORE(*now, with_room(0, depth_of(p, o, class)));
-		known_follow_pair(o, over, true);
 		SLOT_STORE(m->op, OP_NONE);
 		return true;
 	}
@@ -347,7 +343,6 @@ static bool find(struct pool *p, struct owner *o, uint64_t class)
 	if (MAGAZINE_COUNT(beside)) {
 		set_pair(p, o, class, beside, now);
 		HEAP_COMMIT(&p->heap);
-		known_follow_pair(o, over, true);
 		return true;
 	}
 	if (o->gave >> class & 1 && ++o->regrets == REGRETS)
@@ -356,7 +351,6 @@ static bool find(struct pool *p, struct owner *o, uint64_t class)
 	look(p, o, class);
 	found = from_depot(p, o, class);
 	look(p, o, class);
-	known_follow_pair(o, over, false);
 	return found;
 }
 
@@ -370,7 +364,7 @@ bool slot_find(const struct front_call *call, size_t size)
 		return false;
 	SLOT_STORE(o->magazines->op, OP_BEGIN); /* a signal handler's calls keep out */
 	pool_reaches(p);
-	known_stamp_from(o, COUNTERS(p)->stamp);
+	o->stamp = (uint32_t)COUNTERS(p)->stamp;
 	found = follow(p, o) && size - 1 < p->magazine_most && find(p, o, class_for(p, size));
 	SLOT_STORE(o->magazines->op, OP_NONE);
 	return found;
@@ -388,7 +382,6 @@ void slot_refill(const struct front_call *call, size_t size, uint64_t need)
 	if (!MAGAZINE_COUNT(*chain_of(o->magazines, class_usable(p, class) - 16))) {
 		refill_from_manager(call, class, need);
 		look(p, o, class);
-		known_follow_pair(o, class_usable(p, class) - 16, false);
 	}
 	SLOT_STORE(o->magazines->op, OP_NONE);
 }
@@ -397,7 +390,6 @@ static bool unload(struct pool *p, struct owner *o, uint64_t class)
 {
 	uint64_t over = class_usable(p, class) - 16, *chain = chain_of(o->magazines, over);
 	uint64_t *beside = chain_beside(o->magazines, over);
-	bool turned = false;
 
 	look(p, o, class);
 	if (o->cached > slot_most(p)) {
@@ -410,13 +402,11 @@ static bool unload(struct pool *p, struct owner *o, uint64_t class)
 				empty(p, beside);
 		}
 		set_pair(p, o, class, *beside, *chain);
-		turned = true;
 	} else { /* not used yet, or depths have changed */
 		HEAP_SET(&p->heap, *chain, with_room(*chain, depth_of(p, o, class)));
 	}
 	HEAP_COMMIT(&p->heap);
 	look(p, o, class);
-	known_follow_pair(o, over, turned);
 	return MAGAZINE_ROOM(*chain);
 }
 
@@ -469,17 +459,17 @@ static bool put_other(const struct pool *p, struct owner *o, uint64_t index, uin
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r = &p->records[index];
-	uint64_t was = *(const volatile uint64_t *)&r->owner, word;
+	uint64_t was = *(const volatile uint64_t *)&r->owner, word, *of = chain_of(m, over);
 
 	if (was >> 48)
 		return false;
 	SLOT_STORE(m->op, OP(OP_FREE, index));
-	word = *chain_of(m, over);
+	word = *of;
 	if (LIKELY(word & MAGAZINE_ROOMS) &&
 	    LIKELY(__atomic_compare_exchange_n(&r->owner, &was,
 					       (uint32_t)was | (uint64_t)slot_half(RECORD_CACHED, o->number) << 32,
 					       false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))) {
-		slot_push(o, r, index, over, word, site);
+		slot_push(m, r, index, of, word, site);
 		return true;
 	}
 	SLOT_STORE(m->op, OP_NONE);
@@ -573,7 +563,5 @@ void shm_front_settle(struct pool *p, struct owner *o, uint32_t number)
 	if (o->number == number) {
 		o->cached = 0;
 		memset(o->seen, 0, sizeof o->seen);
-		if (o->known)
-			known_forget(o->known);
 	}
 }

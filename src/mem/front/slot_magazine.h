@@ -92,9 +92,8 @@ static inline bool slot_take(const struct pool *p, struct owner *o, size_t size,
 	UPPER(r->sizes) = (uint32_t)size << 2;	/* as record_sizes(); `usable` is there, and so small that it fits */
 	r->owner = site | o->mine;
 	LOWER(r->time) = (uint32_t)(now - p->created);	/* before the pool was made is just now for who reads it */
-	UPPER(r->time) = known_stamp(o);
+	UPPER(r->time) = ++o->stamp;
 	*tail_of(ptr, over + 16) = index | p->generation;
-	known_took(o, over);
 	SLOT_STORE(m->op, OP_NONE);
 	*ret_ptr = ptr;
 	return true;
@@ -145,16 +144,12 @@ static inline uint64_t record_of(const struct pool *p, const void *ptr, uint64_t
 /** As slot_put_own(), whoever owns it. */
 bool slot_put(const struct pool *p, struct owner *o, const void *ptr, uint64_t over, uint32_t site);
 
-static inline void slot_push(struct owner *o, struct meta_record *r, uint64_t index, uint64_t over, uint64_t word,
-			     uint32_t site)
+static inline void slot_push(struct meta_magazines *m, struct meta_record *r, uint64_t index, uint64_t *of,
+			     uint64_t word, uint32_t site)
 {
-	struct meta_magazines *m = o->magazines;
-	uint64_t *of = chain_of(m, over);
-
 	atomic_signal_fence(memory_order_release);	/* killed before it is CACHED, it keeps its time */
 	r->time = word << 16 | site;
 	SLOT_STORE(*of, MAGAZINE_PUT(word, index));
-	known_put(o, over, word, MAGAZINE_PUT(word, index), r->address);
 	SLOT_STORE(m->op, OP_NONE);
 }
 
@@ -167,7 +162,7 @@ static inline bool slot_put_own(const struct pool *p, struct owner *o, const voi
 {
 	struct meta_magazines *m = o->magazines;
 	struct meta_record *r;
-	uint64_t word, index;
+	uint64_t word, *of, index;
 	uint32_t owner;
 
 	if (UNLIKELY(m->op))
@@ -180,13 +175,14 @@ static inline bool slot_put_own(const struct pool *p, struct owner *o, const voi
 	if (UNLIKELY(owner != slot_half(0, o->number)))
 		return false;
 	SLOT_STORE(m->op, OP(OP_FREE, index));	/* before the chain is looked at */
-	word = *chain_of(m, over);
+	of = chain_of(m, over);
+	word = *of;
 	if (UNLIKELY(!(word & MAGAZINE_ROOMS))) {
 		SLOT_STORE(m->op, OP_NONE);
 		return false;
 	}
 	UPPER(r->owner) = slot_half(RECORD_CACHED, owner);
-	slot_push(o, r, index, over, word, site);
+	slot_push(m, r, index, of, word, site);
 	return true;
 }
 
