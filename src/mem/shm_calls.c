@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The calls on the shared pool: to a magazine by the short way, else through the front end, in whichever shard. */
 #define MEM_DOMAIN_SHM 1		/* the short way is the domain's */
+#define MEM_INLINE_COLD
 
 #include <errno.h>
 
