@@ -23,27 +23,11 @@
 #include "memapi/memcore.h"
 #include "memapi/observe.h"
 
-static char registry[64];
+#include "../own_registry.h"
 
-static void drop(void)
-{
-	char command[128];
+static void make(void) { make_registry("sites"); }
 
-	snprintf(command, sizeof command, "rm -rf '%s'", registry);
-	cr_assert_eq(system(command), 0);
-}
-
-static void make(void)
-{
-	snprintf(registry, sizeof registry, "/tmp/observe-live-XXXXXX");
-	cr_assert(mkdtemp(registry));
-	setenv("MEMAPI_REGISTRY", registry, 1);
-	setenv("MEMAPI_CONFIG", "/dev/null", 1);
-	setenv("XDG_STATE_HOME", registry, 1);
-	setenv("MEMAPI_TRACK", "sites", 1);
-}
-
-TestSuite(live, .init = make, .fini = drop, .timeout = 100);
+TestSuite(live, .init = make, .fini = drop_registry, .timeout = 100);
 
 /* ---- children ---- */
 

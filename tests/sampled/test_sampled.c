@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../own_registry.h"
 #include "mem/front/sampled.h"
 #include "memapi/memapi.h"
 #include "memapi/memcore.h"
@@ -23,29 +24,15 @@
 
 enum { BOUND = 4, MANY = 100000, EACH = 16 << 10 };	/* EACH: memory.sample here, bytes */
 
-static char registry[64];
 static void *kept[MANY];
-
-static void drop(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof command, "rm -rf '%s'", registry);
-	cr_assert_eq(system(command), 0);
-}
 
 static void make(void)
 {
-	snprintf(registry, sizeof registry, "/tmp/sampled-XXXXXX");
-	cr_assert(mkdtemp(registry));
-	setenv("MEMAPI_REGISTRY", registry, 1);
-	setenv("MEMAPI_CONFIG", "/dev/null", 1);
-	setenv("XDG_STATE_HOME", registry, 1);
-	setenv("MEMAPI_TRACK", "sampled", 1);
+	make_registry("sampled");
 	setenv("MEMAPI_SAMPLE", "16K", 1);
 }
 
-TestSuite(sampled, .init = make, .fini = drop, .timeout = 100);
+TestSuite(sampled, .init = make, .fini = drop_registry, .timeout = 100);
 
 static const char *manager(void)
 {

@@ -609,10 +609,13 @@ static void shelf_clear(struct shelf *s)
 }
 
 /* Of a small heap, the magazines of a thread, all full, are a small part; what a library may have ends nowhere, as a
- * rule. A power of two: it doubles up to 64. */
+ * rule. */
+static uint64_t first_share(const struct pool *p) { return p->data_size / MAGAZINES_SHARE; }
+
+/* A power of two: it doubles up to 64. */
 static uint32_t first_depth(const struct pool *p, unsigned i)
 {
-	uint64_t bytes = p->data_size / MAGAZINES_SHARE / MAGAZINE_SIZES;
+	uint64_t bytes = first_share(p) / MAGAZINE_SIZES;
 	uint32_t places = MAGAZINE_DEPTH_FIRST;
 
 	while (places > 1 && places * 16ull * i > bytes)
@@ -838,7 +841,7 @@ static struct magazines *any_free(void)
 
 static void begin_anew(const struct pool *p, struct magazines *m)
 {
-	uint64_t share = p->data_size / MAGAZINES_SHARE;
+	uint64_t share = first_share(p);
 
 	clear(p, m);
 	for (unsigned i = 0; i < MAGAZINE_SIZES; i++)
