@@ -374,6 +374,7 @@ static void measure_calls(const void *arg, struct bench_result *result)
 	alarm(300);
 	bench_pin(0);
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	(void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);	/* as who minds the worst call does: no page goes */
 	l.took = region(l.calls * sizeof *l.took, true);
 	error = side_open(job->side, job->manager, job->path, LATENCY_REGION, true);
 	for (unsigned run = 0; run <= latencies[job->work].runs && !error; run++) {

@@ -97,6 +97,7 @@ struct pool {
 		uint64_t low, span;	/* free memory was in [low, low + span) */
 		uint64_t least, given, top, again;
 		unsigned cursor;	/* + 1 of its place in heap.cursors, while a pass goes on */
+		bool locked;		/* the last pass could give nothing back: mlock(2) */
 	} trim;				/* front/trim.c */
 	struct range { unsigned char *base; uint64_t len; } abandoned;	/* heap of a parent that was caught in a call */
 };

@@ -2,12 +2,14 @@
 /*
  * What a program has freed goes back to the system, and nothing else does.
  *
- * Usage: trim MANAGER [swings]. Exit status 0, or 1 with the line.
+ * Usage: trim MANAGER [swings|locked]. Exit status 0, or 1 with the line.
  */
 #include <memapi/memapi.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,8 +144,41 @@ static long faults_of_swings(unsigned calls)
 /* Pages that are wanted again and again are given back a few times, and not for ever. */
 static void swings_are_learned(void)
 {
-	faults_of_swings(60000);
+	faults_of_swings(80000);
 	EXPECT(faults_of_swings(20000) < 2000);
+}
+
+/* ---- what is locked in memory ---- */
+
+static bool locked;
+static unsigned refused;
+
+/* In the C library's place. What is locked is refused as the kernel does it, with no need for the right to lock. */
+__attribute__((visibility("default"))) int madvise(void *at, size_t len, int advice)
+{
+	if (!locked || advice != MADV_DONTNEED)
+		return (int)syscall(SYS_madvise, at, len, advice);
+	refused++;
+	errno = EINVAL;
+	return -1;
+}
+
+/* Each free would ask the system in vain. */
+static void what_is_locked_is_seldom_tried(void)
+{
+	locked = true;
+	for (unsigned round = 0; round < 3; round++) {
+		fill();
+		all_but_a_few();
+		kept_are_whole();
+	}
+	EXPECT(refused > 0 && refused < 10);
+	locked = false;
+	for (unsigned round = 0; round < 3; round++) {
+		fill();
+		all_but_a_few();
+	}
+	kept_are_whole();
 }
 
 int main(int argc, char **argv)
@@ -153,8 +188,10 @@ int main(int argc, char **argv)
 	EXPECT((argc == 2 || argc == 3) && setenv("MEMAPI_PKG_MANAGER", argv[1], 1) == 0);
 	memset(block, 0, sizeof block);
 	pkg_free(pkg_malloc(1));
-	if (argc == 3)
-		return swings_are_learned(), 0;
+	if (argc == 3) {
+		strcmp(argv[2], "locked") == 0 ? what_is_locked_is_seldom_tried() : swings_are_learned();
+		return 0;
+	}
 	before = resident();
 	for (unsigned round = 0; round < 3; round++) {
 		fill();

@@ -363,20 +363,63 @@ static bool shelf_lend(const struct pool *p, struct shelf *s)
 	return true;
 }
 
+/* One that leaves so that others find room; 0: there is room, or now there is. Inside. */
+static uint64_t shelf_leaves(const struct pool *p, struct shelf *s)
+{
+	uint64_t kind = shelf_kind(s->fresh[shelf_oldest(s)]);
+
+	if (shelf_has_room(s, SHELF_END, kind) || (s->count[kind] < SHELF_DEEP && shelf_lend(p, s)))
+		return 0;
+	kind = s->count[kind] < SHELF_DEEP ? shelf_next(s) : kind;
+	return kind < SHELF_KINDS ? shelf_pop(s, kind) : 0;
+}
+
 void pkg_shelf_unload(struct pool *p, struct magazines *m)
 {
-	struct shelf *s = &m->shelf;
-	uint64_t kind;
+	uint64_t entry;
 
-	if (!s->most || !shelf_enter(s))
+	if (!m->shelf.most || !shelf_enter(&m->shelf))
 		return;
-	kind = shelf_kind(s->fresh[shelf_oldest(s)]);
-	if (!shelf_has_room(s, SHELF_END, kind) && !(s->count[kind] < SHELF_DEEP && shelf_lend(p, s))) {
-		kind = s->count[kind] < SHELF_DEEP ? shelf_next(s) : kind;
-		if (kind < SHELF_KINDS)
-			shelf_give(p, m, shelf_pop(s, kind), true);
+	entry = shelf_leaves(p, &m->shelf);
+	if (entry)
+		shelf_give(p, m, entry, true);
+	shelf_leave(&m->shelf);
+}
+
+/* The one that leaves makes room for a fragment that comes, or lies where it lay. Inside. */
+static bool shelf_change(struct magazines *m, uint64_t leaves, const void *ptr, uint64_t usable)
+{
+	struct shelf *s = &m->shelf;
+	uint64_t held = s->held - (leaves >> 48) * 16 - s->one, oldest = shelf_oldest(s);
+	uint64_t kind = shelf_kind(s->fresh[oldest]);
+
+	s->held = held;
+	if (!shelf_has_room(s, usable, kind)) {
+		s->held = held + (leaves >> 48) * 16 + s->one;
+		shelf_push(s, shelf_kind(leaves), leaves);
+		return false;
+	}
+	*magazine_tag_of(ptr) = m->in.tag;
+	shelf_come(s, oldest, kind, shelf_entry(ptr, usable / 16));
+	magazine_shelf_holds(m, held + usable / 16 * 16 + s->one);
+	return true;
+}
+
+void *pkg_shelf_instead(struct pool *p, struct magazines *m, void *ptr, uint64_t usable)
+{
+	struct shelf *s = &m->shelf;
+	uint64_t leaves;
+
+	s->other_next = !s->other_next;
+	if (s->other_next || !s->most || !shelf_enter(s))
+		return ptr;
+	leaves = shelf_leaves(p, s);
+	if (leaves && shelf_change(m, leaves, ptr, usable)) {
+		ptr = shelf_address(leaves);
+		*magazine_tag_of(ptr) = 0;
 	}
 	shelf_leave(s);
+	return ptr;
 }
 
 static void take_over(struct magazines *m)

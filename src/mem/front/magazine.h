@@ -478,6 +478,8 @@ static inline void magazine_free(void *ptr, const struct mem_site *site, const v
 /** What finds no room on the thread's shelf went to the manager, with the lock: may it hold more, or shall less be
  * there? */
 void pkg_shelf_unload(struct pool *p, struct magazines *m);
+/** Of a process with one thread, which may free one without another: `ptr`, or what leaves the shelf for it. */
+void *pkg_shelf_instead(struct pool *p, struct magazines *m, void *ptr, uint64_t usable);
 /** Twice as many places where all are taken. false: there is room, as many as may be, or as much as the thread may. */
 bool pkg_magazine_grow(struct magazines *m, uint64_t i);
 

@@ -203,6 +203,7 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 	struct magazines *m = mem_pkg_self.own;
 	struct pool *p = &mem_pkg_pool;
 	uint64_t usable = plain_usable(m, p, ptr), i = usable / 16, turn;
+	bool shelved = i >= MAGAZINE_SIZES && usable < SHELF_END;
 
 	if (UNLIKELY(!usable) || UNLIKELY(mem_pkg_self.inside) || plain_waits(m, ptr, usable)) {
 		otherwise(ptr, site, caller);
@@ -218,12 +219,15 @@ void pkg_plain_free(void *ptr, const struct mem_site *site, const void *caller, 
 			return;
 		}
 		pkg_magazines_unload(p, usable);
+		if (shelved)
+			pkg_shelf_unload(p, m);
+	} else if (shelved) {
+		ptr = pkg_shelf_instead(p, m, ptr, usable);
+		usable = p->ops->usable(&p->heap, ptr);
 	}
 	large_freed(p, ptr, usable);
 	starts_clear(p, ptr);
 	p->ops->free(&p->heap, ptr);
-	if (i >= MAGAZINE_SIZES && usable < SHELF_END)
-		pkg_shelf_unload(p, m);
 	trim_freed(p);
 	count_plain(p, -usable, -1ull);
 	leave_plain(p, turn);

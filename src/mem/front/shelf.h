@@ -22,7 +22,8 @@
  * A thread's may hold 512 KiB, or 192 KiB and as much as lies within a 96th of the heap where that is large, if what
  * all threads have beyond their first allows it; of a heap that may not grow large a 32nd. Where there is no room,
  * what comes goes to the manager, and something else with it, of one kind after the other: so what nobody asks for any
- * more leaves in time.
+ * more leaves in time. While the process has one thread there is no lock to be spared: every second time something else
+ * goes in its place, so that no call frees two.
  *
  * 86 instructions a call, take or put, with all that is before it.
  */
@@ -58,6 +59,7 @@ struct shelf {
 	uint64_t fresh[SHELF_FRESH];	/* shelf_entry(), or 0 */
 	uint64_t bits[SHELF_KINDS / 64];
 	uint8_t count[SHELF_KINDS];
+	bool other_next;		/* what finds no room takes another one's place */
 	/* of shelf_entry(); an odd number of cache lines a kind: the first ones lie in all sets of a cache */
 	_Alignas(64) uint64_t at[SHELF_KINDS][SHELF_DEEP];
 };

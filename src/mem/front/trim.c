@@ -9,9 +9,11 @@
  * is used.
  *
  * Who frees much and wants it again pays for new pages a few times: each time that half of what was given back is taken
- * again before the next pass, trim.least doubles, up to TRIM_MOST.
+ * again before the next pass, trim.least doubles, up to TRIM_MOST. What is locked in memory stays: the pass asks the
+ * system once, and the next ones are as rare as they may be.
  */
 #include <errno.h>
+#include <stddef.h>
 
 #include "mem/front/inside.h"
 #include "mem/region/region.h"
@@ -20,8 +22,11 @@ enum { TRIM_RUN = 64 << 10, TRIM_LEAST = 4 << 20, TRIM_MOST = 128 << 20 };
 
 static void give_back(struct mem_heap *h, uint64_t at, uint64_t len)
 {
-	if (len >= TRIM_RUN)
-		region_discard(h->base + at, len);	/* locked in memory: it stays */
+	struct pool *p = (struct pool *)((char *)h - offsetof(struct pool, heap));
+
+	if (len < TRIM_RUN || p->trim.locked)
+		return;
+	p->trim.locked = !region_discard(h->base + at, len);
 }
 
 /* The place where the pass goes on is a cursor, which the manager moves back when it joins fragments. */
@@ -34,6 +39,7 @@ static bool begin_pass(struct pool *p)
 			c->at[i] = 0;
 			c->live |= 1ull << i;
 			p->trim.cursor = i + 1;
+			p->trim.locked = false;
 			return true;
 		}
 	return false;				/* walks have them all: another time */
@@ -66,7 +72,9 @@ static bool worth(struct pool *p, uint64_t free)
 
 	if (!p->trim.least)
 		p->trim.least = TRIM_LEAST;
-	if (p->trim.given && p->trim.again >= p->trim.given / 2 && p->trim.least < TRIM_MOST)
+	if (p->trim.locked)
+		p->trim.least = TRIM_MOST;
+	else if (p->trim.given && p->trim.again >= p->trim.given / 2 && p->trim.least < TRIM_MOST)
 		p->trim.least *= 2;
 	p->trim.again = 0;
 	p->trim.span = c->used / 2 > p->trim.least ? c->used / 2 : p->trim.least;
