@@ -12,7 +12,7 @@ bin=${BENCH_BIN:-$here/../build/release/bin}
 export BENCH_BIN="$bin"
 # jemalloc wants more room for its threads' variables than is left when it is loaded late
 export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.rtld.optional_static_tls=8192}"
-all="pairs fail start introspect serve recovery"
+all="floors pairs fail start introspect serve recovery"
 names= against= keep=
 
 while [ $# -gt 0 ]; do
