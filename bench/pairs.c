@@ -81,12 +81,19 @@ static bool replace_##kind(struct state *s, unsigned n)			\
 	return true;							\
 }
 LOOPS(calls, s->row->alloc, s->row->free)
-LOOPS(inline, pkg_malloc, pkg_free)
+LOOPS(inline_pkg, pkg_malloc, pkg_free)
+LOOPS(inline_shm, shm_malloc, shm_free)
 
-static bool lifo(struct state *s, unsigned n) { return s->row->inlined ? lifo_inline(s, n) : lifo_calls(s, n); }
+static bool lifo(struct state *s, unsigned n)
+{
+	return !s->row->inlined ? lifo_calls(s, n) : s->row->shared ? lifo_inline_shm(s, n) : lifo_inline_pkg(s, n);
+}
+
 static bool replace(struct state *s, unsigned n)
 {
-	return s->row->inlined ? replace_inline(s, n) : replace_calls(s, n);
+	return !s->row->inlined	 ? replace_calls(s, n)
+	       : s->row->shared ? replace_inline_shm(s, n)
+				: replace_inline_pkg(s, n);
 }
 
 /* A pair here is one realloc; live = 2. */

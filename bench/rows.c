@@ -65,6 +65,8 @@ static const struct row pkg_track_row = { "pkg %s, tracking", pkg_setup, pkg_all
 					  .threads = true, .track = true };
 static const struct row pkg_inline_row = { "pkg %s, inline", pkg_setup, pkg_alloc, pkg_release, pkg_again, .threads = true,
 					   .inlined = true };
+static const struct row shm_inline_row = { "shm %s, inline", shm_setup, shm_alloc, shm_release, shm_again, .shared = true,
+					   .threads = true, .inlined = true };
 static const struct row shm_row = { "shm %s", shm_setup, shm_alloc, shm_release, shm_again, .shared = true,
 				    .threads = true };
 /* Every call through the manager. */
@@ -150,6 +152,7 @@ unsigned rows_all(struct row *rows)
 		}
 		if (m->shm) {
 			rows[n++] = manager_row(&shm_row, m->name);
+			rows[n++] = manager_row(&shm_inline_row, m->name);
 			rows[n++] = manager_row(&shm_bare_row, m->name);
 		}
 	}

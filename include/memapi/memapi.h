@@ -24,6 +24,7 @@
 #include <stdio.h>
 
 #include <memapi/inline.h>
+#include <memapi/inline_shm.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -283,6 +284,51 @@ MEMAPI_EXPORT void *mem_shm_resize(void *p, size_t size, const struct mem_site *
 MEMAPI_EXPORT void mem_shm_free(void *p, const struct mem_site *site);
 MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 
+/* The same two, where inline_shm.h serves small sizes without a call. *place: number of the place in code, once told */
+#ifdef MEMAPI_INLINE
+/* cold: one call, and one address, for each place; gcc makes two of it else. Not so where they are defined. */
+#ifndef MEM_INLINE_COLD
+#define MEM_INLINE_COLD __attribute__((cold))
+#endif
+MEM_INLINE_COLD MEMAPI_SHM_MALLOC void *mem_shm_malloc_here(size_t size, uint32_t *place);
+MEM_INLINE_COLD MEMAPI_EXPORT void mem_shm_free_here(void *p, uint32_t *place);
+
+__attribute__((warn_unused_result)) MEM_INLINE_FN void *mem_inline_shm_malloc(size_t size, const struct mem_site *site)
+{
+	uint32_t *place;
+	uint64_t now;
+	void *fragment = NULL;
+
+	if (site)
+		return mem_shm_malloc(size, site);
+	place = mem_inline_number();
+	if (mem_inline_told(__atomic_load_n(place, __ATOMIC_RELAXED))) {
+		now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
+		fragment =
+			mem_inline_shm_take(memapi_shm_self.own, size, __atomic_load_n(place, __ATOMIC_RELAXED), now);
+	}
+	return fragment ? fragment : mem_shm_malloc_here(size, place);
+}
+
+MEM_INLINE_FN void mem_inline_shm_free(void *p, const struct mem_site *site)
+{
+	uint32_t *place, number;
+
+	if (site) {
+		mem_shm_free(p, site);
+		return;
+	}
+	place = mem_inline_number();
+	number = __atomic_load_n(place, __ATOMIC_RELAXED);
+	__asm__("" : "+r"(p));		/* of whatever object it was for the compiler */
+	if (!mem_inline_told(number) || !mem_inline_shm_put(memapi_shm_self.own, p, number))
+		mem_shm_free_here(p, place);
+}
+#else
+#define mem_inline_shm_malloc mem_shm_malloc
+#define mem_inline_shm_free mem_shm_free
+#endif
+
 /**
  * shm_malloc - `size` bytes that every process of the pool sees at this address, 16-byte aligned
  *
@@ -295,7 +341,7 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
  *	*counter = 1;		// as every process that is forked from here on sees it
  *	shm_free(counter);
  */
-#define shm_malloc(size) mem_shm_malloc((size), MEM_HERE_)
+#define shm_malloc(size) mem_inline_shm_malloc((size), MEM_HERE_)
 #define shm_mallocxz(size) mem_shm_mallocxz((size), MEM_HERE_)
 /** shm_malloc_unsafe, shm_free_unsafe - for the holder of shm_lock(); anybody else's call takes the lock itself */
 #define shm_malloc_unsafe(size) mem_shm_malloc_unsafe((size), MEM_HERE_)
@@ -314,7 +360,7 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
  * were asked for, the call frees nothing, and leaves a failure record with nothing requested: `p` stays, and may be
  * freed later, by this thread too, or by another one.
  */
-#define shm_free(p) mem_shm_free((p), MEM_HERE_)
+#define shm_free(p) mem_inline_shm_free((p), MEM_HERE_)
 #define shm_free_unsafe(p) mem_shm_free_unsafe((p), MEM_HERE_)
 MEMAPI_EXPORT size_t shm_usable(const void *p);
 MEMAPI_EXPORT void shm_info(struct mem_info *info);

@@ -268,6 +268,7 @@ static void in_child(void)
 
 	epoch_renew();			/* where the kernel does not wipe its page; else this is once more */
 	mem_pkg_after_fork(true);
+	mem_shm_after_fork();
 	setup = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	held_for_fork = false;
 	if (held)			/* else it comes back to the set-up that it was in */

@@ -42,6 +42,8 @@ void mem_pkg_before_fork(void);
 void mem_pkg_after_fork(bool child);
 void mem_pkg_at_exit(void);
 void mem_shm_at_exit(void);
+/** In a child: its one thread has the gate of the parent's (slot_known.h). */
+void mem_shm_after_fork(void);
 void mem_register_handlers(void);
 
 #endif

@@ -28,6 +28,7 @@ struct owner {
 	struct owner *home;		/* the same thread in shard 0, where it is another one; or NULL */
 	/* its magazines, see front/slot_magazine.h: where they lie, and what this thread knows of their use */
 	struct meta_magazines *magazines;
+	struct mem_inline_shm *known;	/* see front/slot_known.h; or NULL */
 	uint64_t epoch;			/* of the process that claimed the slot */
 	uint64_t open;			/* the same while calls need not look further, else OWNER_CLOSED */
 	uint64_t mine;			/* number << 32, as in records' owners */
@@ -65,6 +66,9 @@ struct pool {
 	struct meta_record *records;
 	uint64_t generation;		/* of META, low 32 bits, << 32: upper half of tails and site caches */
 	_Atomic uint64_t features; /* what this process follows of live.wanted; any thread may find that it changed */
+	/* shm, see slot_magazine.h; these two behind the features, as inline_shm.h has them */
+	uint64_t magazine_quick; /* as magazine_most, without a look at anything but the magazine; or 0 */
+	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
@@ -72,13 +76,11 @@ struct pool {
 	bool seen;			/* META is a file in the registry */
 	/* shm, see slot_magazine.h */
 	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
-	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
 	uint64_t fit_up, fit_down; /* usable bytes - 16 of what serves `size`: (size + fit_up) / 16 * 16 - fit_down */
 	uint64_t size_mask, size_less;	/* of size_word: usable bytes - 16 are the word's size - size_less */
 	int64_t size_at;
 	uint64_t first;
-	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
 	uint64_t created, records_max;	/* as in id; created: pkg, too */
 	char path[256];			/* of META; "" when not seen */
 	struct meta_identity

@@ -10,10 +10,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
+#include "mem/front/slot_known.h"
 #include "mem/init.h"
 #include "mem/meta/process.h"
 #include "mem/meta/registry.h"
@@ -31,8 +33,10 @@ static struct {
 	bool create;
 } wanted; /* by shm_create(), shm_attach() */
 
-_Thread_local struct shm_thread mem_shm_self
-	__attribute__((tls_model("initial-exec"))) = { .owner.open = OWNER_CLOSED };
+struct mem_inline_shm mem_shm_nobody;			/* a gate that is closed */
+_Thread_local struct shm_thread mem_shm_self = { .known = &mem_shm_nobody, .owner.open = OWNER_CLOSED };
+extern __thread struct mem_inline_shm_self memapi_shm_self __attribute__((alias("mem_shm_self")));
+_Static_assert(!offsetof(struct shm_thread, known), "as applications see it");
 static pthread_key_t leave_key;
 static bool leave_key_made;
 
@@ -47,6 +51,77 @@ static struct owner others[SLOTS_MAX][SHARDS_MAX - 1];
 struct owner *mem_shm_owner_in(unsigned k)
 {
 	return k ? &others[mem_shm_self.owner.number][k - 1] : &mem_shm_self.owner;
+}
+
+/* ---- their own places ---- */
+
+/* Whether fragments lie as inline_shm.h knows them, and there is one heap. */
+static bool known_layout(const struct pool *p)
+{
+	const struct mem_size_word *word = &p->ops->size_word;
+
+	/* a size of more than 48 bits is none */
+	return p->id->shards == 1 && (word->mask & (MEM_INLINE_SIZE | 15)) == MEM_INLINE_SIZE &&
+	       word->at == 16 - p->magazine_head && word->less == word->at;
+}
+
+/* A child's thread goes on with its copy of the parent's. NULL: none. */
+static struct mem_inline_shm *places_for(const struct pool *p)
+{
+	struct mem_inline_shm *own = mem_shm_self.known;
+
+	if (!known_layout(p))
+		return NULL;
+	if (own == &mem_shm_nobody) {
+		own = mmap(NULL, sizeof *own, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (own == MAP_FAILED)
+			return NULL;
+		/* without it (before 4.14) only fork() is noticed, by mem_shm_after_fork() */
+		(void)madvise(own, META_PAGE, MADV_WIPEONFORK);
+	}
+	return own;
+}
+
+static void take_places(const struct pool *p, struct owner *o)
+{
+	struct mem_inline_shm *own = places_for(p);
+
+	if (!own)
+		return;
+	own->followed = (const void *)(uintptr_t)&p->features; /* and what is behind it */
+	own->op = &o->magazines->op;
+	own->records = (void *)p->records;
+	own->up = p->fit_up;
+	own->down = p->fit_down;
+	own->back = (uint64_t)p->size_at;
+	own->less = p->size_less;
+	own->records_max = p->records_max;
+	own->generation = p->generation;
+	own->mine = o->mine;
+	own->stamp = &o->stamp;
+	o->known = mem_shm_self.known = own;
+	known_open(p, o);
+}
+
+static void leave_places(struct owner *o)
+{
+	struct mem_inline_shm *own = o->known;
+
+	if (!own)
+		return;
+	known_close(o);
+	o->known = NULL;
+	mem_shm_self.known = &mem_shm_nobody;
+	atomic_signal_fence(memory_order_seq_cst);	/* a signal handler finds them there, or nobody's */
+	munmap(own, sizeof *own);
+}
+
+void mem_shm_after_fork(void)
+{
+	if (mem_shm_self.known == &mem_shm_nobody)
+		return;
+	MEM_INLINE_SET(mem_shm_self.known->now, 0);
+	MEM_INLINE_SET(mem_shm_self.known->first, 0);
 }
 
 /*
@@ -64,6 +139,7 @@ static bool leave_all(void)
 		if (o->slot && !slot_settled(&mem_shm_pools[k], o->number))
 			shm_front_settle(&mem_shm_pools[k], o, o->number);
 		o->open = OWNER_CLOSED;
+		leave_places(o);
 		slot_leave(&mem_shm_pools[k], o);
 	}
 	return true;
@@ -81,6 +157,7 @@ static void adopt(const struct owner *o)
 {
 	mem_shm_self.owner = *o;
 	mem_shm_self.epoch = mem_shm_self.owner.epoch = mem_shm_self.owner.open = *epoch_word;
+	take_places(&mem_shm_pool, &mem_shm_self.owner);
 	if (mem_shm_shards > 1) /* what is there was of another thread, or of the parent */
 		memset(others[mem_shm_self.owner.number], 0, sizeof others[0]);
 	if (!leave_key_made)

@@ -11,7 +11,12 @@
 #include "mem/meta/process.h"
 
 /** The calling thread: its slot in shard 0, and the process that claimed it. */
-struct shm_thread { struct owner owner; uint64_t epoch; };
+struct shm_thread {
+	struct mem_inline_shm *known;	/* first, as applications see it; mem_shm_nobody, or what owner.known is */
+	struct owner owner;
+	uint64_t epoch;
+};
+extern struct mem_inline_shm mem_shm_nobody __attribute__((visibility("hidden")));
 extern _Thread_local struct shm_thread mem_shm_self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 /** Its slot in shard k; shard 0's is mem_shm_self.owner. */
 struct owner *mem_shm_owner_in(unsigned k);

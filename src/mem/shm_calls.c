@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The calls on the shared pool: to a magazine by the short way, else through the front end, in whichever shard. */
 #define MEM_DOMAIN_SHM 1		/* the short way is the domain's */
+#define MEM_INLINE_COLD
 
 #include <errno.h>
 
@@ -238,6 +239,53 @@ void *mem_shm_malloc(size_t size, const struct mem_site *site)
 	return malloc_at(size, NULL, __builtin_return_address(0));
 }
 
+/* ---- places that inline_shm.h is compiled into ---- */
+
+/*
+ * They call for what is not served there. Of another stamp, or where the pool is none that inline_shm.h knows, that is
+ * all there is; the others learn their number, and the clock.
+ */
+static bool place_calls(const uint32_t *place)
+{
+	uint32_t number = __atomic_load_n(place, __ATOMIC_RELAXED);
+
+	return !mem_inline_told(number) && (number != MEM_INLINE_UNTOLD || !mem_shm_self.owner.known);
+}
+
+static void place_learn(uint32_t *place, const void *caller)
+{
+	uint32_t number;
+
+	if (!quick() || !mem_shm_self.owner.known)
+		return;
+	known_renew(&mem_shm_pool, &mem_shm_self.owner);
+	number = site_known(&mem_shm_pool, NULL, caller);
+	if (number && __atomic_load_n(place, __ATOMIC_RELAXED) == MEM_INLINE_UNTOLD)
+		__atomic_store_n(place, number, __ATOMIC_RELAXED);	/* others write the same */
+}
+
+__attribute__((noinline)) static void *malloc_here(size_t size, uint32_t *place, const void *caller)
+{
+	place_learn(place, caller);
+	return malloc_at(size, NULL, caller);
+}
+
+void *mem_shm_malloc_here(size_t size, uint32_t *place)
+{
+	struct pool *p = &mem_shm_pool;
+	uint32_t number;
+	uint64_t now;
+	void *ptr;
+
+	if (place_calls(place)) {
+		now = (uint64_t)time(NULL);
+		if (takes(size) && quick_site(__builtin_return_address(0), &number) &&
+		    LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
+			return ptr;
+	}
+	return malloc_here(size, place, __builtin_return_address(0));
+}
+
 void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
 {
 	return LIKELY(shm_ready(&mem_shm_pool)) ? allocate(CALL(FRONT_ZERO | FRONT_QUIET), 16, size) : not_ready();
@@ -297,6 +345,24 @@ void mem_shm_free(void *ptr, const struct mem_site *site)
 	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
 		return;
 	free_at(ptr, site, __builtin_return_address(0));
+}
+
+__attribute__((noinline)) static void free_here(void *ptr, uint32_t *place, const void *caller)
+{
+	place_learn(place, caller);
+	free_at(ptr, NULL, caller);
+}
+
+void mem_shm_free_here(void *ptr, uint32_t *place)
+{
+	struct pool *p = &mem_shm_pool;
+	uint32_t number;
+
+	if (place_calls(place) && quick() && within_reach(p, ptr) &&
+	    quick_site(__builtin_return_address(0), &number) &&
+	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
+		return;
+	free_here(ptr, place, __builtin_return_address(0));
 }
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)
@@ -366,6 +432,7 @@ void shm_lock(void)
 		if (!call.o->holds) {
 			lock_busy(call.o, true);
 			call.o->open = OWNER_CLOSED;
+			known_close(call.o);
 			lock_take(call.p, call.o);
 			call.o->holds = 1;
 			lock_busy(call.o, false);
@@ -388,6 +455,7 @@ void shm_unlock(void)
 			lock_leave(&mem_shm_pools[k]);
 			lock_busy(o, false);
 			o->open = o->epoch;
+			known_open(&mem_shm_pools[k], o);
 		} else if (o->holds) {
 			o->holds--;
 		}

@@ -35,7 +35,7 @@ cmake --install "$build" --prefix "$prefix" >"$tmp/log" 2>&1 || {
 	exit 1
 }
 
-for file in include/memapi/{memapi,inline,memcore,manager,heap,undo,own,module,observe}.h "$lib"/libmemapi{,-preload}.so "$lib"/libmemapi.a "$lib/pkgconfig/memapi.pc" \
+for file in include/memapi/{memapi,inline,inline_shm,memcore,manager,heap,undo,own,module,observe}.h "$lib"/libmemapi{,-preload}.so "$lib"/libmemapi.a "$lib/pkgconfig/memapi.pc" \
 	"$lib/cmake/memapi/memapiConfig.cmake" bin/mmd bin/mmctl share/man/man1/mmctl.1 share/man/man5/mmd.conf.5 \
 	share/man/man7/memapi.7 share/man/man8/mmd.8 lib/systemd/system/mmd.service share/doc/memapi/mmd.conf \
 	share/bash-completion/completions/mmctl; do

@@ -24,11 +24,12 @@ struct call {
 	uint64_t align, size;
 	void *ptr;			/* what is held there, before the call */
 	uint32_t fill;			/* byte that its contents are made of, afterwards */
-	uint32_t anonymous;		/* no static call site */
+	uint32_t anonymous;		/* no static call site: 1: by a call, 2: what memapi.h compiles in */
 };
 
 struct board {
 	uintptr_t end;			/* address of step_end() */
+	uintptr_t inlined, inlined_end;	/* of what memapi.h compiles into the program */
 	uint64_t number;		/* calls announced */
 	struct call call;
 	void *got;

@@ -15,9 +15,9 @@
  *	somebody allocates and frees, and all is compared again
  *	what the dead had is reclaimed	in some; then nothing may be left
  *
- * Every instruction between announcement and end of a call that lies in libmemapi.so is such a point. Of those outside
- * (libc, the kernel's vdso) the first after leaving are, and some of the rest: they cannot reach the pool, but for the
- * bytes that they were handed.
+ * Every instruction between announcement and end of a call that lies in libmemapi.so is such a point, and every one of
+ * what memapi.h compiles into the program. Of those outside (libc, the kernel's vdso) the first after leaving are, and
+ * some of the rest: they cannot reach the pool, but for the bytes that they were handed.
  *
  * Usage: step MANAGER POINTS [SEED [EVERY [ADDRESSES]]]. A pass is one program and one pool; passes follow until POINTS
  * are done. EVERY: one call of so many is stepped. ADDRESSES: a file to be written with the distinct instructions, as
@@ -55,12 +55,13 @@ enum { NESTED_EVERY = 4, RECLAIM_EVERY = 8, WAIT_EVERY = 8, KINDS_OF_PASSES = 4 
 
 /* Of the whole run; the passes are processes. */
 static struct totals {
-	uint64_t points, inside, calls, passes;
+	uint64_t points, inside, inlined, calls, passes;
 	uint64_t rollbacks, takeovers, repairs_killed, reclaims, waits;
 	uint64_t by_kind[CALL_KINDS];
 	unsigned before_end;	/* distinct instructions when nine tenths of the points were done */
 	char wrong[512];
-	uint8_t seen[TEXT_MOST / 8], repair_seen[TEXT_MOST / 8];	/* bitmaps of places in texts */
+	uint8_t seen[TEXT_MOST / 8], inlined_seen[TEXT_MOST / 8],
+		repair_seen[TEXT_MOST / 8]; /* bitmaps of places in texts */
 } * totals;
 
 static struct victim victim;
@@ -349,7 +350,9 @@ static void tell(const char *what)
 
 	snprintf(totals->wrong, sizeof totals->wrong, "call %llu, %s of %llu bytes, killed at %s+%#lx: %s",
 		 (unsigned long long)victim.board->number, kind_names[c->kind], (unsigned long long)c->size,
-		 inside ? "libmemapi.so" : "an address outside",
+		 inside			    ? "libmemapi.so"
+		 : victim_inlined(&victim) ? "what memapi.h compiles in, "
+					   : "an address outside",
 		 (unsigned long)(inside ? victim.at - victim.text + victim.text_from : victim.at), what);
 }
 
@@ -370,12 +373,15 @@ static bool step_call(void)
 	totals->calls++;
 	while (!what && (s = victim_step(&victim)) < STEP_OVER) {
 		if (s == STEP_INSIDE) {
-			uintptr_t at = victim.at - victim.text + victim.text_from;
+			bool inlined = victim_inlined(&victim);
+			uintptr_t at = inlined ? victim.at - victim.board->inlined
+					       : victim.at - victim.text + victim.text_from;
 
 			outside = 0;
 			totals->inside++;
+			totals->inlined += inlined;
 			if (at < TEXT_MOST)
-				totals->seen[at / 8] |= (uint8_t)(1u << at % 8);
+				(inlined ? totals->inlined_seen : totals->seen)[at / 8] |= (uint8_t)(1u << at % 8);
 		} else if (++outside > OUTSIDE_ALL && outside % OUTSIDE_EVERY) {
 			continue;
 		}
@@ -532,11 +538,12 @@ int main(int argc, char **argv)
 	rc = run_passes(argv[1], seed);
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
-	printf("%s: %llu points (%llu in libmemapi.so, %u distinct instructions of it, %u of them in the last tenth only) in %llu calls, %llu passes from seed %llu; "
+	printf("%s: %llu points (%llu in libmemapi.so or compiled into the program, %u distinct instructions of it, %u of them in the last tenth only, and %llu points at %u of what is compiled in) in %llu calls, %llu passes from seed %llu; "
 	       "%llu take-overs, %llu rollbacks, %llu by waiting; %llu repairs killed at %u distinct instructions; "
 	       "%llu reclaims; %.0f s, %.0f points/s\n",
-	       argv[1], (unsigned long long)totals->points, (unsigned long long)totals->inside, count(totals->seen),
-	       count(totals->seen) - totals->before_end, (unsigned long long)totals->calls,
+	       argv[1], (unsigned long long)totals->points, (unsigned long long)totals->inside,
+	       count(totals->seen), count(totals->seen) - totals->before_end, (unsigned long long)totals->inlined,
+	       count(totals->inlined_seen), (unsigned long long)totals->calls,
 	       (unsigned long long)totals->passes, (unsigned long long)seed, (unsigned long long)totals->takeovers,
 	       (unsigned long long)totals->rollbacks, (unsigned long long)totals->waits,
 	       (unsigned long long)totals->repairs_killed, count(totals->repair_seen),

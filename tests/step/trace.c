@@ -97,13 +97,18 @@ bool victim_next(struct victim *v)
 	return resume(v, PTRACE_CONT);
 }
 
+bool victim_inlined(const struct victim *v)
+{
+	return v->at - v->board->inlined < v->board->inlined_end - v->board->inlined;
+}
+
 enum step victim_step(struct victim *v)
 {
 	if (!resume(v, PTRACE_SINGLESTEP))
 		return STEP_ENDED;
 	v->at = (uintptr_t)ptrace(PTRACE_PEEKUSER, v->pid, offsetof(struct user, regs.rip), NULL);
 	return v->at == v->board->end				? STEP_OVER :
-	       v->at - v->text < v->text_end - v->text ? STEP_INSIDE :
+	       v->at - v->text < v->text_end - v->text || victim_inlined(v) ? STEP_INSIDE :
 								  STEP_OUTSIDE;
 }
 

@@ -26,8 +26,10 @@ bool victim_start(struct victim *v, const char *program, const char *pool, uint6
 bool victim_next(struct victim *v);
 
 enum step { STEP_INSIDE, STEP_OUTSIDE, STEP_OVER, STEP_ENDED };
-/** One instruction. INSIDE: v->at is in libmemapi.so; OVER: the call is. */
+/** One instruction. INSIDE: v->at is in libmemapi.so, or what of it is compiled into the program; OVER: the call is. */
 enum step victim_step(struct victim *v);
+/** v->at is in what memapi.h compiles into the program. */
+bool victim_inlined(const struct victim *v);
 /** SIGKILL, and wait until it is gone. */
 void victim_kill(struct victim *v);
 void victim_reap(struct victim *v);

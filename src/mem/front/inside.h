@@ -26,6 +26,7 @@
 #include "mem/base/compiler.h"
 #include "mem/front/front.h"
 #include "mem/front/magazine.h"
+#include "mem/front/slot_known.h"
 #include "mem/front/starts.h"
 #include "mem/front/own_sizes.h"
 #include "mem/meta/lock.h"
@@ -65,6 +66,7 @@ static inline void enter(struct pool *p, struct owner *o, unsigned flags)
 	if (UNLIKELY(o->home))
 		o->home->inside++;
 	o->open = OWNER_CLOSED;
+	known_close(o);
 	atomic_signal_fence(memory_order_seq_cst); /* a signal handler sees it before the lock has us as its owner */
 	if (!(flags & FRONT_HELD))
 		lock_take(p, o);
@@ -82,6 +84,7 @@ static inline void leave(struct pool *p, struct owner *o, unsigned flags)
 		o->home->inside--;
 	o->inside--;
 	o->open = o->holds ? OWNER_CLOSED : o->epoch;
+	known_open(p, o);
 }
 
 static inline void publish_all(struct pool *p) { (void)p; } /* META is where they are */
