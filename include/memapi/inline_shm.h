@@ -10,12 +10,8 @@
  * what it has to find: the library's slot_magazine.h says which store may come after which, and all of them are made
  * here in that order.
  *
- * A take waits for a chain's word, and again for the record's time, where the put before has just stored what the chain
- * becomes. So the thread remembers what its last put has stored there, goes on with that, and looks afterwards whether
- * it was right, which the CPU guesses. META alone says what is so.
- *
  * The number of a place in code is asked for once: each place that this is compiled into has a word for it. Some 180
- * bytes of code a malloc, 210 a free.
+ * bytes of code a malloc, 190 a free.
  */
 #ifndef MEMAPI_INLINE_SHM_H
 #define MEMAPI_INLINE_SHM_H
@@ -34,8 +30,8 @@ enum { MEM_INLINE_SHM_MOST = 1024 };	/* usable bytes of what is in magazines */
 enum { MEM_INLINE_OP_NONE, MEM_INLINE_OP_FREE = 0x8000, MEM_INLINE_OP_BEGIN, MEM_INLINE_CACHED = 2 };
 /* Of a chain's word: how many there are, how many more there may be; the newest one's record above. */
 enum { MEM_INLINE_COUNT = 0xff, MEM_INLINE_ROOM = 0x100, MEM_INLINE_ROOMS = 0xff00 };
-/* Of the word before a fragment: its size, with the head. */
-#define MEM_INLINE_SIZE 0x0000fffffffffff0u
+/* Of the lower half of the word before a fragment: its size, with the head. */
+#define MEM_INLINE_SIZE 0xfffffff0u
 /* From the first record back to what an operator wants; from `op` to the chains. */
 enum { MEM_INLINE_WANTED = 0x4000000 - 0x1000 - 256, MEM_INLINE_CHAINS = 64 };
 
@@ -47,40 +43,32 @@ struct mem_inline_record {
 	mem_inline_half eighths, requested;	/* usable bytes / 8; 4 x what was asked for */
 	mem_inline_half site;
 	unsigned char slot[2], flags[2];
-	mem_inline_half seconds, stamp;		/* in use; else the chain's word of before << 16 | the free's site */
+	mem_inline_word time; /* in use: clock; else the chain's word of before << 16 | the free's site */
 };
 
-/**
- * Of the process: what it has followed of what is wanted, the largest request that magazines serve since, and where
- * small fragments are: address - first < reach.
- */
-struct mem_inline_followed { uint64_t features, most, reach; };
-
-/** Of a thread: a page of private memory, zeros in a forked child. One, and few lines of it: see docs/decisions/0033.
- */
+/** Of a thread: a page of private memory, zeros in a forked child. Few lines of it: see docs/decisions/0033. */
 struct mem_inline_shm {
 	char other_stamps[64 * MEMAPI_INLINE_STAMP];
 	uint64_t now;			/* take: time(), 0: closed */
-	uint64_t first;			/* put: as above; 0: closed */
+	uint64_t span;			/* put: where small fragments are, address - from < span; 0: closed */
 	/* -- of this stamp -- */
-	const struct mem_inline_followed *followed;
+	uint64_t from;
+	uint64_t features, most; /* what was followed of what is wanted; the largest request that magazines serve */
 	mem_inline_word *op;
 	struct mem_inline_record *records;
-	uint64_t back,
-		less; /* from a fragment to the word with its size, modulo 2^64; that says so much more than over */
-	mem_inline_half *stamp;		/* of the last record */
+	uint64_t head;			/* bytes of a head that a fragment of 16 n has for its own: 8, or 0 */
 	char more_stamps[64 * (31 - MEMAPI_INLINE_STAMP)];
 	/* -- of this stamp -- */
-	uint64_t up, down;		/* over: (request + up) / 16 * 16 - down */
 	uint64_t records_max, generation;
 	uint64_t mine;			/* number of the slot << 32 */
-	uint64_t seconds;		/* since the pool was made, at `now` */
-	uint64_t below;			/* what a chain's word was before the last put */
-	uint64_t unused;
-	char rest[4096 - 64 * 33];
+	char rest[4096 - 64 * 32 - 24];
 };
 
-struct mem_inline_shm_self { struct mem_inline_shm *own; };
+struct mem_inline_shm_self {
+	struct mem_inline_shm *own;
+	/* -- of this stamp -- */
+	mem_inline_word clock;		/* seconds since the pool was made, at `now` | stamp of the last record << 32 */
+};
 extern __thread struct mem_inline_shm_self memapi_shm_self
 	__attribute__((tls_model("initial-exec"), visibility("default")));
 
@@ -107,9 +95,12 @@ MEM_INLINE_FN mem_inline_word *mem_inline_tail(uintptr_t fragment, uint64_t over
 
 /*
  * A word of the place in code that this is compiled into, wherever the compiler puts it, and each copy of it: its
- * number, once the library has told; before that, or where it is of another stamp, UNTOLD.
+ * number, once the library has told; before that UNTOLD. Where the library does not serve places, as those of another
+ * stamp, it notes the number there for its own use, with the upper two bits: whatever has the uppermost one is a call,
+ * for all stamps.
  */
 #define MEM_INLINE_UNTOLD (0x80000000u | MEMAPI_INLINE_STAMP)
+#define MEM_INLINE_NOTED 0xc0000000u
 
 MEM_INLINE_FN uint32_t *mem_inline_number(void)
 {
@@ -138,33 +129,34 @@ MEM_INLINE_FN bool mem_inline_told(uint32_t number) { return !mem_inline_rarely(
 /* ---- take ---- */
 
 /** What is wanted is what was followed, it is still the same second, and magazines serve so many bytes. */
-MEM_INLINE_FN bool mem_inline_shm_open(const struct mem_inline_shm *own, size_t bytes, uint64_t now)
+MEM_INLINE_FN bool mem_inline_shm_open(const struct mem_inline_shm *own, const struct mem_inline_record *records,
+				       size_t bytes, uint64_t now)
 {
-	const char *wanted = (const char *)own->records - MEM_INLINE_WANTED;
-	const struct mem_inline_followed *followed = own->followed;
+	const void *wanted = (const char *)records - MEM_INLINE_WANTED;
 
-	/* relaxed: numbers, as in mem_inline_open() */
+	/* relaxed: a number, as in mem_inline_open() */
 	return !mem_inline_rarely(MEM_INLINE_GET(own->now) != now) &&
-	       !mem_inline_rarely(bytes - 1 >= MEM_INLINE_GET(followed->most)) &&
-	       !mem_inline_rarely(__atomic_load_n((const uint64_t *)(const void *)wanted, __ATOMIC_RELAXED) !=
-				  MEM_INLINE_GET(followed->features));
+	       !mem_inline_rarely(bytes - 1 >= MEM_INLINE_GET(own->most)) &&
+	       !mem_inline_rarely(__atomic_load_n((const uint64_t *)wanted, __ATOMIC_RELAXED) !=
+				  MEM_INLINE_GET(own->features));
 }
 
 /** A fragment of `bytes` or more, or NULL: call. @site: number of the place in code, not 0 */
 MEM_INLINE_FN void *mem_inline_shm_take(struct mem_inline_shm *own, size_t bytes, uint32_t site, uint64_t now)
 {
-	uint64_t over, word, index, guess, below, fragment;
-	struct mem_inline_record *record;
+	uint64_t head, over, word, index, fragment, below;
+	struct mem_inline_record *records = own->records, *record;
 	mem_inline_word *op;
 
-	if (!mem_inline_shm_open(own, bytes, now))
+	if (!mem_inline_shm_open(own, records, bytes, now))
 		return NULL;
 	op = own->op;
 	if (mem_inline_rarely(*op != MEM_INLINE_OP_NONE))
 		return NULL;
 	MEM_INLINE_STORE(*op, MEM_INLINE_OP_BEGIN);	/* before the chain is looked at: it is ours from here on */
 	MEM_INLINE_FENCE();
-	over = ((bytes + own->up) & ~(uint64_t)15) - own->down;
+	head = own->head;
+	over = ((bytes + head + 7) & ~(uint64_t)15) - head;
 	word = *mem_inline_chain(op, over);
 	if (mem_inline_rarely(!(word & MEM_INLINE_COUNT))) {
 		MEM_INLINE_STORE(*op, MEM_INLINE_OP_NONE);
@@ -172,21 +164,16 @@ MEM_INLINE_FN void *mem_inline_shm_take(struct mem_inline_shm *own, size_t bytes
 	}
 	MEM_INLINE_STORE(*op, word);			/* a take of this one */
 	index = word >> 16;
-	record = &own->records[index];
-	guess = below = own->below;
-	MEM_INLINE_AGAIN(below);	/* the compiler would take the other one: equal they are all the same to it */
-	word = *(const mem_inline_word *)&record->seconds >> 16;
-	if (guess != word) {
-		MEM_INLINE_AGAIN(word);	/* a branch, not a choice that waits for both */
-		below = word;
-	}
+	record = &records[index];
+	fragment = record->address;
+	below = record->time >> 16;
 	MEM_INLINE_AGAIN(over);
 	MEM_INLINE_STORE(*mem_inline_chain(op, over), below);
-	fragment = record->address;
 	MEM_INLINE_SET(record->requested, (uint32_t)bytes << 2);
 	MEM_INLINE_STORE(*(mem_inline_word *)&record->site, own->mine | site);
-	MEM_INLINE_SET(record->seconds, (uint32_t)own->seconds);
-	MEM_INLINE_SET(record->stamp, ++*own->stamp);
+	word = memapi_shm_self.clock + ((uint64_t)1 << 32);	/* the next stamp */
+	MEM_INLINE_SET(memapi_shm_self.clock, word);
+	MEM_INLINE_STORE(record->time, word);
 	MEM_INLINE_STORE(*mem_inline_tail(fragment, over), index | own->generation);
 	MEM_INLINE_FENCE();
 	MEM_INLINE_STORE(*op, MEM_INLINE_OP_NONE);
@@ -203,16 +190,14 @@ MEM_INLINE_FN void *mem_inline_shm_take(struct mem_inline_shm *own, size_t bytes
  */
 MEM_INLINE_FN bool mem_inline_shm_put(struct mem_inline_shm *own, void *fragment, uint32_t site)
 {
-	uint64_t first, over, index, word;
+	uint64_t head = own->head, over, index, word;
 	struct mem_inline_record *record;
 	uintptr_t at = (uintptr_t)fragment;
 	mem_inline_word *op;
 
-	first = MEM_INLINE_GET(own->first);
-	/* relaxed: the mapping is there before */
-	if (mem_inline_rarely(!first) || mem_inline_rarely(at - first >= MEM_INLINE_GET(own->followed->reach)))
+	if (mem_inline_rarely(at - MEM_INLINE_GET(own->from) >= MEM_INLINE_GET(own->span)))
 		return false;
-	over = (*(const mem_inline_word *)(at + own->back) & MEM_INLINE_SIZE) - own->less;
+	over = (*(const mem_inline_half *)(at + head - 16) & MEM_INLINE_SIZE) + head - 32;
 	if (mem_inline_rarely(over > MEM_INLINE_SHM_MOST - 16))
 		return false;
 	/* which is not believed: tail and record have to agree */
@@ -235,8 +220,7 @@ MEM_INLINE_FN bool mem_inline_shm_put(struct mem_inline_shm *own, void *fragment
 		return false;
 	}
 	MEM_INLINE_SET(record->flags[0], MEM_INLINE_CACHED);	/* there was none */
-	MEM_INLINE_STORE(*(mem_inline_word *)&record->seconds, word << 16 | site);
-	own->below = word;
+	MEM_INLINE_STORE(record->time, word << 16 | site);
 	word = index + (word & (MEM_INLINE_COUNT | MEM_INLINE_ROOMS)) + 1 - MEM_INLINE_ROOM;
 	MEM_INLINE_AGAIN(over);
 	MEM_INLINE_STORE(*mem_inline_chain(op, over), word);

@@ -285,7 +285,6 @@ MEMAPI_EXPORT void mem_shm_free(void *p, const struct mem_site *site);
 MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 
 /* The same two, where inline_shm.h serves small sizes without a call. *place: number of the place in code, once told */
-#ifdef MEMAPI_INLINE
 /* cold: one call, and one address, for each place; gcc makes two of it else. Not so where they are defined. */
 #ifndef MEM_INLINE_COLD
 #define MEM_INLINE_COLD __attribute__((cold))
@@ -293,6 +292,7 @@ MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 MEM_INLINE_COLD MEMAPI_SHM_MALLOC void *mem_shm_malloc_here(size_t size, uint32_t *place);
 MEM_INLINE_COLD MEMAPI_EXPORT void mem_shm_free_here(void *p, uint32_t *place);
 
+#ifdef MEMAPI_INLINE
 __attribute__((warn_unused_result)) MEM_INLINE_FN void *mem_inline_shm_malloc(size_t size, const struct mem_site *site)
 {
 	uint32_t *place;

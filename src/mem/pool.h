@@ -20,6 +20,9 @@
 
 /** Who calls: one thread of this process, with its slot in a shared pool. In pkg all zeros. */
 struct owner {
+	/* first, as inline_shm.h has them, in one word */
+	_Alignas(8) uint32_t clock;	/* seconds since the pool was made, when known_open() looked last */
+	uint32_t stamp;			/* of the last record that it wrote */
 	struct meta_slot *slot;
 	uint32_t number;		/* of the slot */
 	uint32_t holds;			/* shm_lock() was called */
@@ -32,7 +35,6 @@ struct owner {
 	uint64_t epoch;			/* of the process that claimed the slot */
 	uint64_t open;			/* the same while calls need not look further, else OWNER_CLOSED */
 	uint64_t mine;			/* number << 32, as in records' owners */
-	uint32_t stamp;			/* of the last record that it wrote */
 	uint32_t depth;			/* fragments that one chain may have */
 	uint64_t cached;		/* bytes in them, as of the last look at each size */
 	uint64_t trim;			/* of live.trim, as it was followed */
@@ -66,9 +68,6 @@ struct pool {
 	struct meta_record *records;
 	uint64_t generation;		/* of META, low 32 bits, << 32: upper half of tails and site caches */
 	_Atomic uint64_t features; /* what this process follows of live.wanted; any thread may find that it changed */
-	/* shm, see slot_magazine.h; these two behind the features, as inline_shm.h has them */
-	uint64_t magazine_quick; /* as magazine_most, without a look at anything but the magazine; or 0 */
-	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
@@ -76,11 +75,13 @@ struct pool {
 	bool seen;			/* META is a file in the registry */
 	/* shm, see slot_magazine.h */
 	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
+	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
 	uint64_t fit_up, fit_down; /* usable bytes - 16 of what serves `size`: (size + fit_up) / 16 * 16 - fit_down */
 	uint64_t size_mask, size_less;	/* of size_word: usable bytes - 16 are the word's size - size_less */
 	int64_t size_at;
 	uint64_t first;
+	_Atomic uint64_t reach; /* address - first < reach: a small fragment there lies in the heap, with its head */
 	uint64_t created, records_max;	/* as in id; created: pkg, too */
 	char path[256];			/* of META; "" when not seen */
 	struct meta_identity
@@ -159,9 +160,9 @@ static inline void pool_follow(struct pool *p, uint64_t features)
 	p->size_mask = word->mask;
 	p->size_less = word->less + 16;
 	p->size_at = -(int64_t)word->at;
-	/* relaxed: what it speaks of is in META, and read with each call */
+	/* release: who sees them sees what they mean (known_open) */
 	while (!atomic_compare_exchange_weak_explicit(&p->features, &was, features | (was & POOL_REAP_DUE),
-						      memory_order_relaxed, memory_order_relaxed))
+						      memory_order_release, memory_order_relaxed))
 		;
 	pool_reaches(p);
 }

@@ -36,7 +36,7 @@ static struct {
 struct mem_inline_shm mem_shm_nobody;			/* a gate that is closed */
 _Thread_local struct shm_thread mem_shm_self = { .known = &mem_shm_nobody, .owner.open = OWNER_CLOSED };
 extern __thread struct mem_inline_shm_self memapi_shm_self __attribute__((alias("mem_shm_self")));
-_Static_assert(!offsetof(struct shm_thread, known), "as applications see it");
+_Static_assert(!offsetof(struct shm_thread, known) && offsetof(struct shm_thread, owner) == 8, "as applications see it");
 static pthread_key_t leave_key;
 static bool leave_key_made;
 
@@ -55,13 +55,15 @@ struct owner *mem_shm_owner_in(unsigned k)
 
 /* ---- their own places ---- */
 
-/* Whether fragments lie as inline_shm.h knows them, and there is one heap. */
+/*
+ * Whether fragments lie as inline_shm.h knows them, and there is one heap. It looks at the lower half of sizes, and at
+ * 32 bits of a record's: one of 32 GiB may look small.
+ */
 static bool known_layout(const struct pool *p)
 {
 	const struct mem_size_word *word = &p->ops->size_word;
 
-	/* a size of more than 48 bits is none */
-	return p->id->shards == 1 && (word->mask & (MEM_INLINE_SIZE | 15)) == MEM_INLINE_SIZE &&
+	return p->id->shards == 1 && (uint32_t)word->mask == MEM_INLINE_SIZE && p->id->size <= 32ull << 30 &&
 	       word->at == 16 - p->magazine_head && word->less == word->at;
 }
 
@@ -88,17 +90,12 @@ static void take_places(const struct pool *p, struct owner *o)
 
 	if (!own)
 		return;
-	own->followed = (const void *)(uintptr_t)&p->features; /* and what is behind it */
 	own->op = &o->magazines->op;
 	own->records = (void *)p->records;
-	own->up = p->fit_up;
-	own->down = p->fit_down;
-	own->back = (uint64_t)p->size_at;
-	own->less = p->size_less;
+	own->head = p->magazine_head;
 	own->records_max = p->records_max;
 	own->generation = p->generation;
 	own->mine = o->mine;
-	own->stamp = &o->stamp;
 	o->known = mem_shm_self.known = own;
 	known_open(p, o);
 }
@@ -121,7 +118,7 @@ void mem_shm_after_fork(void)
 	if (mem_shm_self.known == &mem_shm_nobody)
 		return;
 	MEM_INLINE_SET(mem_shm_self.known->now, 0);
-	MEM_INLINE_SET(mem_shm_self.known->first, 0);
+	MEM_INLINE_SET(mem_shm_self.known->span, 0);
 }
 
 /*

@@ -12,7 +12,8 @@
 
 /** The calling thread: its slot in shard 0, and the process that claimed it. */
 struct shm_thread {
-	struct mem_inline_shm *known;	/* first, as applications see it; mem_shm_nobody, or what owner.known is */
+	/* as applications see them: mem_shm_nobody, or what owner.known is; and the owner's first word */
+	struct mem_inline_shm *known;
 	struct owner owner;
 	uint64_t epoch;
 };

@@ -242,26 +242,24 @@ void *mem_shm_malloc(size_t size, const struct mem_site *site)
 /* ---- places that inline_shm.h is compiled into ---- */
 
 /*
- * They call for what is not served there. Of another stamp, or where the pool is none that inline_shm.h knows, that is
- * all there is; the others learn their number, and the clock.
+ * They call for what is not served there. The first call finds out the place's number: of this stamp, and where the
+ * pool is one that inline_shm.h knows, it is told, and the clock is looked at; else it is noted for us, which is
+ * quicker than quick_site().
  */
-static bool place_calls(const uint32_t *place)
-{
-	uint32_t number = __atomic_load_n(place, __ATOMIC_RELAXED);
-
-	return !mem_inline_told(number) && (number != MEM_INLINE_UNTOLD || !mem_shm_self.owner.known);
-}
-
 static void place_learn(uint32_t *place, const void *caller)
 {
-	uint32_t number;
+	struct owner *o = &mem_shm_self.owner;
+	uint32_t word = __atomic_load_n(place, __ATOMIC_RELAXED), number;
+	bool told = mem_inline_told(word);
 
-	if (!quick() || !mem_shm_self.owner.known)
+	if (!quick())
 		return;
-	known_renew(&mem_shm_pool, &mem_shm_self.owner);
-	number = site_known(&mem_shm_pool, NULL, caller);
-	if (number && __atomic_load_n(place, __ATOMIC_RELAXED) == MEM_INLINE_UNTOLD)
-		__atomic_store_n(place, number, __ATOMIC_RELAXED);	/* others write the same */
+	if (o->known)
+		known_renew(&mem_shm_pool, o);
+	number = told ? 0 : site_known(&mem_shm_pool, NULL, caller);
+	if (number) /* others write the same */
+		__atomic_store_n(place, word == MEM_INLINE_UNTOLD && o->known ? number : MEM_INLINE_NOTED | number,
+				 __ATOMIC_RELAXED);
 }
 
 __attribute__((noinline)) static void *malloc_here(size_t size, uint32_t *place, const void *caller)
@@ -272,18 +270,16 @@ __attribute__((noinline)) static void *malloc_here(size_t size, uint32_t *place,
 
 void *mem_shm_malloc_here(size_t size, uint32_t *place)
 {
-	struct pool *p = &mem_shm_pool;
-	uint32_t number;
-	uint64_t now;
+	uint64_t now = (uint64_t)time(NULL);
+	uint32_t noted = __atomic_load_n(place, __ATOMIC_RELAXED);
 	void *ptr;
 
-	if (place_calls(place)) {
-		now = (uint64_t)time(NULL);
-		if (takes(size) && quick_site(__builtin_return_address(0), &number) &&
-		    LIKELY(slot_take(p, &mem_shm_self.owner, size, number, now, &ptr)))
-			return ptr;
-	}
-	return malloc_here(size, place, __builtin_return_address(0));
+	if (UNLIKELY(noted < MEM_INLINE_NOTED))
+		return malloc_here(size, place, __builtin_return_address(0));
+	if (takes(size) &&
+	    LIKELY(slot_take(&mem_shm_pool, &mem_shm_self.owner, size, noted & ~MEM_INLINE_NOTED, now, &ptr)))
+		return ptr;
+	return malloc_at(size, NULL, __builtin_return_address(0));
 }
 
 void *mem_shm_mallocxz(size_t size, const struct mem_site *site)
@@ -356,13 +352,16 @@ __attribute__((noinline)) static void free_here(void *ptr, uint32_t *place, cons
 void mem_shm_free_here(void *ptr, uint32_t *place)
 {
 	struct pool *p = &mem_shm_pool;
-	uint32_t number;
+	uint32_t noted = __atomic_load_n(place, __ATOMIC_RELAXED);
 
-	if (place_calls(place) && quick() && within_reach(p, ptr) &&
-	    quick_site(__builtin_return_address(0), &number) &&
-	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), number)))
+	if (UNLIKELY(noted < MEM_INLINE_NOTED)) {
+		free_here(ptr, place, __builtin_return_address(0));
 		return;
-	free_here(ptr, place, __builtin_return_address(0));
+	}
+	if (quick() && within_reach(p, ptr) &&
+	    LIKELY(slot_put_own(p, &mem_shm_self.owner, ptr, over_of(p, ptr), noted & ~MEM_INLINE_NOTED)))
+		return;
+	free_at(ptr, NULL, __builtin_return_address(0));
 }
 
 void mem_shm_free_unsafe(void *p, const struct mem_site *site)

@@ -92,7 +92,9 @@ static void do_new_site(void)
 enum { KEPT = 4 * MAGAZINE_MOST, SIZE = 72 };
 static void *kept[KEPT];
 static unsigned kept_count;
-static unsigned *left;			/* shared: of the child that is stepped, when it begins */
+static struct {
+	unsigned kept, calls;
+} * left; /* shared: of the child that is stepped, when it begins; what it calls */
 
 static void take(unsigned n)
 {
@@ -167,45 +169,54 @@ static void before_turn_full(void)
 		put(1);
 }
 static void do_put(void) { put(1); }
+static void do_call_alloc(void) { held[0] = mem_shm_malloc(SIZE, NULL); }
+static void do_call_put(void) { mem_shm_free(kept[--kept_count], NULL); }
 static void do_exhaust(void) { held[0] = shm_malloc(POOL - (700 << 10)); }
 static void do_leave(void) { mem_shm_at_exit(); }
 
-/* dst: 1 NULL before the call, 2 names a fragment, 3 where another stands behind it; 0: the call has none. */
-struct call { const char *name; void (*call)(void); int dst; void (*before)(void); };
+/*
+ * dst: 1 NULL before the call, 2 names a fragment, 3 where another stands behind it; 0: the call has none.
+ * inlined: what memapi.h compiles into this program serves it, and is killed at each of its few instructions.
+ */
+struct call { const char *name; void (*call)(void); int dst; void (*before)(void); bool inlined; };
 
 static const struct call without[] = {
-	{ "alloc", do_alloc, 0, NULL },
-	{ "aligned alloc", do_alloc_aligned, 0, NULL },
-	{ "alloc that grows the pool", do_alloc_growing, 0, NULL },
-	{ "free", do_free, 0, NULL },
-	{ "free that joins", do_free_joining, 0, NULL },
-	{ "realloc in place", do_grow_in_place, 0, NULL },
-	{ "realloc that shrinks", do_shrink, 0, NULL },
-	{ "realloc that moves", do_move, 0, NULL },
-	{ "resize", do_resize, 0, NULL },
-	{ "named root", do_root, 0, NULL },
-	{ "alloc from a new site", do_new_site, 0, NULL },
-	{ "malloc_to", do_malloc_to, 1, NULL },
-	{ "mallocxz_to", do_mallocxz_to, 1, NULL },
-	{ "free_from", do_free_from, 2, NULL },
-	{ "realloc_to", do_realloc_to, 2, NULL },
-	{ "realloc_to that moves", do_move_to, 3, NULL },
-	{ "realloc_to that shrinks", do_shrink_to, 2, NULL },
+	{ "alloc", do_alloc, 0, NULL, false },
+	{ "aligned alloc", do_alloc_aligned, 0, NULL, false },
+	{ "alloc that grows the pool", do_alloc_growing, 0, NULL, false },
+	{ "free", do_free, 0, NULL, false },
+	{ "free that joins", do_free_joining, 0, NULL, false },
+	{ "realloc in place", do_grow_in_place, 0, NULL, false },
+	{ "realloc that shrinks", do_shrink, 0, NULL, false },
+	{ "realloc that moves", do_move, 0, NULL, false },
+	{ "resize", do_resize, 0, NULL, false },
+	{ "named root", do_root, 0, NULL, false },
+	{ "alloc from a new site", do_new_site, 0, NULL, false },
+	{ "malloc_to", do_malloc_to, 1, NULL, false },
+	{ "mallocxz_to", do_mallocxz_to, 1, NULL, false },
+	{ "free_from", do_free_from, 2, NULL, false },
+	{ "realloc_to", do_realloc_to, 2, NULL, false },
+	{ "realloc_to that moves", do_move_to, 3, NULL, false },
+	{ "realloc_to that shrinks", do_shrink_to, 2, NULL, false },
 };
 
 static const struct call with_magazines[] = {
-	{ "take", do_alloc, 0, before_take },
-	{ "put", do_put, 0, before_put },
-	{ "take that turns the pair", do_alloc, 0, before_turn },
-	{ "put that turns the pair", do_put, 0, before_turn_full },
-	{ "take and refill", do_alloc, 0, before_refill },
-	{ "take and odd refill", do_alloc, 0, before_odd_refill },
-	{ "put with full chains", do_put, 0, before_unload },
-	{ "take from the depot", do_alloc, 0, before_depot },
-	{ "put with a full depot", do_put, 0, before_flood },
-	{ "no memory", do_exhaust, 0, before_take },
-	{ "trim with a depot", shm_trim, 0, before_depot },
-	{ "leave in order", do_leave, 0, before_put },
+	{ "take", do_call_alloc, 0, before_take, false },
+	{ "put", do_call_put, 0, before_put, false },
+	{ "inlined take", do_alloc, 0, before_take, true },
+	{ "inlined put", do_put, 0, before_put, true },
+	{ "take that turns the pair", do_call_alloc, 0, before_turn, false },
+	{ "put that turns the pair", do_call_put, 0, before_turn_full, false },
+	{ "inlined take that turns the pair", do_alloc, 0, before_turn, false },
+	{ "inlined put that turns the pair", do_put, 0, before_turn_full, false },
+	{ "take and refill", do_alloc, 0, before_refill, false },
+	{ "take and odd refill", do_alloc, 0, before_odd_refill, false },
+	{ "put with full chains", do_put, 0, before_unload, false },
+	{ "take from the depot", do_alloc, 0, before_depot, false },
+	{ "put with a full depot", do_put, 0, before_flood, false },
+	{ "no memory", do_exhaust, 0, before_take, false },
+	{ "trim with a depot", shm_trim, 0, before_depot, false },
+	{ "leave in order", do_leave, 0, before_put, false },
 };
 
 /* ---- what must hold ---- */
@@ -376,6 +387,35 @@ static void end_scene(void)
 
 /* ---- children that die ---- */
 
+void *__real_mem_shm_malloc_here(size_t size, uint32_t *place);
+void *__wrap_mem_shm_malloc_here(size_t size, uint32_t *place);
+void *__wrap_mem_shm_malloc_here(size_t size, uint32_t *place)
+{
+	left->calls++;
+	return __real_mem_shm_malloc_here(size, place);
+}
+
+void __real_mem_shm_free_here(void *p, uint32_t *place);
+void __wrap_mem_shm_free_here(void *p, uint32_t *place);
+void __wrap_mem_shm_free_here(void *p, uint32_t *place)
+{
+	left->calls++;
+	__real_mem_shm_free_here(p, place);
+}
+
+/* Guards close magazines, and there are fragments that the header does not know. */
+static bool inlined_here(void)
+{
+#ifdef MEMAPI_INLINE
+	struct owner *o;
+	struct pool *p = mem_shm_ready(&o);
+
+	return o->known && p->magazine_quick;
+#else
+	return false;
+#endif
+}
+
 /* The one place that calls are made from: a call at the end of its function leaves this as its site, known to all. */
 __attribute__((noinline)) static void make(void (*call)(void))
 {
@@ -400,7 +440,8 @@ static bool child_dies(const struct call *c, long steps)
 			mem_lock_acquire(&table->lock);
 		if (c->before)
 			c->before();
-		*left = kept_count;
+		left->kept = kept_count;
+		left->calls = 0;
 		step_on(steps);
 		make(c->call);
 		step_off();
@@ -459,8 +500,8 @@ static const char *verdict(const struct call *c, const char *old, uint64_t befor
 	const char *what = NULL;
 	uint64_t held_by = 0;
 
-	static const struct call repairs = { "repair", repair, 0, NULL };
-	uint64_t moved = *left;
+	static const struct call repairs = { "repair", repair, 0, NULL, false };
+	uint64_t moved = left->kept;
 
 	for (unsigned k = 0; k < mem_shm_shards; k++)
 		held_by |= mem_shm_pools[k].live->lock & UINT32_MAX;
@@ -508,9 +549,12 @@ static void again(int kind)
 	settle();
 }
 
-static bool play(const struct pool *p, const struct call *c, long stride)
+/* What is known is known before, call sites and places: interning has its own row. */
+static void rehearse(const struct call *c)
 {
-	if (c->call != do_new_site) { /* call sites are known before: interning has its own row */
+	if (c->call == do_new_site)
+		return;
+	for (unsigned i = 0; i < 2; i++) {	/* the second one learns the number of a place */
 		again(c->dst);
 		if (c->before)
 			c->before();
@@ -518,6 +562,15 @@ static bool play(const struct pool *p, const struct call *c, long stride)
 			make(c->call);
 		kept_count = 0;
 	}
+}
+
+static bool play(const struct pool *p, const struct call *c, long stride)
+{
+	bool inlined = c->inlined && inlined_here();
+
+	if (inlined)
+		stride = 1;
+	rehearse(c);
 	for (long k = 1;; k += stride) {
 		uint64_t before;
 		const char *what, *old;
@@ -529,6 +582,8 @@ static bool play(const struct pool *p, const struct call *c, long stride)
 		through = child_dies(c, k + random() % stride);
 		kills += !through;
 		what = verdict(c, old, before);
+		if (!what && through && inlined && left->calls)
+			what = "it was not served without a call";
 		if (what) {
 			fprintf(stderr, "%s: %s: killed near instruction %ld: %s\n", p->manager->name, c->name, k, what);
 			return false;

@@ -7,6 +7,8 @@
  * As test_inline.c, on a shared pool.
  */
 #include <memapi/memapi.h>
+#include <memapi/observe.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,6 +61,8 @@ __attribute__((noinline)) static void pairs(unsigned n)
 	}
 }
 
+static void some_time(unsigned ms) { nanosleep(&(struct timespec){ .tv_nsec = (long)ms * 1000000 }, NULL); }
+
 /* The first pairs of a thread claim its slot, fill a place of this size, and tell the numbers of both places in code.
  */
 static void warm_up(void)
@@ -71,12 +75,36 @@ static void warm_up(void)
 static bool without_calls(void) { return served ? mallocs <= 3 && frees <= 1 : mallocs == PAIRS && frees == PAIRS; }
 static bool with_calls(void) { return mallocs >= PAIRS && frees >= PAIRS; }
 
+/* The shared pool of this test's registry. */
+static struct obs_pool *pool_here(void)
+{
+	static struct obs *o;
+	struct obs_pool *p;
+
+	if (!o && obs_open(NULL, &o))
+		return NULL;
+	obs_scan(o, NULL, NULL);
+	for (size_t i = 0; (p = obs_at(o, i)); i++)
+		if (obs_info(p)->domain == OBS_SHM)
+			break;
+	return p;
+}
+
 static bool sound(void)
 {
-	struct mem_info info;
+	struct obs_check check = { .ok = false };
+	struct obs_pool *p = pool_here();
 
-	shm_info(&info);
-	return !faults;
+	return p && obs_check(p, &check, NULL, NULL) == 0 && check.ok && !faults;
+}
+
+/* What programs have, without what lies in magazines. */
+static uint64_t handed_out(void)
+{
+	struct obs_stats s = { .fragments = UINT64_MAX };
+
+	CHECK(pool_here() && obs_stats(pool_here(), &s) == 0);
+	return s.fragments;
 }
 
 /* ---- */
@@ -239,6 +267,114 @@ static void a_handler_in_between_does_no_harm(void)
 	CHECK(sound());
 }
 
+#ifdef STEP_BY_STEP
+enum { TRAP_FLAG = 0x100 };
+
+#define STEP_ON() __asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; orq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"	\
+				   : : "i"(TRAP_FLAG) : "cc", "memory")
+#define STEP_OFF() __asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"	\
+				    : : "i"(~TRAP_FLAG) : "cc", "memory")
+
+static sig_atomic_t handled = 1;	/* at every so many instructions */
+static void (*in_handler)(void);
+
+static void on_step(int sig)
+{
+	(void)sig;
+	if (++came % handled == 0)
+		in_handler();
+}
+
+static void step_pairs(unsigned n, int every, void (*handler)(void))
+{
+	struct sigaction action = { .sa_handler = on_step };
+
+	came = 0;
+	handled = every;
+	in_handler = handler;
+	CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+	STEP_ON();
+	while (n--) {
+		uint64_t *p = shm_malloc(64), *q = shm_malloc(200);
+
+		CHECK(p && q && p != q);
+		p[0] = p[1] = 1;
+		q[0] = q[1] = 2;
+		CHECK(p[0] == 1 && p[1] == 1);
+		shm_free(p);
+		shm_free(q);
+	}
+	STEP_OFF();
+	CHECK(came > 0);
+}
+
+static void some_pairs(void)
+{
+	void *p[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		if ((p[i] = shm_malloc(i ? 200 : 64)))
+			memset(p[i], 0xa5, 64);
+	for (unsigned i = 0; i < 2; i++)
+		shm_free(p[i]);
+}
+
+static void a_trim(void)
+{
+	some_pairs();
+	shm_trim();
+}
+
+/* Handlers that allocate, and that empty the magazines. */
+static void a_handler_at_any_instruction_does_no_harm(void)
+{
+	uint64_t before;
+
+	warm_up();
+	some_pairs();
+	before = handed_out();
+	step_pairs(20, 1, some_pairs);
+	CHECK(sound() && handed_out() == before);
+	step_pairs(40, 7, a_trim);
+	CHECK(sound() && handed_out() == before);
+	warm_up();
+	pairs(PAIRS);
+	CHECK(without_calls());
+}
+
+/* It has found out that it is a child; what its parent was about to do is the parent's. */
+static void a_fork(void)
+{
+	pid_t pid = came / handled % 2 ? fork() : (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	uint64_t *p;
+
+	if (pid) {
+		CHECK(status_of(pid) == 0);
+		return;
+	}
+	mallocs = 0;
+	p = shm_malloc(64);
+	CHECK(p && mallocs == 1);
+	*p = 3;
+	shm_free(p);
+	pairs(20);
+	_exit(0);
+}
+
+/* Who forks has no lock meanwhile, as long as no call needs one: all places are known, and the magazines have some. */
+static void a_child_of_any_instruction_is_served(void)
+{
+	uint64_t before;
+
+	warm_up();
+	step_pairs(8, INT_MAX, NULL);
+	before = handed_out();
+	step_pairs(25, 37, a_fork);
+	shm_reap();
+	CHECK(sound() && handed_out() == before);
+}
+#endif
+
 static void *in_thread(void *arg)
 {
 	void **p = arg;
@@ -266,6 +402,76 @@ static void each_thread_is_served(void)
 	CHECK(sound());
 }
 
+static volatile bool going;
+
+static void *pairs_in_thread(void *arg)
+{
+	(void)arg;
+	while (going) {
+		void *p[24];
+
+		for (unsigned i = 0; i < 24; i++)
+			CHECK((p[i] = shm_malloc(16 + 40 * i)) != NULL);
+		for (unsigned i = 0; i < 24; i++)
+			memset(p[i], (int)i, 16 + 40 * i);
+		for (unsigned i = 0; i < 24; i++) {
+			for (unsigned n = 0; n < 16 + 40 * i; n++)
+				CHECK(((unsigned char *)p[i])[n] == i);
+			shm_free(p[i]);
+		}
+	}
+	shm_trim();
+	return NULL;
+}
+
+/* By others than who has the chains: their own trims, and what an operator wishes. */
+static void what_changes_meanwhile_is_followed(void)
+{
+	pthread_t thread[3];
+	uint64_t before;
+
+	warm_up();
+	before = handed_out();
+	going = true;
+	for (unsigned t = 0; t < 3; t++)
+		CHECK(pthread_create(&thread[t], NULL, pairs_in_thread, NULL) == 0);
+	for (unsigned i = 0; i < 60; i++) {
+		CHECK(obs_track(pool_here(), i % 2 ? OBS_SITES : OBS_STACKS) == 0);
+		some_time(3);
+		shm_trim();
+	}
+	going = false;
+	for (unsigned t = 0; t < 3; t++)
+		pthread_join(thread[t], NULL);
+	CHECK(sound() && handed_out() == before);
+	warm_up();
+	pairs(PAIRS);
+	CHECK(without_calls());
+}
+
+/* The next call follows, and so does the thread that another one has followed for. */
+static void stacks_switched_on_live_are_seen_at_once(void)
+{
+	pthread_t thread;
+
+	warm_up();
+	pairs(PAIRS);
+	CHECK(without_calls());
+	CHECK(obs_track(pool_here(), OBS_STACKS) == 0);
+	going = false;
+	CHECK(pthread_create(&thread, NULL, pairs_in_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
+	mallocs = frees = 0;
+	CHECK(shm_malloc(64) && mallocs == 1);
+	mallocs = frees = 0;
+	pairs(PAIRS);
+	CHECK(with_calls());
+	CHECK(obs_track(pool_here(), OBS_SITES) == 0);
+	warm_up();
+	pairs(PAIRS);
+	CHECK(without_calls());
+	CHECK(sound());
+}
+
 static void closed_magazines_are_the_librarys(void)
 {
 	warm_up();
@@ -283,6 +489,12 @@ static const struct { const char *name; void (*run)(void); } tests[] = {
 	{ "a_child_of_any_kind_finds_out", a_child_of_any_kind_finds_out },
 	{ "a_handler_in_between_does_no_harm", a_handler_in_between_does_no_harm },
 	{ "each_thread_is_served", each_thread_is_served },
+	{ "stacks_switched_on_live_are_seen_at_once", stacks_switched_on_live_are_seen_at_once },
+	{ "what_changes_meanwhile_is_followed", what_changes_meanwhile_is_followed },
+#ifdef STEP_BY_STEP
+	{ "a_handler_at_any_instruction_does_no_harm", a_handler_at_any_instruction_does_no_harm },
+	{ "a_child_of_any_instruction_is_served", a_child_of_any_instruction_is_served },
+#endif
 	{ "closed_magazines_are_the_librarys", closed_magazines_are_the_librarys },
 };
 

@@ -20,8 +20,9 @@
  * some of the rest: they cannot reach the pool, but for the bytes that they were handed.
  *
  * Usage: step MANAGER POINTS [SEED [EVERY [ADDRESSES]]]. A pass is one program and one pool; passes follow until POINTS
- * are done. EVERY: one call of so many is stepped. ADDRESSES: a file to be written with the distinct instructions, as
- * places in libmemapi.so. Exit status 0, 1: a fault was found, 2: it could not be run.
+ * are done. EVERY: one call of so many is stepped, and of the others what memapi.h compiles in. ADDRESSES: a file to be
+ *written with the distinct instructions, as places in libmemapi.so. Exit status 0, 1: a fault was found, 2: it could
+ *not be run.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -362,8 +363,13 @@ static void on_death_of_ours(int sig)
 	_exit(1);
 }
 
-/* Steps through one call. false: it is wrong, or the program has ended. */
-static bool step_call(void)
+static bool through_header(const struct call *c)
+{
+	return c->anonymous == 2 && (c->kind == CALL_ALLOC || c->kind == CALL_FREE);
+}
+
+/* Steps through one call; inlined_only: until it comes to the library. false: it is wrong, or the program has ended. */
+static bool step_call(bool inlined_only)
 {
 	const struct call call = victim.board->call;
 	uint64_t outside = 0;
@@ -377,6 +383,8 @@ static bool step_call(void)
 			uintptr_t at = inlined ? victim.at - victim.board->inlined
 					       : victim.at - victim.text + victim.text_from;
 
+			if (inlined_only && !inlined)
+				return true;
 			outside = 0;
 			totals->inside++;
 			totals->inlined += inlined;
@@ -460,7 +468,9 @@ static int pass(const char *manager, uint64_t seed, unsigned kind)
 	while (go_on && totals->points < wanted) {
 		call = victim.board->call;
 		if (call.kind == CALL_ATTACH ? kind == 3 : step_pick(&dice, every) == 0)
-			go_on = step_call();
+			go_on = step_call(false);
+		else if (through_header(&call)) /* few instructions: each of these calls */
+			go_on = step_call(true);
 		go_on = go_on && victim_next(&victim);
 		if (!go_on)
 			break;

@@ -23,15 +23,15 @@ _Static_assert((int)MEM_INLINE_CHAINS == offsetof(struct meta_magazines, of) - o
 	(offsetof(struct mem_inline_record, theirs) == offsetof(struct meta_record, ours))
 _Static_assert(SAME_IN_RECORD(address, address) && SAME_IN_RECORD(eighths, sizes) && SAME_IN_RECORD(site, owner) &&
 		       offsetof(struct mem_inline_record, flags) == offsetof(struct meta_record, owner) + 6 &&
-		       SAME_IN_RECORD(seconds, time) && sizeof(struct mem_inline_record) == sizeof(struct meta_record), "");
-#define SAME_IN_POOL(theirs, ours) \
-	(offsetof(struct pool, ours) == offsetof(struct pool, features) + offsetof(struct mem_inline_followed, theirs))
-_Static_assert(SAME_IN_POOL(features, features) && SAME_IN_POOL(most, magazine_quick) && SAME_IN_POOL(reach, reach), "");
+		       SAME_IN_RECORD(time, time) && sizeof(struct mem_inline_record) == sizeof(struct meta_record), "");
 /* Of stamp 2: another layout is another stamp. */
 _Static_assert(offsetof(struct mem_inline_shm, now) == 128 && MEMAPI_INLINE_STAMP == 2, "");
-_Static_assert(offsetof(struct mem_inline_shm, op) == 128 + 24 && offsetof(struct mem_inline_shm, less) == 128 + 48, "");
-_Static_assert(offsetof(struct mem_inline_shm, up) == 64 * 32 && offsetof(struct mem_inline_shm, mine) == 64 * 32 + 32, "");
-_Static_assert(offsetof(struct mem_inline_shm, below) == 64 * 32 + 48 && sizeof(struct mem_inline_shm) == META_PAGE, "");
+_Static_assert(offsetof(struct mem_inline_shm, from) == 144 && offsetof(struct mem_inline_shm, most) == 160, "");
+_Static_assert(offsetof(struct mem_inline_shm, op) == 168 && offsetof(struct mem_inline_shm, head) == 184, "");
+_Static_assert(offsetof(struct mem_inline_shm, records_max) == 64 * 32 && sizeof(struct mem_inline_shm) == META_PAGE, "");
+_Static_assert(offsetof(struct mem_inline_shm, mine) == 64 * 32 + 16, "");
+_Static_assert(offsetof(struct mem_inline_shm_self, clock) == 8 && SITES_MAX < MEM_INLINE_UNTOLD, "");
+_Static_assert(offsetof(struct owner, clock) == 0 && offsetof(struct owner, stamp) == 4, "their word");
 
 /* ---- the gate ---- */
 
@@ -40,7 +40,7 @@ static inline void known_close(struct owner *o)
 	if (!o->known)
 		return;
 	MEM_INLINE_SET(o->known->now, 0);
-	MEM_INLINE_SET(o->known->first, 0);
+	MEM_INLINE_SET(o->known->span, 0);
 }
 
 /**
@@ -58,16 +58,25 @@ static inline void known_open(const struct pool *p, struct owner *o)
 		known_close(o);
 		return;
 	}
+	/* before what they mean: pairs with pool_follow() */
+	MEM_INLINE_SET(own->features, atomic_load_explicit(&p->features, memory_order_acquire));
+	MEM_INLINE_SET(own->most, p->magazine_quick);
 	now = (uint64_t)time(NULL);
-	own->seconds = (uint32_t)(now - p->created);	/* before the pool was made is just now for who reads it */
-	MEM_INLINE_SET(own->first, p->first);
+	o->clock = (uint32_t)(now - p->created);	/* before the pool was made is just now for who reads it */
+	own->from = p->first;
+	/* relaxed: the mapping is there before; what has grown since is seen after the call that brings some of it */
+	MEM_INLINE_SET(own->span, atomic_load_explicit(&p->reach, memory_order_relaxed));
 	MEM_INLINE_SET(own->now, now);
 }
 
-/** A call that did not go through the front end: the clock, and a handler may have closed it. */
+/** A call that did not go through the front end: the clock, what another thread followed, and a handler may have closed
+ * it. */
 static inline void known_renew(const struct pool *p, struct owner *o)
 {
-	if (o->known->now != (uint64_t)time(NULL))
+	const struct mem_inline_shm *own = o->known;
+
+	if (own->now != (uint64_t)time(NULL) || !own->span ||
+	    own->features != atomic_load_explicit(&p->features, memory_order_relaxed))
 		known_open(p, o);
 }
 
