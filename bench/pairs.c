@@ -556,6 +556,10 @@ static bool goals(const struct bench_options *o)
 	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B: <= 0.8 x glibc's private pair", &cell_of("shm fm", 0, ONE)->to_glibc, 0.8);
 	ok &= bench_goal(o, "pairs", "shm fm, lifo 64 B, 2 processes: <= 0.8 x glibc's private pair",
 			 &cell_of("shm fm", 0, PROCESSES)->to_glibc, 0.8);
+	ok &= bench_goal(o, "pairs", "shm fm, inline, lifo 64 B: <= 0.8 x glibc's private pair",
+			 &cell_of("shm fm, inline", 0, ONE)->to_glibc, 0.8);
+	ok &= bench_goal(o, "pairs", "shm fm, inline, lifo 64 B, 2 processes: <= 0.8 x glibc's private pair",
+			 &cell_of("shm fm, inline", 0, PROCESSES)->to_glibc, 0.8);
 	ok &= bench_goal(o, "pairs", "pkg fm, lifo 64 B: <= 0.7 x glibc", &cell_of("pkg fm", 0, ONE)->to_glibc, 0.7);
 	ok &= bench_goal(o, "pairs", "pkg fm, inline, lifo 64 B: <= 0.35 x glibc", &cell_of("pkg fm, inline", 0, ONE)->to_glibc,
 			 0.35);

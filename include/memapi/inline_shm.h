@@ -115,7 +115,7 @@ MEM_INLINE_FN uint32_t *mem_inline_number(void)
 	return number;
 }
 
-MEM_INLINE_FN bool mem_inline_told(uint32_t number) { return !mem_inline_rarely(number & 0x80000000u); }
+MEM_INLINE_FN bool mem_inline_numbered(uint32_t number) { return !mem_inline_rarely(number & 0x80000000u); }
 
 /*
  * Around what a call does between two stores to `op`. A signal handler that comes before has left all as it should be;

@@ -302,7 +302,7 @@ __attribute__((warn_unused_result)) MEM_INLINE_FN void *mem_inline_shm_malloc(si
 	if (site)
 		return mem_shm_malloc(size, site);
 	place = mem_inline_number();
-	if (mem_inline_told(__atomic_load_n(place, __ATOMIC_RELAXED))) {
+	if (mem_inline_numbered(__atomic_load_n(place, __ATOMIC_RELAXED))) {
 		now = (uint64_t)time(NULL);	/* first: what follows needs no register saved */
 		fragment =
 			mem_inline_shm_take(memapi_shm_self.own, size, __atomic_load_n(place, __ATOMIC_RELAXED), now);
@@ -321,7 +321,7 @@ MEM_INLINE_FN void mem_inline_shm_free(void *p, const struct mem_site *site)
 	place = mem_inline_number();
 	number = __atomic_load_n(place, __ATOMIC_RELAXED);
 	__asm__("" : "+r"(p));		/* of whatever object it was for the compiler */
-	if (!mem_inline_told(number) || !mem_inline_shm_put(memapi_shm_self.own, p, number))
+	if (!mem_inline_numbered(number) || !mem_inline_shm_put(memapi_shm_self.own, p, number))
 		mem_shm_free_here(p, place);
 }
 #else

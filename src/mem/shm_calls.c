@@ -250,7 +250,7 @@ static void place_learn(uint32_t *place, const void *caller)
 {
 	struct owner *o = &mem_shm_self.owner;
 	uint32_t word = __atomic_load_n(place, __ATOMIC_RELAXED), number;
-	bool told = mem_inline_told(word);
+	bool told = mem_inline_numbered(word);
 
 	if (!quick())
 		return;
