@@ -170,7 +170,11 @@ static void before_turn_full(void)
 }
 static void do_put(void) { put(1); }
 static void do_call_alloc(void) { held[0] = mem_shm_malloc(SIZE, NULL); }
-static void do_call_put(void) { mem_shm_free(kept[--kept_count], NULL); }
+static void do_call_put(void)
+{
+	if (kept_count)
+		mem_shm_free(kept[--kept_count], NULL);
+}
 static void do_exhaust(void) { held[0] = shm_malloc(POOL - (700 << 10)); }
 static void do_leave(void) { mem_shm_at_exit(); }
 
