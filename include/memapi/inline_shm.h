@@ -46,6 +46,9 @@ struct mem_inline_record {
 	mem_inline_word time; /* in use: clock; else the chain's word of before << 16 | the free's site */
 };
 
+/** Of the process: what it has followed of what is wanted, and the largest request that magazines serve since. */
+struct mem_inline_followed { uint64_t features, most; };
+
 /** Of a thread: a page of private memory, zeros in a forked child. Few lines of it: see docs/decisions/0033. */
 struct mem_inline_shm {
 	char other_stamps[64 * MEMAPI_INLINE_STAMP];
@@ -53,15 +56,16 @@ struct mem_inline_shm {
 	uint64_t span;			/* put: where small fragments are, address - from < span; 0: closed */
 	/* -- of this stamp -- */
 	uint64_t from;
-	uint64_t features, most; /* what was followed of what is wanted; the largest request that magazines serve */
+	const struct mem_inline_followed *followed;
 	mem_inline_word *op;
 	struct mem_inline_record *records;
 	uint64_t head;			/* bytes of a head that a fragment of 16 n has for its own: 8, or 0 */
+	uint64_t records_max;
 	char more_stamps[64 * (31 - MEMAPI_INLINE_STAMP)];
 	/* -- of this stamp -- */
-	uint64_t records_max, generation;
+	uint64_t generation;
 	uint64_t mine;			/* number of the slot << 32 */
-	char rest[4096 - 64 * 32 - 24];
+	char rest[4096 - 64 * 32 - 16];
 };
 
 struct mem_inline_shm_self {
@@ -133,12 +137,13 @@ MEM_INLINE_FN bool mem_inline_shm_open(const struct mem_inline_shm *own, const s
 				       size_t bytes, uint64_t now)
 {
 	const void *wanted = (const char *)records - MEM_INLINE_WANTED;
+	const struct mem_inline_followed *followed = own->followed;
 
-	/* relaxed: a number, as in mem_inline_open() */
+	/* relaxed: numbers, as in mem_inline_open() */
 	return !mem_inline_rarely(MEM_INLINE_GET(own->now) != now) &&
-	       !mem_inline_rarely(bytes - 1 >= MEM_INLINE_GET(own->most)) &&
+	       !mem_inline_rarely(bytes - 1 >= MEM_INLINE_GET(followed->most)) &&
 	       !mem_inline_rarely(__atomic_load_n((const uint64_t *)wanted, __ATOMIC_RELAXED) !=
-				  MEM_INLINE_GET(own->features));
+				  MEM_INLINE_GET(followed->features));
 }
 
 /** A fragment of `bytes` or more, or NULL: call. @site: number of the place in code, not 0 */

@@ -68,6 +68,8 @@ struct pool {
 	struct meta_record *records;
 	uint64_t generation;		/* of META, low 32 bits, << 32: upper half of tails and site caches */
 	_Atomic uint64_t features; /* what this process follows of live.wanted; any thread may find that it changed */
+	/* shm: as magazine_most, without a look at anything but the magazine; or 0. Here, as inline_shm.h has it */
+	uint64_t magazine_quick;
 	_Atomic uint64_t epoch;		/* pkg: of the process that META belongs to; the rest is ready when it is set */
 	struct region_file meta_file, data_file;
 	struct pool *home;		/* shard 0, which has the sites; itself where it is the only one */
@@ -75,7 +77,6 @@ struct pool {
 	bool seen;			/* META is a file in the registry */
 	/* shm, see slot_magazine.h */
 	uint64_t magazine_most;		/* largest request that a magazine may serve; 0: they are closed */
-	uint64_t magazine_quick;	/* the same, without a look at anything but the magazine; or 0 */
 	uint64_t magazine_head;		/* 8 where heads have 8 bytes, else 0 */
 	uint64_t fit_up, fit_down; /* usable bytes - 16 of what serves `size`: (size + fit_up) / 16 * 16 - fit_down */
 	uint64_t size_mask, size_less;	/* of size_word: usable bytes - 16 are the word's size - size_less */
@@ -160,9 +161,9 @@ static inline void pool_follow(struct pool *p, uint64_t features)
 	p->size_mask = word->mask;
 	p->size_less = word->less + 16;
 	p->size_at = -(int64_t)word->at;
-	/* release: who sees them sees what they mean (known_open) */
+	/* relaxed: what it speaks of is in META, and read with each call */
 	while (!atomic_compare_exchange_weak_explicit(&p->features, &was, features | (was & POOL_REAP_DUE),
-						      memory_order_release, memory_order_relaxed))
+						      memory_order_relaxed, memory_order_relaxed))
 		;
 	pool_reaches(p);
 }

@@ -90,6 +90,7 @@ static void take_places(const struct pool *p, struct owner *o)
 
 	if (!own)
 		return;
+	own->followed = (const void *)(uintptr_t)&p->features; /* and what is behind it */
 	own->op = &o->magazines->op;
 	own->records = (void *)p->records;
 	own->head = p->magazine_head;

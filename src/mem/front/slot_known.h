@@ -24,12 +24,14 @@ _Static_assert((int)MEM_INLINE_CHAINS == offsetof(struct meta_magazines, of) - o
 _Static_assert(SAME_IN_RECORD(address, address) && SAME_IN_RECORD(eighths, sizes) && SAME_IN_RECORD(site, owner) &&
 		       offsetof(struct mem_inline_record, flags) == offsetof(struct meta_record, owner) + 6 &&
 		       SAME_IN_RECORD(time, time) && sizeof(struct mem_inline_record) == sizeof(struct meta_record), "");
+_Static_assert(offsetof(struct pool, magazine_quick) ==
+		       offsetof(struct pool, features) + offsetof(struct mem_inline_followed, most), "");
 /* Of stamp 2: another layout is another stamp. */
 _Static_assert(offsetof(struct mem_inline_shm, now) == 128 && MEMAPI_INLINE_STAMP == 2, "");
-_Static_assert(offsetof(struct mem_inline_shm, from) == 144 && offsetof(struct mem_inline_shm, most) == 160, "");
-_Static_assert(offsetof(struct mem_inline_shm, op) == 168 && offsetof(struct mem_inline_shm, head) == 184, "");
-_Static_assert(offsetof(struct mem_inline_shm, records_max) == 64 * 32 && sizeof(struct mem_inline_shm) == META_PAGE, "");
-_Static_assert(offsetof(struct mem_inline_shm, mine) == 64 * 32 + 16, "");
+_Static_assert(offsetof(struct mem_inline_shm, from) == 144 && offsetof(struct mem_inline_shm, op) == 160, "");
+_Static_assert(offsetof(struct mem_inline_shm, head) == 176 && offsetof(struct mem_inline_shm, records_max) == 184, "");
+_Static_assert(offsetof(struct mem_inline_shm, generation) == 64 * 32 && sizeof(struct mem_inline_shm) == META_PAGE, "");
+_Static_assert(offsetof(struct mem_inline_shm, mine) == 64 * 32 + 8, "");
 _Static_assert(offsetof(struct mem_inline_shm_self, clock) == 8 && SITES_MAX < MEM_INLINE_UNTOLD, "");
 _Static_assert(offsetof(struct owner, clock) == 0 && offsetof(struct owner, stamp) == 4, "their word");
 
@@ -58,9 +60,6 @@ static inline void known_open(const struct pool *p, struct owner *o)
 		known_close(o);
 		return;
 	}
-	/* before what they mean: pairs with pool_follow() */
-	MEM_INLINE_SET(own->features, atomic_load_explicit(&p->features, memory_order_acquire));
-	MEM_INLINE_SET(own->most, p->magazine_quick);
 	now = (uint64_t)time(NULL);
 	o->clock = (uint32_t)(now - p->created);	/* before the pool was made is just now for who reads it */
 	own->from = p->first;
@@ -69,14 +68,10 @@ static inline void known_open(const struct pool *p, struct owner *o)
 	MEM_INLINE_SET(own->now, now);
 }
 
-/** A call that did not go through the front end: the clock, what another thread followed, and a handler may have closed
- * it. */
+/** A call that did not go through the front end: the clock, and a handler may have closed it. */
 static inline void known_renew(const struct pool *p, struct owner *o)
 {
-	const struct mem_inline_shm *own = o->known;
-
-	if (own->now != (uint64_t)time(NULL) || !own->span ||
-	    own->features != atomic_load_explicit(&p->features, memory_order_relaxed))
+	if (o->known->now != (uint64_t)time(NULL) || !o->known->span)
 		known_open(p, o);
 }
 
