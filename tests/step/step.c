@@ -21,8 +21,8 @@
  *
  * Usage: step MANAGER POINTS [SEED [EVERY [ADDRESSES]]]. A pass is one program and one pool; passes follow until POINTS
  * are done. EVERY: one call of so many is stepped, and of the others what memapi.h compiles in. ADDRESSES: a file to be
- *written with the distinct instructions, as places in libmemapi.so. Exit status 0, 1: a fault was found, 2: it could
- *not be run.
+ * written with the distinct instructions, as places in libmemapi.so. Exit status 0, 1: a fault was found, 2: it could
+ * not be run.
  */
 #include <errno.h>
 #include <linux/futex.h>
