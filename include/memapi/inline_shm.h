@@ -136,7 +136,7 @@ MEM_INLINE_FN bool mem_inline_numbered(uint32_t number) { return !mem_inline_rar
 MEM_INLINE_FN bool mem_inline_shm_open(const struct mem_inline_shm *own, const struct mem_inline_record *records,
 				       size_t bytes, uint64_t now)
 {
-	const void *wanted = (const char *)records - MEM_INLINE_WANTED;
+	const uintptr_t wanted = (uintptr_t)records - MEM_INLINE_WANTED;	/* a number: in a child it is of none */
 	const struct mem_inline_followed *followed = own->followed;
 
 	/* relaxed: numbers, as in mem_inline_open() */
