@@ -6,6 +6,8 @@
  *	random 1k	one of 1,000 live fragments is replaced by one of 16-1024 B: bins, splits, joins, in the cache
  *	random 100k	the same over 100,000: out of the cache
  *	realloc		two vectors that grow by 64 B in turns to 64 KiB
+ *	handed over	16-512 B, one participant takes, the other one frees: shm in two processes, others in two
+ *threads
  *
  * each in one process, in two threads, in two processes (shm: one heap; else a heap in each). A measurement is a
  * forked child: a manager is chosen once a process. Time for one is the median of short batches, since what stops a
@@ -21,13 +23,21 @@
 #include <errno.h>
 #include <memapi/memapi.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LIVE_MAX = 100000, POOL_BYTES = 512 << 20, VECTOR_MAX = 64 << 10, PARTICIPANTS = 2, BATCHES_MAX = 100000 };
+enum {
+	LIVE_MAX = 100000,
+	POOL_BYTES = 512 << 20,
+	VECTOR_MAX = 64 << 10,
+	PARTICIPANTS = 2,
+	BATCHES_MAX = 100000,
+	RING = 512
+};
 enum how { ONE, THREADS, PROCESSES, HOWS };
 
 static const char *const how_name[] = { "1 process", "2 threads", "2 processes" };
@@ -43,7 +53,7 @@ struct state {
 struct workload {
 	const char *name;
 	unsigned live;			/* fragments that are held all the time */
-	bool (*pairs)(struct state *s, unsigned n);	/* false: no memory */
+	bool (*pairs)(struct state *s, unsigned n);	/* false: no memory. NULL: handed over */
 	unsigned step;			/* pairs between two looks at the clock */
 	bool alone;			/* in one process only */
 };
@@ -122,6 +132,7 @@ static const struct workload workloads[] = {
 	{ "random 1k", 1000, replace, 2000, false },
 	{ "random 100k", 100000, replace, 1000, false },
 	{ "realloc", 2, grow, 4096, true },
+	{ "handed over", 0, NULL, 2000, true },
 };
 enum { WORKLOADS = sizeof workloads / sizeof *workloads };
 
@@ -135,9 +146,12 @@ struct job {
 	const struct row *beside;	/* in turns with `row`; or NULL */
 };
 
-/* Between the participants of a measurement, in shared memory. */
+/* Between the participants of a measurement, in shared memory. The ring: what one takes and the other one frees. */
 struct meeting {
 	pthread_barrier_t start;
+	_Alignas(64) _Atomic uint64_t in;
+	_Alignas(64) _Atomic uint64_t out;
+	void *ring[RING];
 	struct part { uint64_t ns, pairs; char error[96]; } part[PARTICIPANTS];
 };
 
@@ -145,6 +159,8 @@ struct ticket { const struct job *job; struct meeting *meeting; unsigned who; };
 
 static const char *warm_up(struct state *s, const struct job *job)
 {
+	if (!job->work->pairs)
+		return NULL;
 	s->live = job->work->live;
 	s->vector_size = 64;
 	s->at = calloc(s->live + 1, sizeof *s->at);
@@ -190,6 +206,62 @@ static const char *run(struct state *s, const struct job *job, struct part *part
 	return NULL;
 }
 
+static void put_in(struct meeting *m, void *p)
+{
+	/* relaxed: only this participant stores it */
+	uint64_t in = atomic_load_explicit(&m->in, memory_order_relaxed);
+
+	while (in - atomic_load_explicit(&m->out, memory_order_acquire) == RING)
+		;
+	m->ring[in % RING] = p;
+	atomic_store_explicit(&m->in, in + 1, memory_order_release);
+}
+
+static const char *take_and_hand(struct state *s, const struct job *job, struct meeting *m, struct part *part)
+{
+	uint64_t from = bench_ns(CLOCK_MONOTONIC);
+	void *p;
+
+	do {
+		for (unsigned i = 0; i < job->work->step; i++) {
+			p = s->row->alloc(16 + bench_random(&s->random) % 497);
+			if (!p) {
+				put_in(m, NULL);
+				return "out of memory";
+			}
+			*(volatile uint64_t *)p = i;
+			put_in(m, p);
+		}
+		part->pairs += job->work->step;
+		part->ns = bench_ns(CLOCK_MONOTONIC) - from;
+	} while (part->ns < job->run_ns);
+	put_in(m, NULL);
+	return NULL;
+}
+
+static void free_what_comes(const struct state *s, struct meeting *m)
+{
+	for (uint64_t out = 0;; out++) {
+		void *p;
+
+		while (atomic_load_explicit(&m->in, memory_order_acquire) == out)
+			;
+		p = m->ring[out % RING];
+		atomic_store_explicit(&m->out, out + 1, memory_order_release);
+		if (!p)
+			return;
+		s->row->free(p);
+	}
+}
+
+static const char *hand_over(struct state *s, const struct ticket *t)
+{
+	if (t->who == 0)
+		return take_and_hand(s, t->job, t->meeting, &t->meeting->part[0]);
+	free_what_comes(s, t->meeting);
+	return NULL;
+}
+
 static void give_back(struct state *s)
 {
 	for (unsigned i = 0; s->at && i < s->live; i++)
@@ -209,7 +281,7 @@ static void *participate(void *arg)
 	error = warm_up(&s, t->job);
 	pthread_barrier_wait(&t->meeting->start);	/* also after an error: the other one waits */
 	if (!error)
-		error = run(&s, t->job, part);
+		error = t->job->work->pairs ? run(&s, t->job, part) : hand_over(&s, t);
 	if (error)
 		snprintf(part->error, sizeof part->error, "%s", error);
 	give_back(&s);
@@ -371,14 +443,21 @@ static struct cell {
 	char error[160];
 } cells[WORKLOADS][HOWS][ROWS_MAX];
 
+static bool told_of(unsigned w, enum how how)
+{
+	return !workloads[w].alone || how == (workloads[w].pairs ? ONE : PROCESSES);
+}
+
 /* Only what makes sense: Boost is for processes, a heap in each is the same for all managers of pkg. */
 static bool wanted(const struct bench_options *o, unsigned w, enum how how, unsigned r)
 {
-	if (workloads[w].alone && how != ONE)
+	if (!told_of(w, how))
 		return false;
 	if (how == THREADS && rows[r].shared)
 		return false;
-	if (workloads[w].pairs == grow && (!rows[r].realloc || rows[r].inlined))
+	if (workloads[w].pairs == grow && !rows[r].realloc)
+		return false;
+	if (workloads[w].alone && rows[r].inlined)
 		return false;
 	return r <= ROW_BOOST || !o->only || strstr(rows[r].name, o->only);
 }
@@ -389,6 +468,8 @@ static void measure_cell(const struct bench_options *o, unsigned w, enum how how
 	struct job job = { &rows[r], &workloads[w], how, (uint64_t)(60e6 * o->scale), NULL };
 	struct bench_result result = { .error = "" };
 
+	if (!workloads[w].pairs && !rows[r].shared)
+		job.how = THREADS;		/* nobody else can free what is private */
 	c->now = 0;
 	if (!wanted(o, w, how, r) || c->error[0])	/* what failed once is not tried again: it may cost a minute */
 		return;
@@ -485,7 +566,7 @@ static void print_all(const struct bench_options *o)
 {
 	for (unsigned w = 0; w < WORKLOADS; w++)
 		for (enum how how = 0; how < HOWS; how++) {
-			if (workloads[w].alone && how != ONE)
+			if (!told_of(w, how))
 				continue;
 			if (!o->json)
 				printf("%s, %s\n  %-24s %8s   %-22s %s\n", workloads[w].name, how_name[how], "", "ns", "x glibc",
