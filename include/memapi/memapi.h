@@ -284,8 +284,13 @@ MEMAPI_EXPORT void *mem_shm_resize(void *p, size_t size, const struct mem_site *
 MEMAPI_EXPORT void mem_shm_free(void *p, const struct mem_site *site);
 MEMAPI_EXPORT void mem_shm_free_unsafe(void *p, const struct mem_site *site);
 
-/* The same two, where inline_shm.h serves small sizes without a call. *place: number of the place in code, once told */
-/* cold: one call, and one address, for each place; gcc makes two of it else. Not so where they are defined. */
+/**
+ * mem_shm_malloc_here, mem_shm_free_here - the same two, as called by places in code that inline_shm.h is compiled into
+ * @place: number of the place, once the library has told or noted it; the caller's for good, any thread may store it
+ *
+ * For inline_shm.h alone. Cold: one call, and one address, for each place; gcc makes two of it else. Not so where they
+ * are defined.
+ */
 #ifndef MEM_INLINE_COLD
 #define MEM_INLINE_COLD __attribute__((cold))
 #endif

@@ -6,6 +6,8 @@
 #ifndef TESTS_MAGAZINE_APART_H
 #define TESTS_MAGAZINE_APART_H
 
+#include "check.h"
+
 #include <ftw.h>
 #include <memapi/memapi.h>
 #include <memapi/observe.h>
@@ -13,14 +15,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define CHECK(what) do {									\
-	if (!(what)) {									\
-		printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #what);		\
-		fflush(stdout);								\
-		_exit(1);								\
-	}										\
-} while (0)
 
 static char place[] = "/tmp/memapi-magazine-XXXXXX";
 static struct obs *obs;

@@ -194,14 +194,6 @@ static void a_second_free_is_found(void)
 	CHECK(faults == 3);
 }
 
-static int status_of(pid_t pid)
-{
-	int status = -1;
-
-	waitpid(pid, &status, 0);
-	return status;
-}
-
 static int child(void)
 {
 	void *inherited = pkg_malloc(64);
@@ -380,7 +372,7 @@ static void a_child_samples_too(void)
 }
 
 #ifdef STEP_BY_STEP
-enum { TRAP_FLAG = 0x100, HANDLED = 17 };
+enum { HANDLED = 17 };
 
 static void on_step(int sig)
 {
@@ -402,12 +394,10 @@ static void a_handler_leaves_the_way_as_it_should_be(void)
 
 	begin_to_sample();
 	CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; orq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"
-			 : : "i"(TRAP_FLAG) : "cc", "memory");
+	STEP_ON();
 	for (unsigned i = 0; i < PAIRS / 4; i++)
 		pkg_free(pkg_malloc(64));
-	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"
-			 : : "i"(~TRAP_FLAG) : "cc", "memory");
+	STEP_OFF();
 	CHECK(came > PAIRS / 4);
 	mallocs = 0;
 	pairs(PAIRS);

@@ -6,6 +6,8 @@
  *
  * As test_inline.c, on a shared pool.
  */
+#include "check.h"
+
 #include <memapi/memapi.h>
 #include <memapi/observe.h>
 #include <limits.h>
@@ -21,14 +23,6 @@
 #include <unistd.h>
 
 enum { PAIRS = 1000, SIZE_MOST = 1040 };
-
-#define CHECK(what) do {									\
-	if (!(what)) {									\
-		printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #what);		\
-		fflush(stdout);								\
-		_exit(1);								\
-	}										\
-} while (0)
 
 static unsigned faults;
 static bool served;			/* HOW: inline */
@@ -187,14 +181,6 @@ static void a_second_free_is_found(void)
 	CHECK(faults == 3);
 }
 
-static int status_of(pid_t pid)
-{
-	int status = -1;
-
-	waitpid(pid, &status, 0);
-	return status;
-}
-
 static int child(void)
 {
 	unsigned before = mallocs;
@@ -245,6 +231,19 @@ static void on_alarm(int sig)
 	came++;
 }
 
+/* Nobody else is given what the first one got. Inlined: a handler may come at any of its instructions. */
+__attribute__((always_inline)) static inline void two_at_once(size_t size)
+{
+	uint64_t *p = shm_malloc(64), *q = shm_malloc(size);
+
+	CHECK(p && q && p != q);
+	p[0] = p[1] = 1;
+	q[0] = q[1] = 2;
+	CHECK(p[0] == 1 && p[1] == 1);
+	shm_free(p);
+	shm_free(q);
+}
+
 static void a_handler_in_between_does_no_harm(void)
 {
 	struct sigaction action = { .sa_handler = on_alarm };
@@ -257,28 +256,13 @@ static void a_handler_in_between_does_no_harm(void)
 
 		/* once: who is refused reports that, which may take longer than the next one needs to come */
 		CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
-		while (came == before) {
-			uint64_t *p = shm_malloc(64), *q = shm_malloc(64);
-
-			CHECK(p && q && p != q);
-			p[0] = p[1] = 1;
-			q[0] = q[1] = 2;
-			CHECK(p[0] == 1 && p[1] == 1);
-			shm_free(p);
-			shm_free(q);
-		}
+		while (came == before)
+			two_at_once(64);
 	}
 	CHECK(sound());
 }
 
 #ifdef STEP_BY_STEP
-enum { TRAP_FLAG = 0x100 };
-
-#define STEP_ON() __asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; orq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"	\
-				   : : "i"(TRAP_FLAG) : "cc", "memory")
-#define STEP_OFF() __asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; andq %0, (%%rsp); popfq; lea 128(%%rsp), %%rsp"	\
-				    : : "i"(~TRAP_FLAG) : "cc", "memory")
-
 static sig_atomic_t handled = 1;	/* at every so many instructions */
 static void (*in_handler)(void);
 
@@ -298,16 +282,8 @@ static void step_pairs(unsigned n, int every, void (*handler)(void))
 	in_handler = handler;
 	CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
 	STEP_ON();
-	while (n--) {
-		uint64_t *p = shm_malloc(64), *q = shm_malloc(200);
-
-		CHECK(p && q && p != q);
-		p[0] = p[1] = 1;
-		q[0] = q[1] = 2;
-		CHECK(p[0] == 1 && p[1] == 1);
-		shm_free(p);
-		shm_free(q);
-	}
+	while (n--)
+		two_at_once(200);
 	STEP_OFF();
 	CHECK(came > 0);
 }
